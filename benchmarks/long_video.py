@@ -3,7 +3,7 @@
     python benchmarks/long_video.py [--speed 20] [--hours 2] [--only slides]
     python benchmarks/long_video.py --real
 
-The first form runs our own engine (machine, drivers, limiter, checkpoint); preparing, uploading and requests take
+The first form runs our own engine (machine, drivers, rate limiter, checkpoint); preparing, uploading and requests take
 modelled times, shortened by `--speed`: preparation shares the cores, uploads share an uplink of 20 Mbit/s, an answer
 takes 1.5 s to its first token and then streams 60 tokens per second. At the default speed of 20 an hour takes three
 minutes; Python's own time for a step (a millisecond or two, which is not shortened) counts twentyfold and stays below
@@ -17,9 +17,8 @@ the shortest drain after it:
     uplink      one preparing, then all uploads, then one answer
     questions   one preparing and one upload, then ceil(segments / concurrency) answers in a row
     requests    with a limit of r per minute, the last of n requests is sent (n - 1) * 60 / r seconds after the first
-    tokens      a limit of t per minute is a bucket of t that refills in a minute: of n requests with k tokens each, the
-                last is sent (n * k - t) * 60 / t seconds after the first; neither we nor the bound wait for what the
-                full bucket allows at the beginning (three requests here)
+    tokens      with a limit of t per minute, a minute has room for t // k requests of k tokens: of n requests, the last
+                is sent ceil(n / (t // k)) - 1 minutes after the first (three requests a minute here)
 
 followed by combining the notes. The first requests are sent 0.25 s apart and then at decreasing intervals (the service
 refuses a rate that rises too quickly): that costs a second in total, which is not part of the bound.
@@ -37,10 +36,14 @@ import tracemalloc
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
+from types import SimpleNamespace
 
 from qwen_omni.media.plan.segments import Segment
+from qwen_omni.media.work import Deadline
+from qwen_omni.profiles.rate_limits import RateLimits
 from qwen_omni.responses import Usage
-from qwen_omni.video.engine.machine import Ask, Cut, Deliver, Joins, Limiter, Machine, Prepare, Reduce, Rules
+from qwen_omni.transport.rate_limit import RateLimiter, Turn
+from qwen_omni.video.engine.machine import Ask, Cut, Deliver, Joins, Machine, Prepare, Reduce, Rules
 from qwen_omni.video.engine.run import drive_run
 from qwen_omni.video.engine.worker import Checkpoint
 from qwen_omni.video.schemas import Joined, SegmentNotes, notes_text
@@ -114,6 +117,8 @@ class Worker:
     def __init__(self, case, count, speed, checkpoint):
         self.case, self.count, self.speed, self.checkpoint = case, count, speed, checkpoint
         self.cores, self.link = Pipe(case.cores, speed), Pipe(1, speed)
+        self.limiter, self.limits = RateLimiter(), RateLimits(rpm=case.rpm, tpm=case.tpm)
+        self.video = SimpleNamespace(deadline=Deadline())
         self.next, self.paid, self.busy, self.most_busy, self.lock = 0, [], 0, 0, threading.Lock()
 
     def work(self, action):
@@ -131,8 +136,7 @@ class Worker:
                     self.busy += 1
                     self.most_busy = max(self.most_busy, self.busy)
                 self.cores.use(self.case.prepare)
-                tokens = self.case.tokens_in
-                return lambda machine, _: machine.prepared(action.segment, tokens)
+                return lambda machine, _: machine.prepared(action.segment)
             case Deliver():
                 self.link.use(self.case.upload)
                 return lambda machine, _: machine.delivered(action.segment)
@@ -143,6 +147,9 @@ class Worker:
                 return lambda machine, _: machine.reduced(action, Joined(summary="joined"))
 
     def ask(self, action):
+        turn = Turn(self.case.tokens_in, self.limits)
+        while wait := self.limiter.ask(turn, now=time.monotonic() * self.speed):
+            time.sleep(wait / self.speed)
         time.sleep(self.case.answer / self.speed)
         segment = action.segment
         notes = SegmentNotes(
@@ -176,7 +183,6 @@ def pipelined(case, count, concurrency, speed):
         checkpoint._store._file._writer.base.execute("PRAGMA synchronous=OFF")  # noqa: SLF001
         machine = Machine(
             rules=Rules(concurrency=concurrency, preparers=case.cores),
-            limiter=Limiter(rpm=case.rpm, tpm=case.tpm),
             joins=Joins(10**9),
             to_text=notes_text,
         )
@@ -193,7 +199,7 @@ def pipelined(case, count, concurrency, speed):
 def allowed(case, count):
     """Return the seconds from the first request to the last, under the per-minute limits."""
     by_requests = (count - 1) * 60 / case.rpm if case.rpm else 0
-    by_tokens = (count * case.tokens_in - case.tpm) * 60 / case.tpm if case.tpm else 0
+    by_tokens = (math.ceil(count / (case.tpm // case.tokens_in)) - 1) * 60 if case.tpm else 0
     return max(by_requests, by_tokens)
 
 

@@ -33,6 +33,7 @@ _HOMES = {
     "qwen_omni.pricing.ledger": "UsageLedger",
     "qwen_omni.pricing.limit": "Reservation SpendLimit",
     "qwen_omni.profiles": "ExchangeRate Prices Profile known_models profile_for",
+    "qwen_omni.profiles.rate_limits": "RateLimits",
     "qwen_omni.request.estimate": "Estimate estimate",
     "qwen_omni.request.media_estimate": "MediaEstimate",
     "qwen_omni.responses": """

@@ -76,6 +76,7 @@ from qwen_omni.profiles import (
     known_models as known_models,
     profile_for as profile_for,
 )
+from qwen_omni.profiles.rate_limits import RateLimits as RateLimits
 from qwen_omni.request.estimate import Estimate as Estimate, estimate as estimate
 from qwen_omni.request.media_estimate import MediaEstimate as MediaEstimate
 from qwen_omni.responses import (

@@ -8,29 +8,36 @@ HTTP libraries quote the full value of a header they reject, keys included, so h
 
 import hashlib
 import ipaddress
+import math
 import re
 import unicodedata
 import warnings
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import SplitResult, parse_qsl, urlsplit
 
 from qwen_omni.errors import ConfigurationError, DeliveryError, UnsupportedMediaError
 from qwen_omni.media.source import check_page
-from qwen_omni.profiles.profile import SHARED_HOST_SECONDS, WORKSPACE_HOST_SECONDS
+from qwen_omni.profiles.profile import SHARED_HOST_SECONDS, WORKSPACE_HOST_SECONDS, Region
 
 CHAT_PATH = "/compatible-mode/v1"
 """Where the OpenAI-compatible routes are (Model Studio, Chat API reference, September 2026)."""
 _NATIVE_PATH = "/api/v1"
+ZONES: dict[Region, str] = {
+    "cn": "cn-beijing", "intl": "ap-southeast-1", "us": "us-east-1", "hk": "cn-hongkong", "jp": "ap-northeast-1",
+    "de": "eu-central-1",
+}  # fmt: skip
+"""Each region's name in the hosts of workspaces (Model Studio, Regions, read 2026-10-10)."""
 # Shared, workspace, trial and batch hosts (Model Studio, base URLs, November 2026; QwenCloud, the same).
 _VENDOR_HOST = re.compile(
     r"(?:.+\.)?(?:dashscope(?:-[a-z0-9-]+)?\.aliyuncs\.com|maas\.aliyuncs\.com|qwencloudapi\.com)"
 )
-_SHARED_HOST = re.compile(
-    r"(?:[a-z0-9-]+\.)?dashscope(?:-[a-z0-9-]+)?\.aliyuncs\.com|trial\.[a-z0-9-]+\.maas\.aliyuncs\.com"
-)
-_WAITING_HOST = "batch.dashscope.aliyuncs.com"
+_SHARED_HOST = re.compile(r"(?:[a-z0-9-]+\.)?dashscope(?:-[a-z0-9-]+)?\.aliyuncs\.com")
+_TRIAL_HOST = re.compile(r"trial\.[a-z0-9-]+\.maas\.aliyuncs\.com")
+_ZONE = re.compile(r"\.([a-z0-9-]+)\.maas\.aliyuncs\.com$")
+_WORKSPACE = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?")
+_BATCH_HOST = "batch.dashscope.aliyuncs.com"
 _STANDIN_KEY = "sk-standin"
 _PORTS = {"http": 80, "https": 443}
 VENDOR, STANDIN = "dashscope", "standin"
@@ -51,6 +58,15 @@ def native_url(base_url: str, route: str) -> str:
     return f"{split.scheme}://{split.netloc}{before}{_NATIVE_PATH}{route}"
 
 
+HostKind = Literal["shared", "trial", "workspace", "batch", "custom"]
+"""A host of the vendor, by its limits, or any other host."""
+
+
+def host_of(base_url: str) -> str:
+    """Return the host of an address, in lower case and without the dot of the root."""
+    return (urlsplit(base_url.strip()).hostname or "").rstrip(".")
+
+
 def is_vendor(base_url: str) -> bool:
     """Whether an address is one of the vendor's own hosts.
 
@@ -58,11 +74,52 @@ def is_vendor(base_url: str) -> bool:
         >>> is_vendor("https://dashscope-us.aliyuncs.com/compatible-mode/v1"), is_vendor("http://10.0.0.7:8000/v1")
         (True, False)
     """
-    return _VENDOR_HOST.fullmatch((urlsplit(base_url.strip()).hostname or "").rstrip(".")) is not None
+    return _VENDOR_HOST.fullmatch(host_of(base_url)) is not None
+
+
+def host_kind(base_url: str) -> HostKind:
+    """Return what kind of host an address names.
+
+    Example:
+        >>> host_kind("https://dashscope.aliyuncs.com/compatible-mode/v1"), host_kind("http://127.0.0.1:8000/v1")
+        ('shared', 'custom')
+    """
+    host = host_of(base_url)
+    if host == _BATCH_HOST:
+        return "batch"
+    if _TRIAL_HOST.fullmatch(host):
+        return "trial"
+    if _SHARED_HOST.fullmatch(host):
+        return "shared"
+    return "workspace" if _VENDOR_HOST.fullmatch(host) else "custom"
+
+
+def zone_of(base_url: str) -> Region | None:
+    """Return the region of a workspace or trial host; `None` for any other host."""
+    found = _ZONE.search(host_of(base_url))
+    return next((region for region, zone in ZONES.items() if found and found[1] == zone), None)
+
+
+def workspace_url(workspace: str, region: Region) -> str:
+    """Return the address of the chat routes on the host of a workspace.
+
+    Raises:
+        ConfigurationError: it is not the ID of a workspace.
+
+    Example:
+        >>> workspace_url("ws-1", "jp")
+        'https://ws-1.ap-northeast-1.maas.aliyuncs.com/compatible-mode/v1'
+    """
+    if not _WORKSPACE.fullmatch(workspace):
+        raise ConfigurationError(
+            f"workspace={workspace!r} is not the ID of a workspace: letters, digits and hyphens, for example "
+            "'ws-0123456789abcdef'. The Model Studio console shows it under Workspaces."
+        )
+    return f"https://{workspace.lower()}.{ZONES[region]}.maas.aliyuncs.com{CHAT_PATH}"
 
 
 def most_seconds(base_url: str) -> float:
-    """Return the longest time that a host lets a request run, in seconds.
+    """Return the longest time that a host lets a request run, in seconds; infinite where that is not known.
 
     Example:
         >>> most_seconds("https://dashscope.aliyuncs.com/compatible-mode/v1")
@@ -70,9 +127,10 @@ def most_seconds(base_url: str) -> float:
         >>> most_seconds("https://ws-1.cn-beijing.maas.aliyuncs.com/compatible-mode/v1")
         3600.0
     """
-    host = (urlsplit(base_url.strip()).hostname or "").rstrip(".")
-    shared = _SHARED_HOST.fullmatch(host) and host != _WAITING_HOST
-    return SHARED_HOST_SECONDS if shared else WORKSPACE_HOST_SECONDS
+    kind = host_kind(base_url)
+    if kind == "custom":
+        return math.inf
+    return SHARED_HOST_SECONDS if kind in ("shared", "trial") else WORKSPACE_HOST_SECONDS
 
 
 def origin_of(base_url: str, api_key: str) -> str:
@@ -92,7 +150,7 @@ def origin_of(base_url: str, api_key: str) -> str:
     if is_vendor(base_url):
         return VENDOR
     split = urlsplit(base_url.strip())
-    host = (split.hostname or "").rstrip(".")
+    host = host_of(base_url)
     port = split.port or _PORTS.get(split.scheme, 0)
     path = split.path.rstrip("/").removesuffix(CHAT_PATH).removesuffix("/v1")
     rest = "/".join(one for one in (path, split.query) if one)

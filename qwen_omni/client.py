@@ -74,7 +74,8 @@ class OmniClient:
     def stream(self, request: ChatRequest) -> Generator[Delta, None, None]:
         """Send a request and yield the answer as it arrives.
 
-        Retries transient errors until the first piece of the answer has been yielded.
+        Waits for its turn first, where the service limits requests or tokens a minute (`Settings.limits`). Retries
+        transient errors until the first piece of the answer has been yielded.
 
         Raises:
             QwenOmniError: see `qwen_omni.errors`; an answer that breaks off raises `StreamInterruptedError`.
@@ -82,6 +83,8 @@ class OmniClient:
         shown = False
         with PreparedRequest(request, self.settings, self._carrier) as outgoing:
             while True:
+                for seconds in outgoing.waits():
+                    time.sleep(seconds)
                 try:
                     for delta in self._exchange(outgoing.call, outgoing.begin()):
                         shown = True
@@ -109,8 +112,10 @@ class OmniClient:
     def answer(self, outgoing: PreparedRequest) -> Response:
         """Send a request whose media were delivered, and return the whole answer: the second half of `complete`."""
         with outgoing:
-            outgoing.freshen()
             while True:
+                for seconds in outgoing.waits():
+                    time.sleep(seconds)
+                outgoing.freshen()
                 state = outgoing.begin()
                 try:
                     for _ in self._exchange(outgoing.call, state):
@@ -167,6 +172,8 @@ class AsyncOmniClient:
         shown = False
         async with await RequestPreparation(request, self.settings, self._carrier).ready() as outgoing:
             while True:
+                for seconds in outgoing.waits():
+                    await asyncio.sleep(seconds)
                 try:
                     async with aclosing(self._exchange(outgoing.call, outgoing.begin())) as deltas:
                         async for delta in deltas:
@@ -190,9 +197,11 @@ class AsyncOmniClient:
         """Send a request whose media were delivered, and return the whole answer; see `OmniClient.answer`."""
         outgoing.belongs_to(asyncio.get_running_loop())
         async with outgoing:
-            if outgoing.stored:
-                await asyncio.to_thread(outgoing.freshen)
             while True:
+                for seconds in outgoing.waits():
+                    await asyncio.sleep(seconds)
+                if outgoing.stored:
+                    await asyncio.to_thread(outgoing.freshen)
                 state = outgoing.begin()
                 try:
                     async for _ in self._exchange(outgoing.call, state):

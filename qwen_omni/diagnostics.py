@@ -4,17 +4,19 @@
 """
 
 import contextlib
+import math
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Literal
-from urllib.parse import urljoin, urlsplit
+from typing import TYPE_CHECKING, Any, Literal
+from urllib.parse import urlencode, urljoin, urlsplit
 
-from qwen_omni.addresses import expiry_of, is_private_host
+from qwen_omni.addresses import expiry_of, host_kind, is_private_host, most_seconds, native_url
 from qwen_omni.client import OmniClient
 from qwen_omni.errors import (
     AccountError,
+    APIError,
     AuthenticationError,
     ConfigurationError,
     NotFoundError,
@@ -26,13 +28,17 @@ from qwen_omni.media.source import check_page
 from qwen_omni.messages import user
 from qwen_omni.options import ChatOptions, ChatRequest
 from qwen_omni.profiles import DEFAULT_MODEL, profile_for
+from qwen_omni.profiles.rate_limits import RateLimits
 from qwen_omni.redact import redact
 from qwen_omni.settings import Settings, region_of
 from qwen_omni.transport.api import Resolve, resolve_host, run
 from qwen_omni.transport.flow import Flow, Reply, Request, ask
 from qwen_omni.transport.proxies import proxy_for
+from qwen_omni.transport.rate_limit import upload_pace
 from qwen_omni.transport.retry import RetryPolicy
-from qwen_omni.upload.temporary import RateLimiter, ask_policy
+from qwen_omni.upload.temporary import ask_policy
+from qwen_omni.wire.errors import to_error
+from qwen_omni.wire.values import MAX_COUNT, MalformedValueError, as_number, as_object, as_objects, decode_json
 
 if TYPE_CHECKING:  # oss2 loads when a bucket is examined
     from qwen_omni.upload.oss import OssStore
@@ -62,6 +68,7 @@ def examine(settings: Settings, model: str = DEFAULT_MODEL) -> Iterator[Finding]
     answered = _service(settings, model)
     yield from answered
     if answered[0].verdict == "good" and settings.dialect_used == "dashscope":
+        yield _limits(settings, model)
         yield _temporary(settings, model)
     if settings.oss is None:
         yield Finding(name="bucket", verdict="good", text="No bucket is set; large files go to the temporary store.")
@@ -70,8 +77,10 @@ def examine(settings: Settings, model: str = DEFAULT_MODEL) -> Iterator[Finding]
 
 
 def _place(settings: Settings) -> Finding:
-    region = region_of(settings.base_url) or "a custom host"
-    text = f"{settings.base_url} ({region}), requests in the {settings.dialect_used} format."
+    region, kind, most = region_of(settings.base_url), host_kind(settings.base_url), most_seconds(settings.base_url)
+    where = "a custom host" if kind == "custom" else f"{kind} host, {region or 'region not known'}"
+    lasting = "no known limit of a request's duration" if math.isinf(most) else f"a request may last {most:,.0f} s"
+    text = f"{settings.base_url} ({where}; {lasting}), requests in the {settings.dialect_used} format."
     return Finding(name="address", verdict="good", text=text)
 
 
@@ -111,9 +120,82 @@ def _service(settings: Settings, model: str) -> list[Finding]:
     return [good, Finding(name="model", verdict="good", text=f"{model} answers.")]
 
 
+def _limits(settings: Settings, model: str) -> Finding:
+    """Report the limits that requests are paced by, and those of the account, where the service reports them."""
+    paced = settings.rate_limits(model)
+    used = "Requests are not paced" if paced is None else f"Requests are paced by {paced} ({paced.source})"
+    try:
+        account = run(ask_quotas(settings.base_url, model), settings)
+    except NotFoundError:
+        return Finding(name="limits", verdict="good", text=f"{used}; this host does not report the account's limits.")
+    except QwenOmniError as error:
+        words = " ".join(str(error).split())
+        text = f"{used}; the account's limits could not be read: {words}"
+        return Finding(name="limits", verdict="good", text=text)
+    if account is None:
+        return Finding(name="limits", verdict="good", text=f"{used}; the account has none for {model}.")
+    text = f"{used}; the account has {account} ({account.source})."
+    if paced is None or all(
+        has is None or (uses is not None and uses <= has)
+        for uses, has in ((paced.rpm, account.rpm), (paced.tpm, account.tpm))
+    ):
+        return Finding(name="limits", verdict="good", text=text)
+    step = f"Pass limits=RateLimits(rpm={account.rpm}, tpm={account.tpm}), so that fewer requests are refused."
+    return Finding(name="limits", verdict="odd", text=text, step=step)
+
+
+# Model Studio, List model quotas, 2026-09-28: on workspace hosts, and on the shared host of Virginia.
+_QUOTAS = "/quotas?page_size=20&"
+
+
+def ask_quotas(base_url: str, model: str) -> Flow[RateLimits | None]:
+    """Request the rate limits of a model: the account's or, where it has lower ones, the workspace's. `None` for none.
+
+    Raises:
+        NotFoundError: this host has no such route.
+        APIError: the service refused, or its answer is none that is documented.
+    """
+    url = native_url(base_url, f"{_QUOTAS}{urlencode({'model': model})}")
+    reply = yield from ask(Request(method="GET", url=url, with_key=True))
+    if reply.status != _OK:
+        raise to_error(reply.status, reply.body, reply.headers, url=reply.url)
+    try:
+        output = as_object(as_object(decode_json(reply.body), "the answer").get("output"), "output")
+        rows = [row for row in as_objects(output.get("quotas"), "quotas") if row.get("model") == model]
+        read = [_quota(row, level) for row in rows for level in ("model_limit", "workspace_limit")]
+    except ValueError as error:
+        raise APIError(f"the answer is none that is documented ({error})", status_code=reply.status) from None
+    found = [one for one in read if one is not None]
+    if not found:
+        return None
+    return RateLimits(
+        rpm=min((one.rpm for one in found if one.rpm), default=None),
+        tpm=min((one.tpm for one in found if one.tpm), default=None),
+        source="as the service reports",
+    )
+
+
+def _quota(row: Mapping[str, Any], level: str) -> RateLimits | None:
+    given = as_object(row.get(level), level)
+    rpm, tpm = (_per_minute(given, kind) for kind in ("request_limit", "usage_limit"))
+    return None if rpm is None and tpm is None else RateLimits(rpm=rpm, tpm=tpm)
+
+
+def _per_minute(given: Mapping[str, Any], kind: str) -> int | None:
+    """Convert a limit to one a minute; `None` for none."""
+    limit, period = as_number(given.get(kind)), as_number(given.get(f"{kind}_period"))
+    if limit is None:
+        return None
+    minute = limit * 60 / (period or 60)
+    if not 1 <= minute <= MAX_COUNT:
+        raise MalformedValueError(f"{kind} is {limit:g} in {period or 60:g} s")
+    return int(minute)
+
+
 def _temporary(settings: Settings, model: str) -> Finding:
     try:
-        flow = ask_policy(settings.base_url, model, RateLimiter(1), lambda: datetime.now(UTC).timestamp())
+        pace = upload_pace(settings, model)
+        flow = ask_policy(settings.base_url, model, pace, lambda: datetime.now(UTC).timestamp())
         policy = run(flow, settings)
     except QwenOmniError as error:
         step = "Use a bucket of your own (oss=OssSettings(...))."

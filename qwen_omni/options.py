@@ -7,6 +7,7 @@ from typing import Any, Literal, TypeVar
 
 from qwen_omni._moved import MOVED_OPTIONS, warn
 from qwen_omni.messages import Message, Store
+from qwen_omni.profiles.rate_limits import RateLimits
 from qwen_omni.ranges import Range, check_numbers
 
 T = TypeVar("T")
@@ -127,11 +128,19 @@ class ChatOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChatRequest:
-    """One request to one model: everything that determines the answer."""
+    """One request to one model: everything that determines the answer.
+
+    Attributes:
+        model: the model.
+        messages: the conversation.
+        options: what is asked of the answer.
+        limits: rate limits of this request, instead of those of the settings.
+    """
 
     model: str
     messages: tuple[Message, ...]
     options: ChatOptions = field(default_factory=ChatOptions)
+    limits: RateLimits | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,6 +4,7 @@ OSS keys come from explicit values, from a provider that is called before every 
 never appear in a repr or a pickle: an unpickled value reads them from the environment again.
 """
 
+import math
 import os
 import re
 import sys
@@ -17,12 +18,17 @@ from pydantic import SecretStr
 
 from qwen_omni.addresses import (
     CHAT_PATH,
+    VENDOR,
     HiddenHeaders,
     check_header_value,
     check_headers,
+    host_kind,
+    host_of,
     is_private_host,
     most_seconds,
     origin_of,
+    workspace_url,
+    zone_of,
 )
 from qwen_omni.errors import ConfigurationError
 from qwen_omni.options import Delivery, Dialect, UploadProgress
@@ -30,6 +36,7 @@ from qwen_omni.pricing.costs import PriceOverride
 from qwen_omni.pricing.ledger import UsageLedger
 from qwen_omni.pricing.limit import SpendLimit
 from qwen_omni.profiles import USUAL_RATE, ExchangeRate, Region
+from qwen_omni.profiles.rate_limits import LimitsOverride, RateLimits, check_limits, published_limits
 from qwen_omni.ranges import COUNT, POSITIVE_COUNT, RATE, TIMEOUT, WAIT, Range, check_numbers
 from qwen_omni.responses import MAX_ANSWER_BYTES
 
@@ -234,7 +241,7 @@ def from_environment() -> OssSettings | None:
     )
 
 
-# Model Studio, OpenAI-compatible Chat API reference, September 2026.
+# Model Studio, OpenAI-compatible Chat API reference, September 2026. Tokyo and Frankfurt have workspace hosts only.
 HOSTS: dict[Region, str] = {
     "cn": "https://dashscope.aliyuncs.com",
     "intl": "https://dashscope-intl.aliyuncs.com",
@@ -244,6 +251,7 @@ HOSTS: dict[Region, str] = {
 
 API_KEY_VARIABLE = "DASHSCOPE_API_KEY"
 BASE_URL_VARIABLE = "DASHSCOPE_BASE_URL"
+WORKSPACE_VARIABLE = "DASHSCOPE_WORKSPACE"
 CACHE_VARIABLE = "QWEN_OMNI_CACHE_DIR"
 PRIVATE_LINKS_VARIABLE = "QWEN_OMNI_PRIVATE_LINKS"
 MAX_CNY_VARIABLE = "QWEN_OMNI_MAX_CNY"
@@ -257,10 +265,12 @@ SETTINGS_RANGES = {
     "retry_wait": WAIT,
     "uplink_mbps": RATE,
     "max_answer_bytes": POSITIVE_COUNT,
+    "burst_wait": Range(least=0, most=120, whole=True),  # 3 to 120 s are advised; 0 refuses at once
 }
 """Ranges of the numeric connection settings."""
 
 _NO_KEY = "none is needed"
+_NO_WORKSPACE = "no-workspace"  # in the address of an estimate, which is sent nowhere
 _OURS = (".aliyuncs.com", ".qwencloudapi.com")
 
 
@@ -311,6 +321,11 @@ class Settings(OwnCopy):
             QWEN_OMNI_PRIVATE_LINKS=1 does the same. Links in messages are fetched by the service itself.
         uplink_mbps: upload bandwidth in megabits per second; decides whether a video is re-encoded before upload.
         max_answer_bytes: the most bytes of one answer that are read, after decoding; speech is 64 kB a second.
+        limits: your account's requests and tokens a minute, one `RateLimits` or one by model name, instead of the
+            published ones. Everything in this process that asks the same service for the same model with the same key
+            shares them.
+        burst_wait: whole seconds that DashScope may queue a request on a rate that rises too quickly, instead of
+            refusing it (`X-DashScope-Wait-Timeout`). It does not help against requests or tokens a minute.
         on_upload: called with the progress of uploads, from the threads that upload.
     """
 
@@ -334,6 +349,8 @@ class Settings(OwnCopy):
     private_links: bool = False
     uplink_mbps: float = 20.0
     max_answer_bytes: int = MAX_ANSWER_BYTES
+    limits: LimitsOverride | None = None
+    burst_wait: int = 30
     on_upload: Callable[[UploadProgress], None] | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
@@ -343,6 +360,8 @@ class Settings(OwnCopy):
         _check_choice("delivery", self.delivery, get_args(Delivery))
         _check_choice("dialect", self.dialect, (None, *get_args(Dialect)))
         check_numbers(self, SETTINGS_RANGES)
+        if self.limits is not None:
+            check_limits(self.limits)
 
     def __getstate__(self) -> dict[str, Any]:
         # A pickle holds no key; the environment supplies one where it is loaded.
@@ -369,8 +388,18 @@ class Settings(OwnCopy):
 
     @property
     def answer_seconds(self) -> float:
-        """The most seconds that an answer may take: `total_timeout`, or the host's limit."""
+        """The most seconds that an answer may take: `total_timeout`, or the host's limit, which may be infinite."""
         return self.total_timeout or most_seconds(self.base_url)
+
+    @property
+    def burst_seconds(self) -> int | None:
+        """The whole seconds that a request may be queued: `burst_wait`, but less than any timeout.
+
+        `None` for hosts that do not queue requests: all but DashScope's shared, trial and workspace hosts.
+        """
+        if host_kind(self.base_url) in ("custom", "batch"):
+            return None
+        return max(0, min(self.burst_wait, math.ceil(min(self.read_timeout, self.answer_seconds)) - 1))
 
     @property
     def dialect_used(self) -> Dialect:
@@ -382,6 +411,24 @@ class Settings(OwnCopy):
         """The identifier of the server, part of the key of finished work; see `addresses.origin_of`."""
         return origin_of(self.base_url, self.api_key.get_secret_value())
 
+    def rate_limits(self, model: str, own: RateLimits | None = None) -> RateLimits | None:
+        """Return the rate limits of a model: the caller's, or the published ones on the vendor's hosts; else `None`.
+
+        Batch Chat has none of its own: it waits instead.
+
+        Args:
+            model: the model.
+            own: limits of one request; a number that they leave open is the usual one.
+        """
+        given, kind = self.limits, host_kind(self.base_url)
+        usual = given.get(model) if isinstance(given, Mapping) else given
+        if usual is None and self.origin == VENDOR and kind != "batch":
+            usual = published_limits(model, region_of(self.base_url), trial=kind == "trial")
+        if own is None:
+            return usual
+        rest = usual or RateLimits()
+        return RateLimits(rpm=own.rpm or rest.rpm, tpm=own.tpm or rest.tpm, source=own.source)
+
     @classmethod
     def load(
         cls,
@@ -389,17 +436,27 @@ class Settings(OwnCopy):
         api_key: str | SecretStr | None = None,
         base_url: str | None = None,
         region: Region | None = None,
+        workspace: str | None = None,
         needs_key: bool = True,
         **choices: object,
     ) -> "Settings":
-        """Fill gaps from the environment: the key from `DASHSCOPE_API_KEY`, the address from `DASHSCOPE_BASE_URL`.
+        """Fill gaps from the environment.
 
-        An explicit `base_url` or `region` wins over the environment; without either, the mainland host is used.
-        `needs_key=False` is for local work such as estimates, which needs no key.
+        The key comes from `DASHSCOPE_API_KEY`, the address from `DASHSCOPE_BASE_URL`, or from `DASHSCOPE_WORKSPACE`
+        where that is not set. Explicit values win over the environment; without any, Beijing's shared host is used.
+
+        Args:
+            api_key: the API key.
+            base_url: the address of the OpenAI-compatible routes.
+            region: short name of an address; keys belong to a region.
+            workspace: ID of a workspace (`ws-…`), whose own host lets a request run for an hour instead of ten minutes.
+                Tokyo and Frankfurt have no other host.
+            needs_key: `False` for local work such as estimates, which needs neither a key nor a workspace.
+            choices: other fields.
 
         Raises:
-            ConfigurationError: no key anywhere, a key that cannot be sent in a header, an unknown region, or an
-                address that is not a URL.
+            ConfigurationError: no key anywhere, a key that cannot be sent in a header, an unknown region, a region
+                that needs a workspace, or an address that is not a URL.
         """
         key = api_key.get_secret_value() if isinstance(api_key, SecretStr) else api_key
         key = (key or os.environ.get(API_KEY_VARIABLE, "")).strip()
@@ -408,7 +465,10 @@ class Settings(OwnCopy):
                 f"No API key. Set the environment variable {API_KEY_VARIABLE} or pass api_key=. "
                 "Each key is valid in one region. Without a key, use the local service that `qwen-omni standin` starts."
             )
-        url = resolve_base_url(base_url, region, os.environ.get(BASE_URL_VARIABLE))
+        url = resolve_base_url(
+            base_url, region, os.environ.get(BASE_URL_VARIABLE), workspace=workspace,
+            usual_workspace=os.environ.get(WORKSPACE_VARIABLE, "").strip() or None, needs_workspace=needs_key,
+        )  # fmt: skip
         private = os.environ.get(PRIVATE_LINKS_VARIABLE, "").strip().lower() in ("1", "true", "yes")
         given = {
             "oss": from_environment(),
@@ -418,20 +478,50 @@ class Settings(OwnCopy):
         return cls(api_key=SecretStr(key or _NO_KEY), base_url=url, **given)  # type: ignore[arg-type]
 
 
-def resolve_base_url(base_url: str | None, region: Region | None, from_environment: str | None) -> str:
-    """Choose the address: an explicit URL, an explicit region, the environment, or the mainland host.
+def resolve_base_url(
+    base_url: str | None,
+    region: Region | None,
+    from_environment: str | None,
+    *,
+    workspace: str | None = None,
+    usual_workspace: str | None = None,
+    needs_workspace: bool = True,
+) -> str:
+    """Choose the address: an explicit URL, region or workspace, the environment, or the mainland host.
 
     Example:
         >>> resolve_base_url(None, "intl", None)
         'https://dashscope-intl.aliyuncs.com/compatible-mode/v1'
+        >>> resolve_base_url(None, "de", None, workspace="ws-1")
+        'https://ws-1.eu-central-1.maas.aliyuncs.com/compatible-mode/v1'
+
+    Raises:
+        ConfigurationError: values that exclude each other, an unknown region, a region that needs a workspace, or an
+            address that is not a URL.
     """
-    if base_url is not None and region is not None:
-        raise ConfigurationError("Pass base_url or region, not both: a region is a short name for a base_url.")
-    if region is not None:
-        if region not in HOSTS:
-            raise ConfigurationError(f"Unknown region {region!r}; choose one of {', '.join(get_args(Region))}.")
-        return HOSTS[region] + CHAT_PATH
-    url = (base_url or from_environment or HOSTS["cn"] + CHAT_PATH).strip().rstrip("/")
+    given = "region" if region is not None else "workspace"
+    if base_url is not None and (region is not None or workspace is not None):
+        raise ConfigurationError(f"Pass base_url or {given}, not both: a {given} is a short name for a base_url.")
+    if region is not None and region not in get_args(Region):
+        raise ConfigurationError(f"Unknown region {region!r}; choose one of {', '.join(get_args(Region))}.")
+    if region is None and workspace is None and (base_url or from_environment):
+        return _checked_url(base_url or from_environment or "")
+    place = region or "cn"
+    chosen = workspace if workspace is not None else usual_workspace
+    if chosen is not None:
+        return workspace_url(chosen.strip(), place)
+    if place not in HOSTS and not needs_workspace:
+        return workspace_url(_NO_WORKSPACE, place)
+    if place not in HOSTS:
+        raise ConfigurationError(
+            f"The region {place!r} has no shared host. Pass the ID of your workspace (workspace='ws-...'), or set "
+            f"{WORKSPACE_VARIABLE}; the Model Studio console shows it under Workspaces."
+        )
+    return HOSTS[place] + CHAT_PATH
+
+
+def _checked_url(text: str) -> str:
+    url = text.strip().rstrip("/")
     split = urlsplit(url)
     if split.scheme not in ("http", "https") or not split.netloc:
         raise ConfigurationError(f"base_url must be an http or https URL, for example {HOSTS['cn'] + CHAT_PATH}.")
@@ -463,14 +553,5 @@ def _check_choice(name: str, value: object, choices: tuple[object, ...]) -> None
 
 def region_of(base_url: str) -> Region | None:
     """Return the region that an address belongs to; `None` for custom hosts."""
-    host = urlsplit(base_url).hostname or ""
-    for region, shared in HOSTS.items():
-        if host == urlsplit(shared).hostname:
-            return region
-    marks: dict[str, Region] = {
-        ".cn-beijing.maas.": "cn",
-        ".ap-southeast-1.maas.": "intl",
-        ".us-east-1.maas.": "us",
-        ".cn-hongkong.maas.": "hk",
-    }
-    return next((region for mark, region in marks.items() if mark in host), None)
+    host = host_of(base_url)
+    return next((region for region, shared in HOSTS.items() if host == host_of(shared)), zone_of(base_url))

@@ -11,6 +11,7 @@ from qwen_omni.media.budget import PRESETS, Sampling
 from qwen_omni.profiles import Profile, Region, profile_for
 from qwen_omni.profiles.catalog import OMNI, RETIRED_NAMES, RETIREMENT, SUMMARISERS
 from qwen_omni.profiles.profile import Prices
+from qwen_omni.profiles.rate_limits import RATE_LIMITS
 from qwen_omni.profiles.token_formulas import audio_tokens, frames_seen, video_tokens
 from qwen_omni.profiles.transcription import TRANSCRIBERS, TranscriptionProfile
 from qwen_omni.tools.media_tools import DEFINITIONS
@@ -154,6 +155,18 @@ def _long(seconds: float) -> str:
     units = ((3600, "h"), (60, "min"), (1, "s"))
     size, unit = next((size, unit) for size, unit in units if seconds % size == 0 or size == 1)
     return f"{seconds / size:g} {unit}"
+
+
+def rate_table() -> str:
+    """One row per model and limit: requests and tokens a minute, the regions they hold in, and their source."""
+    rows: dict[tuple[str, str, str, str], list[str]] = {}
+    for model, limits in RATE_LIMITS.items():
+        for region, one in limits.items():
+            counts = ["not published" if count is None else f"{count:,}" for count in (one.rpm, one.tpm)]
+            rows.setdefault((f"`{model}`", *counts, one.source), []).append(region)
+    return table(["model", "regions", "requests a minute", "tokens a minute", "source"], [
+        [model, ", ".join(regions), rpm, tpm, source] for (model, rpm, tpm, source), regions in rows.items()
+    ])  # fmt: skip
 
 
 def retired_table() -> str:

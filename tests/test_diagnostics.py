@@ -1,15 +1,19 @@
 """`doctor`: each fault is found, named, and has a next step."""
 
 import http.server
+import json
 import threading
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
 
-from qwen_omni.diagnostics import examine, examine_link
-from qwen_omni.errors import APIConnectionError
+from qwen_omni.diagnostics import ask_quotas, examine, examine_link
+from qwen_omni.errors import APIConnectionError, APIError
+from qwen_omni.profiles import DEFAULT_MODEL
+from qwen_omni.profiles.rate_limits import RateLimits
 from qwen_omni.settings import OssCredentials, Settings
-from qwen_omni.standin import Fault, Standin
+from qwen_omni.standin import Fault, Quota, Standin
 from qwen_omni.transport.api import arun, run
 from qwen_omni.transport.flow import Done, Reply, advance
 from tests.upload.conftest import KEYS, bucket, settings_for
@@ -234,3 +238,88 @@ def test_a_model_that_is_not_there(standin, tmp_path):
         found = {one.name: one for one in examine(settings_for(standin, tmp_path), "qwen9-omni-doctor")}
 
     assert (found["key"].verdict, found["model"].verdict) == ("good", "bad")
+
+
+# --- Hosts and limits ---
+
+
+@pytest.mark.parametrize(
+    ("url", "says"),
+    [
+        ("https://dashscope.aliyuncs.com/compatible-mode/v1", ("shared host, cn", "may last 600 s")),
+        ("https://ws-1.ap-northeast-1.maas.aliyuncs.com/compatible-mode/v1", ("workspace host, jp", "3,600 s")),
+        ("https://trial.ap-southeast-1.maas.aliyuncs.com/compatible-mode/v1", ("trial host, intl", "600 s")),
+        ("http://127.0.0.1:8000/v1", ("a custom host", "no known limit", "vllm")),
+    ],
+)
+def test_the_host_and_its_time(url, says):
+    """Which host it is, where, and how long a request may last."""
+    found = next(examine(Settings.load(api_key="sk-1", base_url=url)))
+    assert all(words in found.text for words in says)
+
+
+def asked_quotas(reply):
+    """Return what the account has, or the error."""
+    flow = ask_quotas("https://ws-1.cn-beijing.maas.aliyuncs.com/compatible-mode/v1", "qwen3.5-omni-flash")
+    request = advance(flow, None)
+    assert request.url == (
+        "https://ws-1.cn-beijing.maas.aliyuncs.com/api/v1/quotas?page_size=20&model=qwen3.5-omni-flash"
+    )
+    assert request.with_key
+    step = advance(flow, reply)
+    assert isinstance(step, Done)
+    return step.value
+
+
+def quota_of(model="qwen3.5-omni-flash", limit=None, workspace=None):
+    return {"model": model, "workspace_id": "ws-1", "model_limit": limit, "workspace_limit": workspace}
+
+
+RPM = {"request_limit": 60, "request_limit_period": 60}
+QPS = {"request_limit": 2, "request_limit_period": 1, "usage_limit": None}
+TPM = {"usage_limit": "100000", "usage_limit_field": "total_tokens", "usage_limit_period": 60}
+
+
+@pytest.mark.parametrize(
+    ("quotas", "expected"),
+    [
+        ([quota_of(limit={**RPM, **TPM})], (60, 100_000)),
+        ([quota_of(limit=QPS)], (120, None)),
+        ([quota_of(limit={**RPM, **TPM}, workspace={"request_limit": 30, "request_limit_period": 60})], (30, 100_000)),
+        ([quota_of("qwen3.5-omni-flash-realtime", RPM), quota_of(limit=QPS)], (120, None)),
+        ([quota_of("another", RPM)], None),
+        ([quota_of()], None),
+        (None, None),
+    ],
+)
+def test_the_limits_of_an_account(quotas, expected):
+    """Model Studio, List model quotas, 2026-09-28: by the minute or the second, and the lower one of a workspace."""
+    found = asked_quotas(Reply(status=200, body=json.dumps({"output": {"total": 1, "quotas": quotas}}).encode()))
+    assert (found and (found.rpm, found.tpm)) == expected
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"[]", b"<html>", b'{"output": 3}', b'{"output": {"quotas": "none"}}', b'{"output": {"quotas": [3]}}',
+     json.dumps({"output": {"quotas": [quota_of(limit={"request_limit": -4, "request_limit_period": 60})]}}).encode(),
+     json.dumps({"output": {"quotas": [quota_of(limit={"request_limit": 1e300, "request_limit_period": 1})]}}).encode(),
+     json.dumps({"output": {"quotas": [quota_of(limit=7)]}}).encode()],
+)  # fmt: skip
+def test_an_odd_answer_about_limits_is_one_error(body):
+    """And never anything but an `APIError`."""
+    with pytest.raises(APIError, match="none that is documented"):
+        asked_quotas(Reply(status=200, body=body))
+
+
+def test_the_doctor_says_which_limits(tmp_path):
+    """Those that requests are paced by beside those of the account; a host without the route is one line."""
+    with Standin() as plain:
+        assert "does not report" in examined(settings_for(plain, tmp_path))["limits"].text
+    with Standin(quotas={DEFAULT_MODEL: Quota(rpm=600, tpm=1_000_000)}) as service:
+        ours = settings_for(service, tmp_path)
+        unpaced = examined(ours)["limits"]
+        fast = examined(replace(ours, limits=RateLimits(rpm=6_000, tpm=1_000_000)))["limits"]
+        good = examined(replace(ours, limits=RateLimits(rpm=600, tpm=1_000_000)))["limits"]
+    assert (unpaced.verdict, fast.verdict, good.verdict) == ("good", "odd", "good")
+    assert "Requests are not paced; the account has 600 RPM and 1,000,000 TPM" in unpaced.text
+    assert fast.step == "Pass limits=RateLimits(rpm=600, tpm=1000000), so that fewer requests are refused."

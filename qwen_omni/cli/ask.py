@@ -12,6 +12,7 @@ from qwen_omni.cli.output import (
     Frame,
     ServiceRegion,
     ServiceUrl,
+    ServiceWorkspace,
     Tile,
     choose,
     end_thinking,
@@ -47,6 +48,7 @@ def ask(  # noqa: PLR0913  (each argument is an option of the command)
     ] = None,
     system: Annotated[str | None, typer.Option(help="System prompt.")] = None,
     region: ServiceRegion = None,
+    workspace: ServiceWorkspace = None,
     base_url: ServiceUrl = None,
     delivery: Annotated[
         str, typer.Option(help=f"Delivery of local files: {', '.join(WAYS)}. Set {BUCKET_VARIABLE} to use a bucket.")
@@ -60,7 +62,7 @@ def ask(  # noqa: PLR0913  (each argument is an option of the command)
 
     The key is read from DASHSCOPE_API_KEY.
     """
-    settings = settings_for(region, base_url, delivery)
+    settings = settings_for(region, base_url, workspace, delivery)
     options = ChatOptions(thinking=choose("thinking", thinking, EFFORTS))
     about = question(
         media,

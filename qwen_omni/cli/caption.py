@@ -17,6 +17,7 @@ from qwen_omni.cli.output import (
     Frame,
     ServiceRegion,
     ServiceUrl,
+    ServiceWorkspace,
     SubtitleFolder,
     Thinking,
     Tile,
@@ -152,6 +153,7 @@ def caption(  # noqa: PLR0913  (each argument is an option of the command)
     fresh: Annotated[bool, typer.Option("--fresh", help="Store nothing and caption every file again.")] = False,
     reuse_unverified: _ReuseUnverified = False,
     region: ServiceRegion = None,
+    workspace: ServiceWorkspace = None,
     base_url: ServiceUrl = None,
     usage: Annotated[bool, typer.Option("--usage", help="Print the tokens used.")] = False,
 ) -> None:
@@ -172,7 +174,7 @@ def caption(  # noqa: PLR0913  (each argument is an option of the command)
     )  # fmt: skip
     stored = None if fresh else Results(results, reuse_unverified=reuse_unverified)
     with (
-        OmniClient(settings_for(region, base_url)) as client,
+        OmniClient(settings_for(region, base_url, workspace)) as client,
         contextlib.closing(stored) if stored is not None else contextlib.nullcontext(),
     ):
         coming = caption_many(

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from qwen_omni.cli.output import WAYS, ServiceRegion, ServiceUrl, settings_for, show_note
+from qwen_omni.cli.output import WAYS, ServiceRegion, ServiceUrl, ServiceWorkspace, settings_for, show_note
 from qwen_omni.errors import ConfigurationError
 from qwen_omni.pricing.costs import TokenCounts, cost_of
 from qwen_omni.pricing.limit import SpendLimit
@@ -25,6 +25,7 @@ def mcp(  # noqa: PLR0913  (each argument is an option of the command)
     model: Annotated[str, typer.Option("--model", "-m", help="The model to use.")] = DEFAULT_MODEL,
     transcriber: Annotated[str | None, typer.Option(help="The transcription model; default: the cheapest.")] = None,
     region: ServiceRegion = None,
+    workspace: ServiceWorkspace = None,
     base_url: ServiceUrl = None,
     delivery: Annotated[str, typer.Option(help=f"How local files are delivered: {', '.join(WAYS)}.")] = "auto",
     max_cny: Annotated[
@@ -48,7 +49,7 @@ def mcp(  # noqa: PLR0913  (each argument is an option of the command)
     from qwen_omni.tools.mcp_server import serve_stdio  # noqa: PLC0415  (an extra)
 
     limit = _limit(max_cny, max_tokens, no_limit=no_limit)
-    settings = settings_for(region, base_url, delivery, spend_limit=limit)
+    settings = settings_for(region, base_url, workspace, delivery, spend_limit=limit)
     show_note(_limit_text(limit, model))
     asyncio.run(serve_stdio(MediaTools(root, settings=settings, model=model, transcriber=transcriber)))
 

@@ -271,6 +271,9 @@ AudioTrack = Annotated[
 ]
 SegmentSeconds = Annotated[float, typer.Option(help="Maximum length of a segment in seconds, overlap included.")]
 ServiceRegion = Annotated[str | None, typer.Option(help=f"One of {', '.join(REGIONS)}; keys are per region.")]
+ServiceWorkspace = Annotated[
+    str | None, typer.Option(help="ID of a workspace, to use its own host; DASHSCOPE_WORKSPACE does the same.")
+]
 ServiceUrl = Annotated[str | None, typer.Option(help="URL of another service, e.g. the stand-in.")]
 Thinking = Annotated[str, typer.Option(help=f"One of {', '.join(EFFORTS)}.")]
 
@@ -286,15 +289,22 @@ def choose(name: str, given: str | None, choices: Mapping[str, _Choice]) -> _Cho
     return None if given is None else choices[given]
 
 
-def settings_for(region: str | None, base_url: str | None, delivery: str | None = None, **more: Any) -> Settings:  # noqa: ANN401  (fields of `Settings`)
+def settings_for(
+    region: str | None,
+    base_url: str | None,
+    workspace: str | None,
+    delivery: str | None = None,
+    **more: Any,  # noqa: ANN401  (fields of `Settings`)
+) -> Settings:
     """Return the settings that the options of a command name; the rest is read from the environment.
 
     Raises:
         ConfigurationError: an unknown region or delivery, or no key.
     """
     return Settings.load(
-        base_url=base_url, region=choose("region", region, REGIONS), delivery=choose("delivery", delivery, WAYS), **more
-    )
+        base_url=base_url, region=choose("region", region, REGIONS), workspace=workspace,
+        delivery=choose("delivery", delivery, WAYS), **more,
+    )  # fmt: skip
 
 
 def one_form(asked: Mapping[_Form, bool], usual: _Form) -> _Form:

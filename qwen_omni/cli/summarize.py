@@ -14,6 +14,7 @@ from qwen_omni.cli.output import (
     SegmentSeconds,
     ServiceRegion,
     ServiceUrl,
+    ServiceWorkspace,
     Thinking,
     check_targets,
     choose,
@@ -85,6 +86,7 @@ def summarize(  # noqa: PLR0913  (each argument is an option of the command)
     reuse_unverified: _ReuseUnverified = False,
     delivery: Annotated[str | None, typer.Option(help=f"One of {', '.join(WAYS)}.")] = None,
     region: ServiceRegion = None,
+    workspace: ServiceWorkspace = None,
     base_url: ServiceUrl = None,
 ) -> None:
     """Summarise a video of any length, or answer a question about it.
@@ -104,7 +106,7 @@ def summarize(  # noqa: PLR0913  (each argument is an option of the command)
         concurrency=concurrency, max_gaps=max_gaps, thinking=choose("thinking", thinking, EFFORTS) or False,
         checkpoint=not fresh, reuse_unverified=reuse_unverified, audio_track=read_audio_track(audio_track),
     )  # fmt: skip
-    settings = settings_for(region, base_url, delivery, needs_key=not dry_run)
+    settings = settings_for(region, base_url, workspace, delivery, needs_key=not dry_run)
     targets = _checked_targets(media, out, [ending for ending, on in files.items() if on])
     if dry_run:
         _show_forecast(media, settings, options)

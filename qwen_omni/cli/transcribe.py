@@ -14,6 +14,7 @@ from qwen_omni.cli.output import (
     AudioTrack,
     ServiceRegion,
     ServiceUrl,
+    ServiceWorkspace,
     SubtitleFolder,
     check_targets,
     failed_entry,
@@ -67,6 +68,7 @@ def transcribe(  # noqa: PLR0913  (each argument is an option of the command)
     fresh: Annotated[bool, typer.Option("--fresh", help="Submit again what was submitted today, and pay.")] = False,
     concurrency: Annotated[int, typer.Option("--concurrency", "-j", help="Number of files at a time.", min=1)] = 4,
     region: ServiceRegion = None,
+    workspace: ServiceWorkspace = None,
     base_url: ServiceUrl = None,
     delivery: Annotated[str, typer.Option(help=f"How local files are delivered: {', '.join(WAYS)}.")] = "auto",
 ) -> None:
@@ -82,7 +84,7 @@ def transcribe(  # noqa: PLR0913  (each argument is an option of the command)
         model=model, language=language, speakers=wanted_speakers, wait_seconds=wait, fresh=fresh,
         audio_track=read_audio_track(audio_track),
     )  # fmt: skip
-    settings = settings_for(region, base_url, delivery)
+    settings = settings_for(region, base_url, workspace, delivery)
     _check(options, region_of(settings.base_url), form)
     paths = subtitle_paths(media, out, form) if form in ("srt", "vtt") and len(media) > 1 else {}
     check_targets(paths.values())

@@ -30,6 +30,7 @@ from qwen_omni.options import OPTION_RANGES, Delivery, Dialect, Effort, OutputMo
 from qwen_omni.pricing.ledger import UsageLedger
 from qwen_omni.pricing.limit import SpendLimit
 from qwen_omni.profiles import DEFAULT_MODEL, Region
+from qwen_omni.profiles.rate_limits import LimitsOverride, RateLimits
 from qwen_omni.ranges import check_given, check_numbers
 from qwen_omni.settings import SETTINGS_RANGES, OssSettings, OwnCopy, Settings
 
@@ -44,6 +45,7 @@ CONNECTION_RANGES = {
     "connect_timeout": SETTINGS_RANGES["connect_timeout"],
     "max_retries": SETTINGS_RANGES["max_retries"],
     "max_answer_bytes": SETTINGS_RANGES["max_answer_bytes"],
+    "burst_wait": SETTINGS_RANGES["burst_wait"],
 }
 """Ranges of the numeric connection options of a chat model."""
 
@@ -66,6 +68,7 @@ class ConnectionOptions(OwnCopy):
     api_key: SecretStr | None = None
     base_url: str | None = None
     region: Region | None = None
+    workspace: str | None = None
     timeout: float | None = None
     total_timeout: float | None = None
     connect_timeout: float | None = None
@@ -77,9 +80,13 @@ class ConnectionOptions(OwnCopy):
     dialect: Dialect | None = None
     spend_limit: SpendLimit | None = None
     ledger: UsageLedger | None = None
+    limits: LimitsOverride | tuple[tuple[str, RateLimits], ...] | None = None
+    burst_wait: int | None = None
 
     def __post_init__(self) -> None:
         check_numbers(self, CONNECTION_RANGES)
+        if isinstance(self.limits, Mapping):  # options are the key of their client
+            object.__setattr__(self, "limits", tuple(sorted(self.limits.items())))
 
     def __reduce__(self) -> tuple[Any, ...]:
         # A pickle holds no key; the environment supplies one where it is loaded.
@@ -94,6 +101,8 @@ class ConnectionOptions(OwnCopy):
         """
         given = {name: getattr(self, name) for name in self.__dataclass_fields__}
         given["read_timeout"] = given.pop("timeout")
+        if isinstance(self.limits, tuple):
+            given["limits"] = dict(self.limits)
         if self.media_root is not None:
             given["media_root"] = Path(self.media_root)
         return Settings.load(needs_key=needs_key, **given)
@@ -282,7 +291,7 @@ def _keep(kept: dict[ConnectionOptions, _Client], options: ConnectionOptions, cl
 
 # --- Fields ---
 
-UNSHOWN = SECRET_NAMES | {"oss", "spend_limit", "ledger"}
+UNSHOWN = SECRET_NAMES | {"oss", "spend_limit", "ledger", "limits"}
 """Options that may hold a secret, or are live objects: kept out of traces, caches and reprs."""
 
 NUMBERS = {**OPTION_RANGES, **CONNECTION_RANGES}
@@ -322,11 +331,13 @@ class ModelFields(BaseModel):
     base_url: str | None = None
     """Address of the service's OpenAI-compatible routes."""
     region: Region | None = None
-    """Region, as a short name of an address: cn, intl, us or hk. Keys belong to a region."""
+    """Region, as a short name of an address: cn, intl, us, hk, jp or de. Keys belong to a region."""
+    workspace: str | None = None
+    """ID of a workspace, whose own host lets a request run for an hour. Needed in jp and de."""
     timeout: float | None = None
     """Seconds to wait for the next byte; minutes by default, since the service is silent while it downloads media."""
     total_timeout: float | None = None
-    """Seconds to wait for a whole answer; 600 on DashScope's shared hosts and 3,600 elsewhere by default."""
+    """Seconds to wait for a whole answer; by default 600 on DashScope's shared hosts, 3,600 on workspace hosts."""
     connect_timeout: float | None = None
     """Seconds to wait for a connection."""
     max_retries: int | None = None
@@ -343,6 +354,10 @@ class ModelFields(BaseModel):
     """The most that calls may cost, checked before sending. Share one object to limit several models together."""
     ledger: UsageLedger | None = Field(default=None, exclude=True)
     """Records the estimate and the usage of each call."""
+    limits: LimitsOverride | None = Field(default=None, exclude=True)
+    """Your account's requests and tokens a minute, for every model or by model name, instead of the published ones."""
+    burst_wait: int | None = None
+    """Seconds that DashScope may queue a request on a rate that rises too quickly; 30 by default, 0 for none."""
     dialect: Dialect | None = None
     """The request format of the server, "dashscope" or "vllm"; inferred from the address if not given."""
 

@@ -284,10 +284,12 @@ def _checked(given: Mapping[str, Any], who: str) -> dict[str, Any]:
 
 
 def _laid_over(fields: Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:
-    """Override the fields with a call's options; `base_url` and `region` replace each other."""
+    """Override the fields with a call's options; `base_url`, `region` and `workspace` replace each other."""
     chosen = dict(fields)
     if "base_url" in options or "region" in options:
-        chosen |= {"base_url": None, "region": None}
+        chosen |= {"base_url": None, "region": None, "workspace": None}
+    elif "workspace" in options:
+        chosen["base_url"] = None
     return {**chosen, **options}
 
 

@@ -11,7 +11,6 @@ from qwen_omni.profiles.profile import MediaLimits, Profile, Retirement, TokenRu
 
 _MIB = 2**20
 _GUIDE = "Model Studio, Qwen-Omni guide, read 2026-09-18"
-_RPM, _TPM = 60, 100_000  # every non-realtime omni model; Model Studio, Rate limits, read 2026-05-30
 
 _TOKENS_3 = TokenRules(
     image_tokens=(4, 1280),
@@ -59,8 +58,6 @@ _FLASH_35 = Profile(
     voices=voices.QWEN35,
     default_voice="Tina",
     source=_GUIDE + "; older model pages deny tools",
-    rpm=_RPM,
-    tpm=_TPM,
 )
 _TURBO = Profile(
     name="qwen-omni-turbo",
@@ -74,8 +71,6 @@ _TURBO = Profile(
     limits=_LIMITS_TURBO,
     tokens=_TOKENS_TURBO,
     source="qwen-omni-turbo page of 2025-08-14; " + _GUIDE,
-    rpm=_RPM,
-    tpm=_TPM,
 )
 OMNI = (
     Profile(
@@ -123,8 +118,6 @@ OMNI = (
         limits=_LIMITS_3,
         tokens=_TOKENS_3,
         source=_GUIDE,
-        rpm=_RPM,
-        tpm=_TPM,
     ),
 )
 RETIRED = (  # the service no longer answers to these; other hosts may serve the weights that are open

@@ -48,7 +48,7 @@ class MediaLimits:
 SHARED_HOST_SECONDS = 600.0
 WORKSPACE_HOST_SECONDS = 3600.0
 """How long a request may last on DashScope's shared and trial hosts, and on workspace hosts and the batch host (Model
-Studio, base URLs and Batch Chat, late September 2026). Other servers document no limit, and get the longer time."""
+Studio, base URLs and Batch Chat, late September 2026)."""
 
 ANSWER_RANGES: dict[str, Range] = {
     "temperature": Range(least=0, below=2),
@@ -135,7 +135,6 @@ class Profile:
         json_object: JSON mode by `response_format`; `json_schema`: the same with a schema.
         voices: names known to work. The list grows, so it is a suggestion, never a reason to refuse.
         explicit_cache: `cache_control` marks what is cached for five minutes. (Implicit caching needs no mark.)
-        rpm: requests per minute; tpm: tokens per minute. `None` if nothing is published.
     """
 
     name: str
@@ -162,8 +161,6 @@ class Profile:
     limits: MediaLimits = field(default_factory=MediaLimits)
     tokens: TokenRules = field(default_factory=TokenRules)
     prices: Mapping[Region, tuple[Prices, ...]] = field(default_factory=dict)
-    rpm: int | None = None
-    tpm: int | None = None
 
     @property
     def high_resolution(self) -> bool:

@@ -104,7 +104,7 @@ class Account:
         came = answer()
         if came.usage is not None:
             return TokenCounts.of(came.usage), came, False
-        return (self._guess(came), came, True) if error is None or _is_billed(error, came) else None
+        return (self._guess(came), came, True) if error is None or is_billed(error, came) else None
 
     def _record(self, counts: TokenCounts, came: Response, *, cut: bool, late: bool = False) -> None:
         if self._ledger is not None and self._estimate is not None:
@@ -237,7 +237,7 @@ def _closed(loop: asyncio.AbstractEventLoop) -> Callable[[], bool]:
     return lambda: (there := found()) is None or there.is_closed()
 
 
-def _is_billed(error: QwenOmniError, came: Response) -> bool:
+def is_billed(error: QwenOmniError, came: Response) -> bool:
     """Whether a failed attempt counts as billed: only if some of the answer had arrived."""
     answered = bool(came.text or came.thinking or came.audio or came.tool_calls)
     return answered and isinstance(error, StreamInterruptedError | APIError)

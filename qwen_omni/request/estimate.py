@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
 from qwen_omni._moved import warn
+from qwen_omni.addresses import host_kind, host_of, most_seconds
 from qwen_omni.errors import (
     ConfigurationError,
     MediaDoesNotFitError,
@@ -34,6 +35,7 @@ from qwen_omni.pricing.costs import (
     pricing_for,
 )
 from qwen_omni.profiles import DEFAULT_MODEL, Profile, Region, profile_for
+from qwen_omni.profiles.profile import WORKSPACE_HOST_SECONDS
 from qwen_omni.ranges import TOKENS, checked
 from qwen_omni.request.fit import check_conversation, check_model
 from qwen_omni.request.media_estimate import MediaEstimate, MediaEstimator
@@ -44,6 +46,8 @@ from qwen_omni.wire.request import check_ranges
 # Our own assumption for an answer that nothing limits: a page of text; twice as much reasoning; speech at
 # 0.3 s per token of text.
 USUAL_ANSWER, USUAL_THINKING, SPOKEN_SECONDS = 500, 1_000, 0.3
+# Measured with such models, 2026; reading is a cautious guess, since it includes decoding the media.
+FIRST_TOKEN_SECONDS, TOKENS_PER_SECOND, _READ_PER_SECOND = 1.5, 60.0, 5_000.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,6 +72,8 @@ class Estimate:
             assumes that nothing is cached: a hit is never certain.
         media: each piece of media.
         text_exact: whether text was counted with the model's vocabulary rather than approximately.
+        call_seconds: estimated duration of the request: sending what is inside it, reading it, and an answer as long as
+            `max_tokens`, or as assumed.
         problems: limits that the call exceeds, in words. It would be refused.
         notes: assumptions made.
     """
@@ -84,6 +90,7 @@ class Estimate:
     cost_cached: Cost | None = None
     media: tuple[MediaEstimate, ...] = ()
     text_exact: bool = False
+    call_seconds: float = 0.0
     problems: tuple[str, ...] = ()
     notes: tuple[str, ...] = field(default=())
 
@@ -286,7 +293,20 @@ def estimate(
         request = replace(request, messages=tuple(_with_budget(message, budget) for message in request.messages))
     call = EstimatedCall(request, settings, exact_text=is_exact())
     made = call.estimate(MediaEstimator.of(request, settings, held).estimate_all(), answer_tokens)
-    return replace(made, problems=call.problems(made))
+    slow = too_slow(made, settings)
+    return replace(made, problems=call.problems(made), notes=(*made.notes, *([slow] if slow else ())))
+
+
+def too_slow(made: Estimate, settings: Settings) -> str | None:
+    """Return a notice about a request that is likely to outlast what a shared host allows; `None` if it is not."""
+    most = most_seconds(settings.base_url)
+    if made.call_seconds <= most or host_kind(settings.base_url) not in ("shared", "trial"):
+        return None
+    return (
+        f"the request may take about {made.call_seconds:,.0f} s, and {host_of(settings.base_url)} ends requests after "
+        f"{most:,.0f} s. A workspace host allows {WORKSPACE_HOST_SECONDS:,.0f} s (workspace='ws-...'); or send a "
+        "shorter clip, or set a smaller max_tokens"
+    )
 
 
 class EstimatedCall:
@@ -318,6 +338,7 @@ class EstimatedCall:
             cost_cached=self._cached(most, answer.assumed),
             media=media,
             text_exact=self.exact_text,
+            call_seconds=self._seconds(known, answer, media),
             notes=self._notes(answer),
         )
 
@@ -333,6 +354,13 @@ class EstimatedCall:
         before = sent.input - count_words(question, self.profile.tokens, count)
         cached = replace(sent, cached=before) if before >= FEWEST_CACHED else sent
         return self.pricing.cost(cached, answer)
+
+    def _seconds(self, known: TokenCounts, answer: AnswerLength, media: tuple[MediaEstimate, ...]) -> float:
+        inside = sum(piece.upload_bytes for piece in media if piece.route == "inline")
+        text = answer.assumed.text_out if self.request.options.max_tokens is None else answer.most.text_out
+        out = text + answer.assumed.thinking_out + answer.assumed.audio_out
+        sending = inside * 8 / (self.settings.uplink_mbps * 1e6)
+        return sending + FIRST_TOKEN_SECONDS + known.input / _READ_PER_SECOND + out / TOKENS_PER_SECOND
 
     def _words(self) -> int:
         options, rules = self.request.options, self.profile.tokens

@@ -25,6 +25,7 @@ from qwen_omni.errors import (
     MediaRefusedError,
     NotFoundError,
     QwenOmniError,
+    RateLimitError,
     UnsupportedContentError,
     UnsupportedMediaError,
 )
@@ -48,8 +49,8 @@ from qwen_omni.messages import (
 )
 from qwen_omni.options import ChatRequest
 from qwen_omni.profiles import Profile, profile_for
-from qwen_omni.request.accounting import Account
-from qwen_omni.request.estimate import Estimate, EstimatedCall
+from qwen_omni.request.accounting import Account, is_billed
+from qwen_omni.request.estimate import Estimate, EstimatedCall, too_slow
 from qwen_omni.request.fit import (
     Fitted,
     Fitter,
@@ -65,6 +66,7 @@ from qwen_omni.request.media_estimate import MediaEstimator
 from qwen_omni.responses import SentMedia
 from qwen_omni.settings import Settings
 from qwen_omni.transport.chat import HttpCall
+from qwen_omni.transport.rate_limit import Pace, limiter_of
 from qwen_omni.transport.retry import Attempts, RetryPolicy
 from qwen_omni.upload.uploader import AvailableRoutes, Uploader, choose_route, hint_for, is_link, routes_of
 from qwen_omni.wire.request import draft_request, encode_headers, notices
@@ -102,6 +104,8 @@ class PreparedRequest:
         self._dropped.atexit = False
         self._retry = uploader.retry
         self._attempts: Attempts | None = None
+        self._pace: Pace | None = None
+        self._state: StreamState | None = None
         self._repaired = False
         self._delivered: dict[MediaSource, MediaPayload] = {}
         try:
@@ -121,7 +125,15 @@ class PreparedRequest:
             media = Fitting(request=request, found=found, profile=self._profile, settings=self._settings)
             media.check()
             fitted = media.fit()
-        self._account.open(estimate_fitted(request, fitted, self._settings))
+        estimate = estimate_fitted(request, fitted, self._settings)
+        self._account.open(estimate)
+        limits = self._settings.rate_limits(request.model, request.limits)
+        if limits is not None:
+            self._pace = Pace(limiter_of(self._settings, request.model), limits, estimate.tokens.total)
+        slow = too_slow(estimate, self._settings)
+        for notice in (self._pace and self._pace.notice, slow and f"{slow[0].upper()}{slow[1:]}."):
+            if notice:
+                warnings.warn(notice, UserWarning, stacklevel=2)
         self._delivered = upload_media(fitted, self._uploader, request.model)
         self._request = replace(request, messages=fitted.messages)
         self._parts, self._sent = fitted.parts, fitted.sent
@@ -141,6 +153,14 @@ class PreparedRequest:
         """Renew links that expire soon: the request may have waited for its turn. May request credentials."""
         self._renew(gone=False)
 
+    def waits(self) -> Iterator[float]:
+        """Yield the seconds to wait, one after the other, until the next attempt is within the rate limits.
+
+        Raises:
+            StoppedError: the run that the request belongs to was stopped.
+        """
+        return iter(()) if self._pace is None else self._pace.waits()
+
     def begin(self) -> StreamState:
         """Return the state that reads the next attempt's answer.
 
@@ -151,6 +171,7 @@ class PreparedRequest:
         state = StreamState(max_answer_bytes=self._settings.max_answer_bytes, unopened_thinking=unopened)
         self._account.begin(lambda: state.response)
         state.estimated_input, state.media = self._account.estimated_input, self._sent
+        self._state = state
         return state
 
     def failed(self, error: QwenOmniError, *, shown: bool = False) -> float:
@@ -158,7 +179,7 @@ class PreparedRequest:
 
         A link that the service could not fetch is repaired once, if it can be repaired.
         """
-        self._account.end(error)
+        self._end(error)
         gone = isinstance(error, MediaRefusedError) and bool(_GONE.search(str(error)))
         if gone and not shown and not self._repaired and self._renew(gone=True):
             self._repaired = True
@@ -170,6 +191,8 @@ class PreparedRequest:
             error = error.with_hint(hint)
         self._attempts = self._attempts or Attempts(self._retry)
         wait = self._attempts.failed(error, shown=shown)
+        if self._pace is not None and isinstance(error, RateLimitError):
+            self._pace.hold(wait)
         self._renew(gone=False)
         return wait
 
@@ -190,9 +213,22 @@ class PreparedRequest:
     def settle(self) -> None:
         """Close the account. An answer that its reader left early is billed by what had arrived."""
         try:
-            self._account.end()
+            self._end()
         finally:
             self._account.close()
+
+    def _end(self, error: QwenOmniError | None = None) -> None:
+        """Record how an attempt ended: what it cost, and what it used of the rate limits."""
+        state, self._state = self._state, None
+        self._account.end(error)
+        if self._pace is None:
+            return
+        if state is None:
+            self._pace.give_up()
+            return
+        came = state.response
+        refused = error is not None and not is_billed(error, came)
+        self._pace.end(came.usage.total_tokens if came.usage is not None else 0 if refused else None)
 
     def __enter__(self) -> Self:
         return self
@@ -233,7 +269,8 @@ class PreparedRequest:
 
     def _encoded(self) -> HttpCall:
         body = self._draft.body(self._parts, self._delivered.__getitem__)
-        headers = encode_headers(self._request, tuple(self._delivered.values()))
+        settings, media = self._settings, tuple(self._delivered.values())
+        headers = encode_headers(self._request, media, burst_wait=settings.burst_seconds, usual=settings.headers)
         return HttpCall(body=RequestBody(body), headers=headers)
 
 

@@ -8,6 +8,7 @@ and answers from their content. It imports nothing from the rest of the product,
 try:
     from qwen_omni.standin.asr.tasks import HttpFault, LoggedTaskCall, Outcome
     from qwen_omni.standin.media.facts import ColourSpan, Mark, MediaFacts
+    from qwen_omni.standin.rules.quotas import Quota
     from qwen_omni.standin.server.log import LoggedRequest
     from qwen_omni.standin.server.script import Fault, Script, ToolCall, Turn
     from qwen_omni.standin.server.server import Standin, serve
@@ -30,6 +31,7 @@ __all__ = [
     "MediaFacts",
     "OssKey",
     "Outcome",
+    "Quota",
     "Script",
     "Standin",
     "StoreFault",

@@ -26,6 +26,7 @@ from qwen_omni.errors import (
 from qwen_omni.media.files.safe_open import open_local
 from qwen_omni.media.files.tempfiles import machine_fault
 from qwen_omni.media.source import MediaSource, as_source
+from qwen_omni.media.work import Deadline
 from qwen_omni.ranges import PARALLEL, checked
 from qwen_omni.responses import Usage
 from qwen_omni.structured.ask import carry_out
@@ -243,6 +244,7 @@ def caption_many(  # noqa: PLR0913 - each keyword is an independent option
     try:
         yield from _finished(pool, job, media)
     finally:
+        job.work.stop()  # what waits for its turn is not sent any more
         pool.shutdown(wait=True, cancel_futures=True)
         job.report(last=True)
 
@@ -300,6 +302,7 @@ class _Job:
     options: CaptionOptions
     results: Results | None
     on_notice: OnNotice
+    work: Deadline = field(default_factory=Deadline)
     keys: dict[str, str] = field(default_factory=dict)
     asking: set[str] = field(default_factory=set)
 
@@ -311,6 +314,10 @@ class _Job:
 
     def one(self, media: str, since: float | None = None) -> FileCaption | _Busy:
         """Describe one file; errors of this package become part of the result."""
+        with Deadline(parent=self.work).governing():
+            return self._one(media, since)
+
+    def _one(self, media: str, since: float | None) -> FileCaption | _Busy:
         began = time.monotonic()
         try:
             source = as_source(media)

@@ -46,6 +46,7 @@ from qwen_omni.transcription.protocol import TaskState, encode_chat_options, enc
 from qwen_omni.transcription.recording import Recording, prepare_recording
 from qwen_omni.transcription.transcript import Transcript
 from qwen_omni.transport.flow import Flow, Reply, Request, Sleep, ask, repeating
+from qwen_omni.transport.rate_limit import Pace, in_turn, limiter_of
 from qwen_omni.transport.retry import RetryPolicy
 from qwen_omni.upload.cache import TASKS, Claim, Held, UploadCache
 from qwen_omni.upload.uploader import hint_for
@@ -72,12 +73,14 @@ class TaskContext:
         label: name of the recording in errors.
         retry: the retry policy.
         clock: returns seconds.
+        pace: waits until the rate limits allow a submission.
     """
 
     base_url: str
     label: str
     retry: RetryPolicy
     clock: Callable[[], float] = field(repr=False)
+    pace: Pace | None = field(default=None, repr=False)
 
 
 def was_refused(error: QwenOmniError) -> bool:
@@ -120,6 +123,7 @@ def submit(context: TaskContext, profile: TranscriptionProfile, options: Transcr
     body = wire.encode_task(profile, options, link)
 
     def attempt() -> Flow[str]:
+        yield from in_turn(context.pace)
         request = Request(
             method="POST", url=wire.submit_url(context.base_url), headers=wire.submit_headers(link),
             content=_Written(body), with_key=True,
@@ -146,6 +150,7 @@ def call_at_once(
     body = RequestBody(wire.native_fields(profile, options, audio))
 
     def attempt() -> Flow[bytes]:
+        yield from in_turn(context.pace)
         request = Request(
             method="POST", url=wire.native_call_url(context.base_url),
             headers=wire.submit_headers(audio.url or "", task=False), content=body, with_key=True,
@@ -374,7 +379,7 @@ def _at_once(
         audio = recording.sent_at_once(carrier, settings, profile)
         account.sending()
         try:
-            answer: bytes = yield call_at_once(_context_of(recording, settings), profile, options, audio)
+            answer: bytes = yield call_at_once(_context_of(recording, settings, profile.name), profile, options, audio)
         except QwenOmniError as error:
             if was_refused(error):
                 account.release()
@@ -393,9 +398,13 @@ def _at_once(
                 carrier.release(audio)
 
 
-def _context_of(recording: Recording, settings: Settings) -> TaskContext:
-    retry = RetryPolicy(max_retries=settings.max_retries, first_wait=settings.retry_wait)
-    return TaskContext(base_url=settings.base_url, label=recording.label, retry=retry, clock=time.monotonic)
+def _context_of(recording: Recording, settings: Settings, model: str) -> TaskContext:
+    limits = settings.rate_limits(model)
+    return TaskContext(
+        base_url=settings.base_url, label=recording.label, clock=time.monotonic,
+        retry=RetryPolicy(max_retries=settings.max_retries, first_wait=settings.retry_wait),
+        pace=None if limits is None else Pace(limiter_of(settings, model), limits),
+    )  # fmt: skip
 
 
 def _account_of(
@@ -422,7 +431,7 @@ class _TaskRun:
         self._carrier = make_carrier(settings)
         self._tasks = Tasks(settings.cache_dir, alive=alive)
         self._account = _account_of(recording, settings, profile, alive)
-        self._context = _context_of(recording, settings)
+        self._context = _context_of(recording, settings, profile.name)
         chat_options = encode_task(profile, options, "").decode()
         secret = settings.api_key.get_secret_value()
         self._key = task_key(recording.identity(), settings.base_url, secret, chat_options)

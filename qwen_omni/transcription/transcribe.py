@@ -17,6 +17,7 @@ from typing import Any, Self, TypeVar
 from qwen_omni.client import AsyncOmniClient, OmniClient
 from qwen_omni.media.files.find import Sources, find_media
 from qwen_omni.media.source import Anything
+from qwen_omni.media.work import Deadline
 from qwen_omni.options import ChatRequest
 from qwen_omni.ranges import PARALLEL, checked
 from qwen_omni.transcription.options import DEFAULT_OPTIONS, TranscriptionOptions
@@ -42,6 +43,7 @@ class ThreadPool:
         """Set the maximum number of threads; raises `ConfigurationError` for less than one."""
         self._most = checked("concurrency", most, PARALLEL)
         self._begun = 0
+        self._deadline = Deadline()
         self._waiting: queue.SimpleQueue[tuple[Future[Any], Callable[[], Any]] | None] = queue.SimpleQueue()
 
     def submit(self, work: Callable[[], T]) -> Future[T]:
@@ -59,14 +61,16 @@ class ThreadPool:
             if not future.set_running_or_notify_cancel():
                 continue
             try:
-                result = work()
+                with Deadline(parent=self._deadline).governing():
+                    result = work()
             except BaseException as error:  # noqa: BLE001 - passed to the future
                 future.set_exception(error)
             else:
                 future.set_result(result)
 
     def dismiss(self) -> None:
-        """Cancel what has not started, and let every thread end after its current function."""
+        """Cancel what has not started or waits for its turn; every thread ends after its current function."""
+        self._deadline.stop()
         with contextlib.suppress(queue.Empty):
             while (piece := self._waiting.get_nowait()) is not None:
                 piece[0].cancel()

@@ -8,6 +8,7 @@ many calls.
 import asyncio
 import contextlib
 import functools
+import math
 import os
 import socket
 import ssl
@@ -109,8 +110,8 @@ class Deadline:
         """Exclude the seconds that were spent sending."""
         self._waited -= seconds
 
-    def wait(self, timeout: float | None) -> float:
-        """Return the timeout of the next read, in seconds.
+    def wait(self, timeout: float | None) -> float | None:
+        """Return the timeout of the next read, in seconds; `None` if nothing limits it.
 
         Raises:
             DeadlineExceededError: no time is left.
@@ -118,7 +119,8 @@ class Deadline:
         left = self.left
         if left <= 0:
             raise self.error()
-        return left if timeout is None or left < timeout else timeout
+        seconds = left if timeout is None or left < timeout else timeout
+        return None if math.isinf(seconds) else seconds
 
     def error(self) -> DeadlineExceededError:
         """Return the error for an answer that is not complete in time."""

@@ -6,8 +6,6 @@ file last, read from disk as it is sent. `uploader` runs the flows.
 """
 
 import secrets
-import threading
-import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,7 +15,8 @@ from qwen_omni.addresses import native_url
 from qwen_omni.errors import DeliveryError, MediaDoesNotFitError, StoreUnavailableError
 from qwen_omni.media.files.safe_open import read_blocks
 from qwen_omni.messages import MediaPayload
-from qwen_omni.transport.flow import Flow, Request, Sleep, ask
+from qwen_omni.transport.flow import Flow, Request, ask
+from qwen_omni.transport.rate_limit import Pace, in_turn
 from qwen_omni.upload.oss import Refused, parse_xml
 from qwen_omni.wire.errors import parse_retry_after, to_error
 from qwen_omni.wire.values import MalformedValueError, as_name, as_number, as_object, decode_json
@@ -64,7 +63,6 @@ def _form_field(mark: str, name: str, value: str) -> str:
 
 # Model Studio, "Temporary file URL", read 2026-05-30.
 LIFETIME_SECONDS = 48 * 3600
-_PER_SECOND = 100  # policies per account and model; cannot be raised
 _OK = (200, 201, 204)
 _REDIRECTS = range(300, 400)
 _POLICY_SECONDS = 300.0
@@ -93,44 +91,14 @@ class PolicyExpiredError(DeliveryError):
     """The store reports that the policy has expired; a new one helps."""
 
 
-class RateLimiter:
-    """Spaces requests out, so that a limit per second is never hit. Safe to share between threads."""
-
-    def __init__(self, per_second: float, clock: Callable[[], float] = time.monotonic) -> None:
-        self._step = 1 / per_second
-        self._clock = clock
-        self._next = 0.0
-        self._lock = threading.Lock()
-
-    def wait(self) -> float:
-        """Reserve the next slot and return the seconds until it."""
-        with self._lock:
-            now = self._clock()
-            place = max(self._next, now)
-            self._next = place + self._step
-            return place - now
-
-
-_PACES: dict[tuple[str, str], RateLimiter] = {}
-_PACES_LOCK = threading.Lock()
-
-
-def pace_of(account: str, model: str) -> RateLimiter:
-    """Return the rate limiter that all requests of one account for one model share, at half of the allowed rate."""
-    with _PACES_LOCK:
-        return _PACES.setdefault((account, model), RateLimiter(_PER_SECOND / 2))
-
-
-def ask_policy(base_url: str, model: str, pace: RateLimiter, now: Callable[[], float]) -> Flow[Policy]:
+def ask_policy(base_url: str, model: str, pace: Pace | None, now: Callable[[], float]) -> Flow[Policy]:
     """Request permission to upload for a model.
 
     Raises:
         APIError: the service refused.
         StoreUnavailableError: the answer is not a policy.
     """
-    wait = pace.wait()
-    if wait:
-        yield Sleep(wait)
+    yield from in_turn(pace)
     query = urlencode({"action": "getPolicy", "model": model})
     asked = now()
     request = Request(

@@ -32,6 +32,7 @@ from qwen_omni.options import Delivery, UploadProgress
 from qwen_omni.profiles import Profile
 from qwen_omni.settings import Settings
 from qwen_omni.transport.flow import Flow, Runner, T, repeating
+from qwen_omni.transport.rate_limit import upload_pace
 from qwen_omni.transport.retry import RetryPolicy
 from qwen_omni.upload.cache import Claim, Held, UploadCache, cache_key
 from qwen_omni.upload.temporary import (
@@ -40,7 +41,6 @@ from qwen_omni.upload.temporary import (
     PolicyExpiredError,
     ask_policy,
     is_usable,
-    pace_of,
     post_file,
 )
 
@@ -346,7 +346,7 @@ class Uploader:
         with self._policy_lock:
             policy = self._policies.get(model)
             if policy is None or not is_usable(policy, time.time()):
-                pace = pace_of(self._account, model)
+                pace = upload_pace(self._settings, model)
                 policy = self._run(ask_policy(self._settings.base_url, model, pace, time.time))
                 self._policies[model] = policy
             return policy

@@ -10,8 +10,9 @@ from typing import Literal
 from qwen_omni.errors import ConfigurationError, MediaDoesNotFitError
 from qwen_omni.media.source import Anything
 from qwen_omni.media.work import usual_workers
-from qwen_omni.profiles import profile_for
+from qwen_omni.profiles.rate_limits import RateLimits
 from qwen_omni.profiles.token_formulas import audio_tokens, video_tokens
+from qwen_omni.request.estimate import FIRST_TOKEN_SECONDS, TOKENS_PER_SECOND
 from qwen_omni.responses import Usage
 from qwen_omni.settings import Settings
 from qwen_omni.video.engine.run import over_source
@@ -22,7 +23,7 @@ from qwen_omni.video.source_video import SourceVideo
 _WORDS_IN = 700  # tokens of a prompt with its schema
 _NOTES_OUT = 900  # tokens of an answer about a segment
 _SUMMARY_OUT = 1200
-_FIRST_TOKEN, _TOKENS_PER_SECOND, _UPLINK = 1.5, 60.0, 20e6 / 8
+_UPLINK = 20e6 / 8
 _PREPARE_SPEED = 25.0  # seconds of video that one core prepares per second
 
 
@@ -87,7 +88,7 @@ def _forecast_of(
         detail=options.detail,
         segments=count,
         bill=to_bill(answers, settings),
-        seconds=_seconds(video, options, count, sum(tokens) + _WORDS_IN),
+        seconds=_seconds(video, options, count, sum(tokens) + _WORDS_IN, settings),
         chosen=chosen,
     )
 
@@ -104,16 +105,15 @@ def segment_tokens(video: SourceVideo, seconds: float, *, whole: bool) -> tuple[
     return video_tokens(profile, size, seconds, fps, plan.sampling), sound
 
 
-def _seconds(video: SourceVideo, options: SummaryOptions, count: int, tokens: int) -> float:
-    profile = profile_for(options.model)
-    one = _FIRST_TOKEN + _NOTES_OUT / _TOKENS_PER_SECOND
-    rpm, tpm = options.rpm or profile.rpm, options.tpm or profile.tpm
+def _seconds(video: SourceVideo, options: SummaryOptions, count: int, tokens: int, settings: Settings) -> float:
+    limits = settings.rate_limits(options.model, options.limits) or RateLimits()
+    one = FIRST_TOKEN_SECONDS + _NOTES_OUT / TOKENS_PER_SECOND
     bounds = [
         float(video.duration) / _PREPARE_SPEED / (options.workers or usual_workers()),
         video.whole.size_bytes / _UPLINK,
         one * -(-count // options.concurrency),
-        (count - 1) * 60 / rpm if rpm else 0.0,
-        (count - 1) * tokens * 60 / tpm if tpm else 0.0,
+        (count - 1) * 60 / limits.rpm if limits.rpm else 0.0,
+        (count - 1) * tokens * 60 / limits.tpm if limits.tpm else 0.0,
     ]
-    last = 0.0 if count == 1 else _FIRST_TOKEN + _SUMMARY_OUT / _TOKENS_PER_SECOND
+    last = 0.0 if count == 1 else FIRST_TOKEN_SECONDS + _SUMMARY_OUT / TOKENS_PER_SECOND
     return max(bounds) + one + last

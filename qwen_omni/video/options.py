@@ -14,6 +14,7 @@ from qwen_omni.media.plan.segments import DEFAULT_SECONDS
 from qwen_omni.messages import AudioPart, FramesPart, ImagePart, Part, Role, TextPart, VideoPart
 from qwen_omni.options import ChatRequest, Effort, with_old_options
 from qwen_omni.profiles import DEFAULT_MODEL, DEFAULT_TEXT_MODEL, Profile
+from qwen_omni.profiles.rate_limits import RateLimits
 from qwen_omni.ranges import COUNT, END, PARALLEL, POSITIVE_COUNT, START, WAIT, Range, check_numbers, check_span
 from qwen_omni.responses import Response
 
@@ -87,8 +88,8 @@ class SummaryOptions:
         step_retries: retries of a step after a transient failure, in addition to the client's own; an error that
             repeats word for word is permanent.
         retry_seconds: delay before the first retry; doubles each time.
-        rpm: requests per minute; the profile's if not given.
-        tpm: tokens per minute; the profile's if not given.
+        rpm: requests per minute of this run's model; by default those of the client's settings.
+        tpm: tokens per minute, likewise.
         reduce_tokens: tokens of notes joined in one step; longer notes are joined in a tree.
         budget: how segment files are encoded; by `detail` if not given.
         thinking: whether the models reason first. Off, because reasoning is billed as output and may spoil JSON.
@@ -137,6 +138,11 @@ class SummaryOptions:
         check_numbers(self, _RANGES)
         check_span(self.start, self.end)
         object.__setattr__(self, "audio_track", read_audio_track(self.audio_track))
+
+    @property
+    def limits(self) -> RateLimits | None:
+        """`rpm` and `tpm`, if one is set."""
+        return None if self.rpm is None and self.tpm is None else RateLimits(rpm=self.rpm, tpm=self.tpm)
 
     @property
     def text_model_name(self) -> str:

@@ -5,7 +5,7 @@ completed with the media. One function per kind of part. Whatever cannot be enco
 """
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, assert_never
 
@@ -60,6 +60,7 @@ _KINDS = {
     "audio": "audio",
     "frames": "a list of frames",
 }
+_BURST_HEADER = "X-DashScope-Wait-Timeout"  # Model Studio, Best practices for rate limiting, 2026-10-11
 _MOST_MARKS = 4  # Model Studio, Context Cache page, 2026-10-11
 _SAMPLING_FIELDS = ("fps", "min_pixels", "max_pixels", "total_pixels")
 _OURS_ALONE = frozenset({"stream", "stream_options", "messages", "model"})
@@ -254,10 +255,27 @@ def _own(options: ChatOptions, profile: Profile) -> dict[str, Any]:
     }
 
 
-def encode_headers(request: ChatRequest, media: tuple[MediaPayload, ...]) -> dict[str, str]:
-    """Return the additional headers that this request needs."""
-    temporary = any(item.url is not None and item.url.startswith("oss://") for item in media)
-    return {**(RESOLVE_HEADER if temporary else {}), **request.options.extra_headers}
+def encode_headers(
+    request: ChatRequest,
+    media: tuple[MediaPayload, ...],
+    *,
+    burst_wait: int | None = None,
+    usual: Collection[str] = (),
+) -> dict[str, str]:
+    """Return the additional headers that this request needs.
+
+    Args:
+        request: its own headers win.
+        media: as they were delivered.
+        burst_wait: seconds that the service may queue the request on a rate that rises too quickly; only DashScope can.
+        usual: names of headers that the connection sends anyway.
+    """
+    headers: dict[str, str] = {} if burst_wait is None else {_BURST_HEADER: str(burst_wait)}
+    if any(item.url is not None and item.url.startswith("oss://") for item in media):
+        headers |= RESOLVE_HEADER
+    given = request.options.extra_headers
+    own = {name.lower() for name in (*given, *usual)}
+    return {**{name: value for name, value in headers.items() if name.lower() not in own}, **given}
 
 
 def encode_messages(

@@ -42,7 +42,7 @@ LINK_LINES = (
     "address", "expiry", "host", "redirect", "connection", "answer", "Content-Length", "Content-Type", "range",
 )  # fmt: skip
 ACCOUNT_LINES = (
-    "proxy", "key", "model", "service", "temporary store", "bucket: write", "bucket: link", "bucket: delete",
+    "proxy", "key", "model", "service", "limits", "temporary store", "bucket: write", "bucket: link", "bucket: delete",
     "bucket: private", "bucket",
 )  # fmt: skip
 
@@ -68,7 +68,7 @@ def test_a_good_account(doctor: Said, account: Standin) -> None:
     assert status == 0
     assert {verdict for verdict, _, _ in found.values()} == {"ok"}
     assert list(found) == [
-        "address", "proxy", "key", "model", "temporary store", "bucket: write", "bucket: link", "bucket: delete",
+        "address", "proxy", "key", "model", "limits", "temporary store", "bucket: write", "bucket: link", "bucket: delete",
         "bucket: private",
     ]  # fmt: skip
     assert "files up to 1,024 MiB for qwen3.8-omni-flash" in found["temporary store"][1]

@@ -3,12 +3,15 @@
 All of these tests are coroutines, so every synchronous method is called inside a running event loop, as in a notebook.
 """
 
+import asyncio
 from typing import Any
 
 import pytest
 
+from qwen_omni import RateLimits
 from qwen_omni.errors import (
     AuthenticationError,
+    ConfigurationError,
     InvalidRequestError,
     MediaOutsideRootError,
     NotFoundError,
@@ -19,6 +22,7 @@ from qwen_omni.errors import (
 )
 from qwen_omni.standin import Fault, Standin, ToolCall, Turn
 from qwen_omni.standin.marked_media import TruthMedia, make_image
+from qwen_omni.transport.rate_limit import forget_limiters, limiter_of
 from tests.contracts.frameworks import Framework, Medium, Way, each, each_framework, find, keep
 
 pytestmark = pytest.mark.filterwarnings("ignore::langchain_core._api.beta_decorator.LangChainBetaWarning")
@@ -162,6 +166,34 @@ async def test_rate_limiter(framework: Framework, way: Way, llm: Any, standin: S
     limiter = Limiter()
     await way(llm.model_copy(update={"rate_limiter": limiter}), "Hello")
     assert limiter.asked == len(standin.requests) == 1
+
+
+@each_framework
+def test_hosts_and_limits(framework: Framework, standin: Standin) -> None:
+    """A workspace's host, the account's limits, and the queue for bursts reach the client of either framework."""
+    fields = {"base_url": None, "workspace": "ws-1", "region": "de", "burst_wait": 0}
+    limits = {"qwen-plus": RateLimits(rpm=7, tpm=8)}
+    for given in (limits, {"qwen-plus": {"rpm": 7, "tpm": 8}}):
+        model = framework.model(standin, **fields, limits=given)
+        settings = model.client().settings
+        assert settings.base_url == "https://ws-1.eu-central-1.maas.aliyuncs.com/compatible-mode/v1"
+        assert settings.answer_seconds == 3600
+        assert (settings.rate_limits("qwen-plus").rpm, settings.rate_limits("qwen-plus").tpm) == (7, 8)
+        assert settings.burst_wait == 0
+    with pytest.raises(ConfigurationError, match="has no shared host"):
+        framework.model(standin, base_url=None, region="jp").client()
+
+
+@each("chats")
+async def test_the_models_limits_are_kept(framework: Framework, way: Way, standin: Standin) -> None:
+    """Two calls at once of two models with one key: the second waits for its turn."""
+    forget_limiters()
+    models = [framework.model(standin, limits=RateLimits(rpm=120)) for _ in range(2)]
+    await asyncio.gather(*(way(model, "Hello") for model in models))
+    limiter = limiter_of(models[0].client().settings, models[0].model)
+    first, second = limiter._sent
+    assert second.sent_at - first.sent_at >= 0.499
+    assert len(standin.requests) == 2
 
 
 FOUND = Turn(text="Let me look.", tool_calls=(ToolCall(name="find", arguments={"query": "x"}),))

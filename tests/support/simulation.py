@@ -23,7 +23,6 @@ class Simulation:
     ask_seconds: Callable[[int], float] = lambda _: 6.0
     prepare_seconds: float = 1.0
     deliver_seconds: float = 0.0
-    tokens: int = 10_000
     fault: Callable[[Action, int], QwenOmniError | None] = lambda _action, _attempt: None
     now: float = 0.0
     asked: list[int] = field(default_factory=list)
@@ -101,7 +100,7 @@ class Simulation:
                 done = machine.count >= self.segments
                 machine.cut(None if done else segment(machine.count))
             case Prepare():
-                machine.prepared(action.segment, self.tokens)
+                machine.prepared(action.segment)
             case Deliver():
                 machine.delivered(action.segment)
             case Ask():

@@ -14,7 +14,7 @@ import pytest
 from qwen_omni import AsyncOmniClient, ChatRequest, ConfigurationError, OmniClient, Settings, errors, user
 from qwen_omni.transport.api import arun, run
 from qwen_omni.transport.flow import Request, ask
-from qwen_omni.upload.temporary import RateLimiter, ask_policy
+from qwen_omni.upload.temporary import ask_policy
 from qwen_omni.wire.stream import MAX_EVENT_BYTES, EventParser, EventTooLongError, StreamState
 from tests.support.quirks import ROLE, STOP, USAGE, events, speech, text
 from tests.support.rawserver import RawServer, answer, endless
@@ -223,7 +223,7 @@ def test_native_answers_are_bounded_too(asynchronous):
     """A policy of 300 MB in 300 kB; an endless one; one whose encoding lies."""
 
     def go(server: RawServer) -> None:
-        flow = ask_policy(server.url, HELLO.model, RateLimiter(100), lambda: datetime.now(UTC).timestamp())
+        flow = ask_policy(server.url, HELLO.model, None, lambda: datetime.now(UTC).timestamp())
         settings = settings_for(server)
         asyncio.run(arun(flow, settings)) if asynchronous else run(flow, settings)
 

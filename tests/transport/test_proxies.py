@@ -17,7 +17,7 @@ from qwen_omni.transport.flow import Request, ask
 from qwen_omni.transport.proxies import is_loopback, proxy_for
 from qwen_omni.transport.retry import RetryPolicy
 from qwen_omni.upload.oss import OssStore
-from qwen_omni.upload.temporary import RateLimiter, ask_policy
+from qwen_omni.upload.temporary import ask_policy
 from tests.support.rawserver import RawServer, answer
 from tests.upload.conftest import BUCKET, KEYS, credentials
 
@@ -188,7 +188,7 @@ async def test_nothing_of_loopback_meets_the_proxy(environment, tmp_path):
             assert client.complete(HELLO).text
         async with AsyncOmniClient(settings) as aclient:
             assert (await aclient.complete(HELLO)).text
-        policy = ask_policy(settings.base_url, HELLO.model, RateLimiter(100), lambda: datetime.now(UTC).timestamp())
+        policy = ask_policy(settings.base_url, HELLO.model, None, lambda: datetime.now(UTC).timestamp())
         assert run(policy, settings).host
         store = OssStore(oss, retry=RetryPolicy(max_retries=0), timeout=5.0)
         store.write("p/a.txt", b"a")

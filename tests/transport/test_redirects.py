@@ -14,7 +14,7 @@ from qwen_omni.transport.api import arun, run
 from qwen_omni.transport.flow import Flow
 from qwen_omni.transport.retry import RetryPolicy
 from qwen_omni.upload.oss import OssStore
-from qwen_omni.upload.temporary import Policy, RateLimiter, ask_policy, post_file
+from qwen_omni.upload.temporary import Policy, ask_policy, post_file
 from tests.support.rawserver import RawServer, answer
 from tests.upload.conftest import credentials
 
@@ -80,7 +80,7 @@ def flows(host: RawServer) -> dict[str, Flow[object]]:
     return {
         "submit": submit(desk, transcriber("fun-asr"), options, "https://example.com/a.mp3"),
         "look": look(desk, "t-1"),
-        "policy": ask_policy(host.url, HELLO.model, RateLimiter(100), lambda: datetime.now(UTC).timestamp()),
+        "policy": ask_policy(host.url, HELLO.model, None, lambda: datetime.now(UTC).timestamp()),
         "post": post_file(policy, media, label="a.mp4", sent=lambda _: None),
     }
 

@@ -19,7 +19,8 @@ from qwen_omni.settings import Settings
 from qwen_omni.standin.stores.temporary import BUCKET
 from qwen_omni.transcription.protocol import submit_url, task_url
 from qwen_omni.transport.flow import Done, Reply, Request, Sleep, advance
-from qwen_omni.upload.temporary import Policy, RateLimiter, ask_policy, parse_policy, post_file
+from qwen_omni.transport.rate_limit import upload_pace
+from qwen_omni.upload.temporary import Policy, ask_policy, parse_policy, post_file
 from qwen_omni.upload.uploader import Uploader
 from qwen_omni.work_store import sqlite
 from tests.upload.conftest import MODEL, operations, sha256
@@ -37,9 +38,7 @@ def carry(carrier, media, model=MODEL):
 
 def test_the_policy_is_asked_with_the_key_at_the_services_host():
     """The native route is derived from the chat address, and the key goes along."""
-    flow = ask_policy(
-        "https://dashscope-intl.aliyuncs.com/compatible-mode/v1", "a model", RateLimiter(50), lambda: 1000.0
-    )
+    flow = ask_policy("https://dashscope-intl.aliyuncs.com/compatible-mode/v1", "a model", None, lambda: 1000.0)
 
     request = advance(flow, None)
     done = advance(flow, Reply(status=200, body=json.dumps({"data": DATA}).encode()))
@@ -63,22 +62,24 @@ def test_the_policy_is_asked_with_the_key_at_the_services_host():
 )
 def test_a_gateways_path_is_kept(base_url, native):
     """What stands before the path of the chat routes stands before the native ones, for uploads and for tasks."""
-    request = advance(ask_policy(base_url, "m", RateLimiter(50), lambda: 0.0), None)
+    request = advance(ask_policy(base_url, "m", None, lambda: 0.0), None)
 
     assert request.url == f"{native}/uploads?action=getPolicy&model=m"
     assert submit_url(base_url) == f"{native}/services/audio/asr/transcription"
     assert task_url(base_url, "t/1") == f"{native}/tasks/t%2F1"
 
 
-def test_the_pace_keeps_requests_apart():
-    """Requests above the pace wait for their place, and the flow sleeps so long."""
-    pace = RateLimiter(50, clock=lambda: 7.0)
-    assert [pace.wait() for _ in range(3)] == pytest.approx([0, 0.02, 0.04])
+def test_requests_for_permission_are_kept_apart():
+    """The service takes 100 a second: the second waits for its place, and the flow sleeps so long; models are apart."""
+    settings = Settings.load(api_key="sk-uploads", base_url="https://h.example/v1")
+    flows = [ask_policy(settings.base_url, m, upload_pace(settings, m), lambda: 0.0) for m in ("m", "m", "other")]
 
-    step = advance(ask_policy("https://h/v1", "m", pace, lambda: 0.0), None)
+    first, second, other = (advance(flow, None) for flow in flows)
 
-    assert isinstance(step, Sleep)
-    assert step.seconds == pytest.approx(0.06)
+    assert not isinstance(first, Sleep)
+    assert isinstance(second, Sleep)
+    assert 0 < second.seconds <= 0.0101
+    assert not isinstance(other, Sleep)
 
 
 @pytest.mark.parametrize("body", [b"", b"[]", b'{"data": {}}', b'{"data": null}'])

@@ -1,61 +1,19 @@
-"""The small pure parts: the limiter, the tree, the seams, the notes."""
+"""The small pure parts: the tree, the seams, the notes."""
 
 import itertools
 
 import pytest
-from hypothesis import given, settings, strategies as st
+from hypothesis import given, strategies as st
 
 from qwen_omni.errors import CaptionSyntaxError
 from qwen_omni.retrieval.passages import Passages
 from qwen_omni.structured.parse import parse_caption
 from qwen_omni.structured.schema import read_schema
 from qwen_omni.tools.handlers import Moment, merged
-from qwen_omni.video.engine.machine import Limiter, group
+from qwen_omni.video.engine.machine import group
 from qwen_omni.video.overlap import says_the_same, to_timeline
 from qwen_omni.video.prompts import system_text, words_for
 from qwen_omni.video.schemas import SegmentAnswer, SegmentNotes, TimedNote, to_notes
-
-
-@pytest.mark.parametrize(("late", "last"), [(0.0, 60.0), (0.05, 60.05), (0.5, 89.5)])
-def test_a_little_lateness_is_not_added_up(late, last):
-    """Each request goes a little later than it may: sixty of them still take a minute; much lateness is not made up."""
-    limiter, now = Limiter(rpm=60), 0.0
-    for _ in range(60):
-        now += limiter.wait(1, now=now) + late
-        limiter.take(1, now=now)
-    assert now + limiter.wait(1, now=now) == pytest.approx(last, abs=1)
-
-
-@settings(max_examples=60)
-@given(
-    st.lists(st.integers(1, 30_000), min_size=1, max_size=60),
-    st.sampled_from([None, 30, 60]),
-    st.sampled_from([None, 50_000]),
-)
-def test_no_minute_has_more_than_is_allowed(sizes, rpm, tpm):
-    """In any minute: at most the requests allowed, and the tokens of a full bucket and of what flows in."""
-    limiter, now, sent = Limiter(rpm=rpm, tpm=tpm), 0.0, []
-    for tokens in sizes:
-        wait = limiter.wait(tokens, now=now)
-        now += wait
-        assert limiter.wait(tokens, now=now) <= 1e-6
-        limiter.take(tokens, now=now)
-        sent.append((now, tokens))
-    for begin, _ in sent:
-        minute = [tokens for at, tokens in sent if begin <= at < begin + 60 - 1e-6]
-        assert rpm is None or len(minute) <= rpm
-        assert tpm is None or sum(minute) <= 2 * tpm
-
-
-def test_the_first_requests_do_not_come_all_at_once():
-    """A rate that rises too quickly is refused, so the start is stretched a little, and only the start."""
-    limiter, now, times = Limiter(), 0.0, []
-    for _ in range(40):
-        now += limiter.wait(1, now=now)
-        limiter.take(1, now=now)
-        times.append(now)
-    assert times[1] - times[0] == pytest.approx(0.25)
-    assert 0.5 < times[-1] < 2
 
 
 @given(st.lists(st.integers(1, 5000), min_size=1, max_size=300), st.integers(1000, 9000))

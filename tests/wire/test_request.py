@@ -154,6 +154,17 @@ def test_temporary_links_need_their_header():
     }
 
 
+def test_a_burst_may_be_queued():
+    """Model Studio, Best practices for rate limiting, 2026-10-11: seconds; 0 is sent, and the caller's own wins."""
+    request = ChatRequest(model="m", messages=())
+    assert encode_headers(request, (), burst_wait=30) == {"X-DashScope-Wait-Timeout": "30"}
+    assert encode_headers(request, (), burst_wait=0) == {"X-DashScope-Wait-Timeout": "0"}
+    assert encode_headers(request, ()) == {}
+    assert encode_headers(request, (), burst_wait=30, usual=("x-dashscope-wait-timeout",)) == {}
+    own = ChatRequest(model="m", messages=(), options=ChatOptions(extra_headers={"x-dashscope-wait-timeout": "9"}))
+    assert encode_headers(own, (), burst_wait=30) == {"x-dashscope-wait-timeout": "9"}
+
+
 MARK = {"cache_control": {"type": "ephemeral"}}
 VIDEO = VideoPart(source=MediaSource.from_url("https://h/a.mp4"), cache="5m")
 MARKED = (

@@ -11,6 +11,7 @@ import json
 import uuid
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
+from urllib.parse import parse_qs
 
 from qwen_omni.standin.answers.answers import compose
 from qwen_omni.standin.answers.schema import BadSchemaError
@@ -29,13 +30,17 @@ from qwen_omni.standin.stores.intake import Intake, Visitor
 from qwen_omni.standin.stores.stores import Stores
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from qwen_omni.standin.answers.nearly import NearlyRight
     from qwen_omni.standin.asr.tasks import Tasks
     from qwen_omni.standin.media.facts import MediaFacts
     from qwen_omni.standin.rules.limits import ModelLimits
+    from qwen_omni.standin.rules.quotas import Quotas
     from qwen_omni.standin.server.script import FaultKind
 
 CHAT_PATH = "/compatible-mode/v1/chat/completions"
+QUOTAS_PATH = "/api/v1/quotas"
 STREAM_TYPE = "text/event-stream;charset=UTF-8"
 JSON_TYPE = "application/json"
 _OVERHEAD = 4  # tokens around each message
@@ -49,6 +54,7 @@ class Request:
     path: str
     headers: dict[str, str]
     body: bytes
+    query: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,6 +87,7 @@ class State:
     tasks: Tasks | None = None
     nearly: NearlyRight | None = None
     retired: bool = False
+    quotas: Quotas | None = None
 
 
 def respond(request: Request, state: State) -> Reply:
@@ -92,22 +99,56 @@ def respond(request: Request, state: State) -> Reply:
     body: dict[str, Any] = {}
     problem: Refusal | None = None
     model: ModelLimits | None = None
+    wait = 0.0
+    answered: Callable[[int], None] = _count_nothing
     try:
-        _check_door(request, state)
+        _check_key(request, state)
+        if request.path == QUOTAS_PATH and state.quotas is not None:
+            return _quotas_reply(request.query, state.quotas)
+        _check_door(request)
         body = _read_body(request.body)
         logged = replace(logged, body=without_media(body), unknown=tuple(sorted(set(body) - KNOWN_FIELDS)))
         check_shapes(body)
         model = _find(body, state)
         logged = replace(logged, media=_judge(request, body, model, state))
+        if state.quotas is not None:
+            wait, answered = _admit(request, body, logged, state.quotas)
     except Refusal as error:
         problem = error
         logged = replace(logged, refused=error.message)
     state.requests.append(logged)
-    return _reply(body, model, logged, problem, state)
+    reply = _reply(body, model, logged, problem, state, answered)
+    return replace(reply, first_byte_delay=reply.first_byte_delay + wait) if wait else reply
+
+
+def _count_nothing(_: int) -> None:
+    pass
+
+
+def _key_of(request: Request) -> str:
+    return request.headers.get("authorization", "").partition(" ")[2].strip()
+
+
+def _admit(
+    request: Request, body: dict[str, Any], logged: LoggedRequest, quotas: Quotas
+) -> tuple[float, Callable[[int], None]]:
+    tokens = prompt_text_tokens(body) + sum(one.tokens for one in logged.media)
+    patience = request.headers.get("x-dashscope-wait-timeout", "0")
+    return quotas.admit(_key_of(request), body["model"], tokens, float(patience) if patience.isdecimal() else 0.0)
+
+
+def _quotas_reply(query: str, quotas: Quotas) -> Reply:
+    (model,) = parse_qs(query).get("model", [None])
+    return Reply(headers=_ids(), pieces=(json.dumps(quotas.report(model)).encode(),))
 
 
 def _reply(
-    body: dict[str, Any], model: ModelLimits | None, logged: LoggedRequest, problem: Refusal | None, state: State
+    body: dict[str, Any],
+    model: ModelLimits | None,
+    logged: LoggedRequest,
+    problem: Refusal | None,
+    state: State,
+    answered: Callable[[int], None],
 ) -> Reply:
     """Apply a scripted fault first, then refusals, then the script, then the stand-in's own answer."""
     streams = body.get("stream") is True
@@ -124,6 +165,7 @@ def _reply(
         answer = compose(body, model, logged.media, scripted, prompt_text_tokens(body))
     except BadSchemaError as error:
         return _refused(invalid(f"Input should be a valid JSON schema: {error}"), streams=False)
+    answered(answer.usage.get("completion_tokens", 0))
     if state.nearly is not None and scripted is None:
         answer = state.nearly.spoil(answer)
     plain = not streams or (fault is not None and fault.kind == "plain_json")
@@ -137,11 +179,14 @@ def prompt_text_tokens(body: dict[str, Any]) -> int:
     return text_tokens(all_text(body)) + _OVERHEAD * len(body["messages"])
 
 
-def _check_door(request: Request, state: State) -> None:
+def _check_key(request: Request, state: State) -> None:
     scheme, _, key = request.headers.get("authorization", "").partition(" ")
     known = any(hmac.compare_digest(key.strip().encode(), one.encode()) for one in state.keys)
     if scheme.lower() != "bearer" or not known:
         raise refusal.wrong_key()
+
+
+def _check_door(request: Request) -> None:
     if request.path.rstrip("/") != CHAT_PATH:
         raise Refusal(404, "not_found", f"Not Found: {request.path}", gateway=True)
     if request.method != "POST":
@@ -182,7 +227,7 @@ def _judge(request: Request, body: dict[str, Any], model: ModelLimits, state: St
     if model.media is not None:
         visitor = Visitor(
             model=body["model"],
-            account=request.headers.get("authorization", "").partition(" ")[2].strip(),
+            account=_key_of(request),
             resolves_oss=request.headers.get("x-dashscope-ossresourceresolve", "").lower() == "enable",
         )
         perception = Perception(intake=state.intake, memory=state.memory, limits=model.media, visitor=visitor)

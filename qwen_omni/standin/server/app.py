@@ -44,7 +44,7 @@ def make_app(
             return _Sending(await asyncio.to_thread(_transcribed, request, body, state.tasks), transport_of(client))
         asked = Request(
             method=request.method, path=request.url.path, headers={k.lower(): v for k, v in request.headers.items()},
-            body=body,
+            body=body, query=request.url.query,
         )  # fmt: skip
         reply = await asyncio.to_thread(respond, asked, state)
         return _Sending(reply, transport_of(client))

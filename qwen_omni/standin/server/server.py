@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Self
 from qwen_omni.standin.answers.nearly import NearlyRight
 from qwen_omni.standin.answers.service import State
 from qwen_omni.standin.asr.tasks import Tasks
+from qwen_omni.standin.rules.quotas import Quota, Quotas
 from qwen_omni.standin.server import environment as names
 from qwen_omni.standin.server.app import make_app
 from qwen_omni.standin.server.listener import Listener
@@ -53,6 +54,8 @@ class Standin:
         nearly_right: Corrupt every answer that is not scripted, as real models do: a seed, or a `NearlyRight` with
             selected ways.
         retired: Answer to the names that the service retired, too, as it did before.
+        quotas: Requests and tokens a minute, by model name; also enforced per second, and reported by
+            `GET /api/v1/quotas`. Without, nothing is limited.
     """
 
     def __init__(  # noqa: PLR0913 - one keyword per property of the service
@@ -68,6 +71,7 @@ class Standin:
         port: int = 0,
         nearly_right: int | NearlyRight | None = None,
         retired: bool = False,
+        quotas: Mapping[str, Quota] | None = None,
     ) -> None:
         self.media_map = dict(media_map or {})
         self._oss = (buckets, dict(_OSS_KEYS if oss_keys is None else oss_keys), oss_region)
@@ -77,6 +81,7 @@ class Standin:
         self._state = State(
             keys=tuple(keys), intake=intake, script=script or Script(), stores=self.stores, tasks=self.tasks,
             retired=retired,
+            quotas=None if quotas is None else Quotas(dict(quotas)),
         )  # fmt: skip
         self.nearly_right = nearly_right
         self._host = host

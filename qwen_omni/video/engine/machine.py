@@ -30,77 +30,6 @@ from qwen_omni.media.plan.segments import Segment
 
 T = TypeVar("T")
 
-# --- When the next request may be sent ---
-
-# Requests are spread evenly over the minute, since the service may count per second (Rate limits page, read
-# 2026-05-30), and a slight delay of one does not delay all the others. Tokens are taken from a bucket that refills
-# evenly. A request larger than the whole bucket goes alone, when the bucket is full, and leaves a debt.
-MINUTE = 60.0
-_FIRST_GAP = 0.25  # seconds between the first requests; the service refuses a rate that rises too quickly
-_RAMP = 0.75  # each request multiplies the gap by this
-_LATE = 0.1  # share of a gap that a request may be late without delaying the next one
-
-
-@dataclass(slots=True)
-class Limiter:
-    """Requests and tokens per minute, with a gradual start: how long a request has to wait. Callers pass the time.
-
-    Attributes:
-        rpm: requests per minute; `None` for no limit.
-        tpm: tokens per minute; `None` for no limit.
-
-    Example:
-        >>> limiter = Limiter(rpm=60, tpm=100_000)
-        >>> limiter.wait(60_000, now=0.0), limiter.take(60_000, now=0.0), limiter.wait(60_000, now=1.0)
-        (0.0, None, 11.0)
-    """
-
-    rpm: int | None = None
-    tpm: int | None = None
-    _tokens: float = field(default=0.0, init=False)
-    _at: float | None = field(default=None, init=False)
-    _next: float = field(default=float("-inf"), init=False)
-    _gap: float = field(default=_FIRST_GAP, init=False)
-
-    def wait(self, tokens: int, *, now: float) -> float:
-        """Return the seconds that a request of this many tokens has to wait; 0 if it may be sent now."""
-        waits = [0.0, self._next - now]
-        if self.tpm is not None:
-            needed = min(tokens, self.tpm)
-            waits.append((needed - self._level(now)) / self.tpm * MINUTE)
-        return max(waits)
-
-    def take(self, tokens: int, *, now: float) -> None:
-        """Count a request that is sent."""
-        if self.tpm is not None:
-            self._tokens, self._at = self._level(now) - tokens, now
-        gap = max(MINUTE / self.rpm if self.rpm else 0.0, self._gap)
-        is_late = 0 <= now - self._next <= _LATE * gap
-        self._next = (self._next if is_late else now) + gap
-        self._gap = self._gap * _RAMP if self._gap > 0.001 else 0.0  # noqa: PLR2004 - a millisecond
-
-    def give_back(self, tokens: int, *, now: float) -> None:
-        """Undo `take` for a request that was not sent after all."""
-        if self.tpm is not None:
-            self._tokens, self._at = min(float(self.tpm), self._level(now) + tokens), now
-        self._next -= max(MINUTE / self.rpm if self.rpm else 0.0, self._gap)
-
-    def hold(self, seconds: float, *, now: float) -> None:
-        """Hold all requests for a while, then restart gradually, after the service reported a rate limit."""
-        self._next = max(self._next, now + seconds)
-        self._gap = max(self._gap, _FIRST_GAP)
-
-    def too_large(self, tokens: int) -> bool:
-        """Whether a request exceeds the limit of a whole minute."""
-        return self.tpm is not None and tokens > self.tpm
-
-    def _level(self, now: float) -> float:
-        assert self.tpm is not None
-        if self._at is None:
-            return float(self.tpm)
-        return min(float(self.tpm), self._tokens + max(0.0, now - self._at) * self.tpm / MINUTE)
-
-
 # --- The steps and limits of a run ---
 
 
@@ -229,14 +158,12 @@ class _Step:
     Attributes:
         state: of a segment, cut, preparing, prepared, delivering, ready or asking; of a join, ready, joining or done;
             of either, over the spend limit (short).
-        tokens: what its request takes.
         failures: transient failures so far, by the kind of action that failed.
         last_error: the last of them, in words.
         not_before: the time of the next attempt.
     """
 
     state: str
-    tokens: int = 0
     failures: Counter[type[Action]] = field(default_factory=Counter)
     last_error: str = ""
     not_before: float = float("-inf")
@@ -256,13 +183,11 @@ class Joins:
 
     Attributes:
         budget: tokens of text joined in one step.
-        limiter: rate limiter of the model that joins.
         level: depth of the tree so far.
         whole: result of the last step.
     """
 
     budget: int
-    limiter: Limiter = field(default_factory=Limiter)
     level: int = 0
     whole: Part | None = None
     nodes: list[Node] = field(default_factory=list)
@@ -284,24 +209,16 @@ class Joins:
         groups = group(sizes, self.budget)
         self._results = {}
         self.nodes = [
-            Node(
-                action=Reduce(self.level, at, "\n\n".join(texts[span.start : span.stop]), last=len(groups) == 1),
-                tokens=sum(sizes[span.start : span.stop]),
-            )
+            Node(action=Reduce(self.level, at, "\n\n".join(texts[span.start : span.stop]), last=len(groups) == 1))
             for at, span in enumerate(groups)
         ]
 
     def actions(self, now: float, room: int) -> Iterator[Reduce]:
         """Yield the joins to start now; `room` is how many more may be in flight."""
-        free = room - self.joining
-        for node in [one for one in self.nodes if one.state == "ready"]:
-            if free <= 0 or self.limiter.wait(node.tokens, now=now) > 0:
-                return
-            if node.not_before <= now:
-                self.limiter.take(node.tokens, now=now)
-                node.state = "joining"
-                free -= 1
-                yield node.action
+        due = [node for node in self.nodes if node.state == "ready" and node.not_before <= now]
+        for node in due[: max(0, room - self.joining)]:
+            node.state = "joining"
+            yield node.action
 
     def done(self, action: Reduce, joined: Part) -> None:
         """Record the result of a join."""
@@ -315,13 +232,9 @@ class Joins:
         self.level += 1
         self.grow([self._results[at].text for at in sorted(self._results)])
 
-    def waits(self, now: float, room: int) -> Iterator[float]:
-        """Yield, for each join that may start, the seconds until the rate limit allows it."""
-        ready = [node for node in self.nodes if node.state == "ready"]
-        yield from (node.not_before - now for node in ready if node.not_before > now)
-        due = [node for node in ready if node.not_before <= now]
-        if due and self.joining < room:
-            yield self.limiter.wait(due[0].tokens, now=now)
+    def waits(self, now: float) -> Iterator[float]:
+        """Yield, for each join that waits for its next attempt, the seconds until then."""
+        yield from (node.not_before - now for node in self.nodes if node.state == "ready" and node.not_before > now)
 
 
 # --- The machine ---
@@ -356,7 +269,6 @@ class Machine(Generic[T]):
 
     Attributes:
         rules: the limits of the run.
-        limiter: rate limiter of the model that sees the segments.
         answers: by number of the segment.
         gaps: segments that failed permanently, by number.
         joins: joins the answers at the end; `None` if nothing is joined.
@@ -369,7 +281,6 @@ class Machine(Generic[T]):
     """
 
     rules: Rules
-    limiter: Limiter = field(default_factory=Limiter)
     joins: Joins | None = None
     to_text: Callable[[T], str] | None = None
     answers: dict[int, T] = field(default_factory=dict)
@@ -382,7 +293,7 @@ class Machine(Generic[T]):
     cut_all: bool = False
     _open: dict[int, _Place] = field(default_factory=dict)
     _cutting: bool = False
-    _warned: bool = False
+    _held: dict[type[Action], float] = field(default_factory=dict)  # until when, after a rate limit
     _waited_for: set[str] = field(default_factory=set)
 
     # --- What starts next ---
@@ -397,7 +308,7 @@ class Machine(Generic[T]):
         yield from self._prepares(now)
         yield from self._delivers(now)
         yield from self._asks(now)
-        if self.mapped and self.joins is not None:
+        if self.mapped and self.joins is not None and now >= self._held.get(Reduce, now):
             if not self.joins.begun:
                 ordered = [self.answers[index] for index in sorted(self.answers)]
                 self.joins.grow([self.to_text(one) if self.to_text else "" for one in ordered])
@@ -423,28 +334,12 @@ class Machine(Generic[T]):
             yield Deliver(place.segment)
 
     def _asks(self, now: float) -> Iterator[Action]:
+        if now < self._held.get(Ask, now):
+            return
         free = self.rules.concurrency - self._number("asking")
         for place in self._due("ready", now)[: max(0, free)]:
-            if self._must_wait(place.tokens, now):
-                return  # in order: a smaller request does not overtake
-            self.limiter.take(place.tokens, now=now)
             place.state = "asking"
             yield Ask(place.segment)
-
-    def _must_wait(self, tokens: int, now: float) -> bool:
-        if self.limiter.too_large(tokens):
-            if self._number("asking"):
-                return True  # sent alone, on a full bucket
-            self._warn_once(tokens)
-        return self.limiter.wait(tokens, now=now) > 0
-
-    def _warn_once(self, tokens: int) -> None:
-        if not self._warned:
-            self._warned = True
-            self.notices.append(
-                f"A request of about {tokens:,} tokens is above the {self.limiter.tpm:,} that a minute allows; such "
-                "requests are sent one at a time and may be refused. Use shorter segments or less detail."
-            )
 
     # --- Results ---
 
@@ -463,10 +358,9 @@ class Machine(Generic[T]):
         elif self.rules.wanted is None or segment.index in self.rules.wanted:
             self._open[segment.index] = _Place(segment=segment)
 
-    def prepared(self, segment: Segment, tokens: int) -> None:
-        """Record that a segment is ready to be uploaded, and the tokens that asking about it will take."""
-        place = self._open[segment.index]
-        place.state, place.tokens = "prepared", tokens
+    def prepared(self, segment: Segment) -> None:
+        """Record that a segment is ready to be uploaded."""
+        self._open[segment.index].state = "prepared"
 
     def delivered(self, segment: Segment) -> None:
         """Record that a segment is uploaded, or embedded in its request."""
@@ -485,11 +379,10 @@ class Machine(Generic[T]):
         self._try_the_short()
 
     def busy(self, action: Prepare | Ask | Reduce, now: float, holder: str = "another process") -> None:
-        """Record that another process works on this step, and return the request it reserved with the rate limiter."""
+        """Record that another process works on this step."""
         step = self._step(action)
         assert step is not None
         step.state, step.not_before = ("cut" if isinstance(action, Prepare) else "ready"), now + BUSY_SECONDS
-        self._give_back(action, now)
         if holder not in self._waited_for:
             self._waited_for.add(holder)
             what = "joins notes" if isinstance(action, Reduce) else f"asks about segment {action.segment.index}"
@@ -497,29 +390,11 @@ class Machine(Generic[T]):
                 f"Waiting for {holder}, which {what} of the same video; its answer will be used here too."
             )
 
-    def answered_elsewhere(self, action: Ask, answer: T, now: float) -> None:
-        """Record an answer that another process stored just before this run would have asked."""
-        self._give_back(action, now)
-        self.answered(action.segment, answer)
-
-    def reduced_elsewhere(self, action: Reduce, joined: Part, now: float) -> None:
-        """Record a join that another process has finished."""
-        self._give_back(action, now)
-        self.reduced(action, joined)
-
-    def _give_back(self, action: Prepare | Ask | Reduce, now: float) -> None:
-        step = self._step(action)
-        if isinstance(step, Node) and self.joins is not None:
-            self.joins.limiter.give_back(step.tokens, now=now)
-        elif isinstance(action, Ask) and isinstance(step, _Place):
-            self.limiter.give_back(step.tokens, now=now)
-
     def failed(self, action: Action, error: QwenOmniError, now: float) -> None:
         """Record a failure: the step is retried, becomes a gap, or stops the run."""
         step = self._step(action)
         if isinstance(error, RateLimitError):
-            limiter = self.joins.limiter if isinstance(action, Reduce) and self.joins is not None else self.limiter
-            limiter.hold(LATE_SECONDS, now=now)
+            self._held[Reduce if isinstance(action, Reduce) else Ask] = now + LATE_SECONDS
         if isinstance(error, SpendLimitError) and step is not None and self._others_hold(step):
             step.state = "short"  # others reserve more than they cost; there may be room later
             return
@@ -637,13 +512,9 @@ class Machine(Generic[T]):
         """Return the seconds until something may start without new results; `None` if only a result can help."""
         waits = [place.not_before - now for place in self._open.values() if place.state in ("cut", "prepared", "ready")]
         waits = [wait for wait in waits if wait > 0]
-        ready = self._due("ready", now)
-        if ready and self._number("asking") < self.rules.concurrency:
-            first = ready[0]
-            if not (self.limiter.too_large(first.tokens) and self._number("asking")):
-                waits.append(self.limiter.wait(first.tokens, now=now))
         if self.joins is not None:
-            waits += self.joins.waits(now, self.rules.concurrency)
+            waits += self.joins.waits(now)
+        waits += [until - now for until in self._held.values() if until > now]
         return max(0.001, min(waits)) if waits else None
 
     def _number(self, state: str) -> int:

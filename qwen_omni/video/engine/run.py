@@ -27,7 +27,7 @@ from typing import Any, Generic, Literal, TypeVar
 from qwen_omni.client import AsyncOmniClient, OmniClient
 from qwen_omni.errors import ConfigurationError, QwenOmniError, SpendLimitError
 from qwen_omni.media.source import Anything
-from qwen_omni.media.work import StoppedError, usual_workers
+from qwen_omni.media.work import Deadline, StoppedError, usual_workers
 from qwen_omni.profiles import profile_for
 from qwen_omni.request.fit import check_model
 from qwen_omni.request.prepared_request import PreparedRequest
@@ -36,7 +36,7 @@ from qwen_omni.settings import Settings
 from qwen_omni.structured.ask import Asker, AsyncAsker
 from qwen_omni.transport import flow
 from qwen_omni.upload.uploader import routes_of
-from qwen_omni.video.engine.machine import Action, Ask, Cut, Deliver, Joins, Limiter, Machine, Prepare, Reduce, Rules
+from qwen_omni.video.engine.machine import Action, Ask, Cut, Deliver, Joins, Machine, Prepare, Reduce, Rules
 from qwen_omni.video.engine.worker import Checkpoint, News, Question, Upload, Worker
 from qwen_omni.video.options import DEFAULT_OPTIONS, SummaryOptions, TextModel
 from qwen_omni.video.results import pricing_of
@@ -259,7 +259,7 @@ def make_run(
     checkpoint = open_checkpoint(video, task.key_fields, settings, options)
     try:
         worker = Worker(video, task, checkpoint, text_model=options.text_model_name, join=join)
-        profile, about = profile_for(options.model), video.about
+        about = video.about
         allowed = options.max_gaps if options.max_gaps is not None else max(min(1, about - 1), about // _TENTH)
         rules = Rules(
             concurrency=options.concurrency,
@@ -269,9 +269,8 @@ def make_run(
             retry_seconds=options.retry_seconds,
             wanted=wanted,
         )
-        limiter = Limiter(rpm=options.rpm or profile.rpm, tpm=options.tpm or profile.tpm)
-        joins = None if join is None else make_joins(options)
-        machine = Machine(rules=rules, limiter=limiter, joins=joins, to_text=task.text)
+        joins = None if join is None else Joins(options.reduce_tokens)
+        machine = Machine(rules=rules, joins=joins, to_text=task.text)
     except BaseException:
         checkpoint.close()
         raise
@@ -284,21 +283,14 @@ def joining_run(
 ) -> Run[T]:
     """Build a run that joins existing answers, in the checkpoint of `before`."""
     checkpoint, count = before.checkpoint.again(), len(answers)
-    worker = Worker(before.video, task, checkpoint, text_model=options.text_model_name, join=join)
+    video = replace(before.video, deadline=Deadline())  # that of the other run has been stopped
+    worker = Worker(video, task, checkpoint, text_model=options.text_model_name, join=join)
     machine = Machine(
-        rules=before.machine.rules, joins=make_joins(options), to_text=task.text, answers=dict(answers), known=count,
-        count=count, cut_all=True,
+        rules=before.machine.rules, joins=Joins(options.reduce_tokens), to_text=task.text, answers=dict(answers),
+        known=count, count=count, cut_all=True,
     )  # fmt: skip
     tracker = Tracker(machine=machine, about=count)
     return replace(before, machine=machine, worker=worker, checkpoint=checkpoint, tracker=tracker, noticed=[])
-
-
-def make_joins(options: SummaryOptions) -> Joins:
-    """Build the tree of joins, with the rate limits of the model that joins."""
-    if not isinstance(options.text_model, str):
-        return Joins(options.reduce_tokens)
-    profile = profile_for(options.text_model)
-    return Joins(options.reduce_tokens, Limiter(rpm=profile.rpm, tpm=profile.tpm))
 
 
 def checkpoint_path(
@@ -391,10 +383,11 @@ def _work(
     perform: Callable[[Upload | Question], PreparedRequest | Response],
     news: "queue.SimpleQueue[Any]",
 ) -> None:
-    try:
-        news.put((action, flow.drive(worker.work(action), perform)))
-    except BaseException as error:  # noqa: BLE001 - the driver handles it
-        news.put((action, error))
+    with worker.video.deadline.governing():  # a request that waits for its turn is given up when the run stops
+        try:
+            news.put((action, flow.drive(worker.work(action), perform)))
+        except BaseException as error:  # noqa: BLE001 - the driver handles it
+            news.put((action, error))
 
 
 def _perform(step: Upload | Question, sender: OmniClient, joiner: Asker) -> PreparedRequest | Response:

@@ -17,19 +17,18 @@ from collections.abc import Callable, Generator, Iterator
 from dataclasses import asdict, dataclass, replace
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from pydantic import TypeAdapter
 
 from qwen_omni.errors import QwenOmniError
 from qwen_omni.media.plan.segments import Segment
-from qwen_omni.media.prepare import Prepared
 from qwen_omni.options import ChatRequest
 from qwen_omni.request.prepared_request import PreparedRequest
 from qwen_omni.responses import Response, Usage
 from qwen_omni.structured.ask import CaptionPlan, CaptionResult, ask_until_valid
 from qwen_omni.transport.flow import Done, advance
-from qwen_omni.video.engine.machine import Action, Ask, Cut, Deliver, Machine, Prepare, Reduce, text_tokens
+from qwen_omni.video.engine.machine import Action, Ask, Cut, Deliver, Machine, Prepare, Reduce
 from qwen_omni.video.source_video import SourceVideo
 from qwen_omni.video.tasks import Joining, Task
 from qwen_omni.work_store.sqlite import SqliteStore
@@ -46,13 +45,14 @@ from qwen_omni.work_store.store import (
     digest,
 )
 
+if TYPE_CHECKING:
+    from qwen_omni.media.prepare import Prepared
+
 T = TypeVar("T")
 V = TypeVar("V")
 
 News = Callable[[Machine[T], float], None]
 """Reports the result of a step to the machine, with the current time."""
-
-_USUAL_ANSWER = 1000  # tokens of a typical answer about a segment
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +94,7 @@ class Worker(Generic[T]):
         self.video = video
         self.task = task
         self.checkpoint = checkpoint
-        self._text_model, self._join = text_model, join
+        self._text_model, self._join, self._limits = text_model, join, task.options.limits
         self._cuts: Iterator[Segment] = video.segments(checkpoint.cuts())
         self._prepared: dict[int, Prepared] = {}
         self._sent: dict[int, tuple[CaptionPlan, PreparedRequest]] = {}
@@ -134,7 +134,7 @@ class Worker(Generic[T]):
         """Hold what was uploaded until it is asked about."""
         segment = action.segment
         plan = self.task.ask(self.video.part(self._prepared[segment.index]), segment)
-        outgoing = yield Upload(plan.request)
+        outgoing = yield Upload(replace(plan.request, limits=self._limits))
         with self._lock:
             again = step_of(segment) in self._failed
             self._sent[segment.index] = (plan, outgoing.once() if again else outgoing)
@@ -148,7 +148,8 @@ class Worker(Generic[T]):
         try:
             while not isinstance(request := advance(asking, result), Done):
                 try:
-                    result = yield replace(question, request=request)
+                    limits = None if question.joins else self._limits
+                    result = yield replace(question, request=replace(request, limits=limits))
                 except QwenOmniError as error:
                     result = error
                 else:
@@ -223,18 +224,10 @@ class Worker(Generic[T]):
         prepared = self.video.prepare(segment)
         with self._lock:
             self._prepared[segment.index] = prepared
-        tokens = self._tokens(prepared, segment)
-        return lambda machine, _: machine.prepared(segment, tokens)
+        return lambda machine, _: machine.prepared(segment)
 
     def _usable(self, kept: object) -> bool:
         return self.task.options.allow_truncated or not getattr(kept, "truncated", False)
-
-    def _tokens(self, prepared: Prepared, segment: Segment) -> int:
-        planned = prepared.plan.tokens or 0
-        share = segment.duration / self.video.piece_seconds if prepared.plan is not self.video.whole else 1
-        plan = self.task.ask(self.video.part(prepared), segment)
-        words = " ".join(text for message in plan.request.messages for text in _words(message))
-        return int(planned * share) + text_tokens(words) + _USUAL_ANSWER
 
     def _before_ask(self, action: Ask) -> "_Asking | News[T]":
         segment = action.segment
@@ -243,7 +236,7 @@ class Worker(Generic[T]):
             return self._busy(action, answer)
         if answer is not None:
             self._let_go(segment)
-            return lambda machine, now: machine.answered_elsewhere(action, answer, now)
+            return lambda machine, _: machine.answered(segment, answer)
         plan, outgoing = self._sent[segment.index]
         return _Asking(plan, Question(request=plan.request, outgoing=outgoing))
 
@@ -293,7 +286,7 @@ class Worker(Generic[T]):
         if isinstance(joined, Taken):
             return self._busy(action, joined)
         if joined is not None:
-            return lambda machine, now: machine.reduced_elsewhere(action, joined, now)
+            return lambda machine, _: machine.reduced(action, joined)
         return _Asking(plan, Question(request=plan.request, joins=True, once=step in self._failed))
 
     def _call_off(self, index: int) -> None:

@@ -17,13 +17,13 @@ from qwen_omni.errors import (
     TooManyGapsError,
     TruncatedAnswerError,
 )
-from qwen_omni.video.engine.machine import Ask, Cut, Deliver, Joins, Limiter, Machine, Prepare, Reduce, Rules
+from qwen_omni.video.engine.machine import Ask, Cut, Deliver, Joins, Machine, Prepare, Reduce, Rules
 from qwen_omni.video.schemas import notes_text
 from tests.support.simulation import Simulation, notes, segment
 
 
-def machine(limiter=None, reduce_tokens=60_000, **rules):
-    return Machine(rules=Rules(**rules), limiter=limiter or Limiter(), joins=Joins(reduce_tokens), to_text=notes_text)
+def machine(reduce_tokens=60_000, **rules):
+    return Machine(rules=Rules(**rules), joins=Joins(reduce_tokens), to_text=notes_text)
 
 
 def is_ask(action, *indexes):
@@ -134,7 +134,7 @@ def test_a_run_without_a_single_answer_is_an_error():
 
 def test_a_second_look_at_chosen_segments_may_fail_as_a_whole():
     """They have answers of the pass before; the gaps are told, and the run is over without an error."""
-    looking = Machine(rules=Rules(max_gaps=2, wanted=frozenset({1, 3})), limiter=Limiter(), to_text=notes_text)
+    looking = Machine(rules=Rules(max_gaps=2, wanted=frozenset({1, 3})), to_text=notes_text)
     run = Simulation(looking, 4, fault=lambda action, _: ContentFilterError("no") if is_ask(action, 1, 3) else None)
     run.run()
     assert run.machine.error is None
@@ -178,16 +178,6 @@ def test_an_upload_never_takes_the_place_of_a_question(concurrency):
     assert run.most_delivering == 2
     assert run.most_open <= concurrency + 4
     assert run.now < 80 * 4.0 / 2 + 1.5 * concurrency + 20
-
-
-def test_a_question_takes_its_turn_when_the_bytes_are_up():
-    """The limiter counts a question when it goes out, not when its upload begins."""
-    limiter = Limiter(rpm=60)
-    run = Simulation(machine(limiter, concurrency=8), 6, deliver_seconds=30.0, ask_seconds=lambda _: 1.0).run()
-    assert run.asked_at[0] > 30
-    assert [round(later - earlier) for earlier, later in zip(run.asked_at, run.asked_at[1:], strict=False)] == [
-        1, 29, 1, 29, 1,
-    ]  # fmt: skip
 
 
 def test_an_upload_that_failed_is_uploaded_again_and_nothing_asked():
@@ -262,23 +252,6 @@ def test_too_many_requests_hold_everything_for_a_while():
     again = run.asked_at[2] - run.asked_at[1]
     assert again >= 30
     assert sorted(run.machine.answers) == [0, 1, 2]
-
-
-def test_requests_a_minute_are_kept():
-    """60 requests a minute: no two within a second; the whole takes its minutes and not more."""
-    run = Simulation(machine(Limiter(rpm=60), concurrency=30), 120, ask_seconds=lambda _: 1.0).run()
-    gaps = [later - earlier for earlier, later in zip(run.asked_at, run.asked_at[1:], strict=False)]
-    assert min(gaps) >= 0.999
-    assert run.asked_at[-1] == pytest.approx(119, abs=3)
-
-
-def test_a_request_above_the_whole_minute_goes_alone_with_a_warning():
-    """120,000 tokens where a minute has 100,000: one at a time, on a full bucket, and somebody is told once."""
-    run = Simulation(machine(Limiter(tpm=100_000), concurrency=8), 3, tokens=120_000, ask_seconds=lambda _: 5.0)
-    run.run()
-    assert run.most_asking == 1
-    assert [round(later - earlier) for earlier, later in zip(run.asked_at, run.asked_at[1:], strict=False)] == [72, 72]
-    assert len([one for one in run.machine.notices if "120,000" in one]) == 1
 
 
 def test_another_process_is_waited_for():
