@@ -26,6 +26,7 @@ from qwen_omni import (
 )
 from qwen_omni.errors import ContentFilterError, RateLimitError
 from qwen_omni.media.work import StoppedError
+from qwen_omni.messages import MediaPayload
 from qwen_omni.profiles.rate_limits import RateLimits
 from qwen_omni.profiles.transcription import transcriber
 from qwen_omni.standin import Fault, Quota, Standin
@@ -35,7 +36,7 @@ from qwen_omni.standin.rules.quotas import Quotas
 from qwen_omni.standin.rules.refusal import Refusal
 from qwen_omni.structured.batch import caption_many
 from qwen_omni.transcription.options import TranscriptionOptions
-from qwen_omni.transcription.task import TaskContext, submit
+from qwen_omni.transcription.task import TaskContext, call_at_once, submit
 from qwen_omni.transcription.transcribe import ThreadPool, atranscribe_many, transcribe
 from qwen_omni.transport import rate_limit
 from qwen_omni.transport.chat import AsyncConnection
@@ -307,17 +308,17 @@ def test_transcriptions_that_are_closed_send_nothing_more(standin, clip, tmp_pat
         limiter = rate_limit.limiter_of(client.settings, "fun-asr")
         transcribe(str(clip.path), client=client, options=TranscriptionOptions(model="fun-asr", poll_seconds=0.05))
         assert len(limiter._sent) == 1
-        assert isinstance(drive_first_wait(client, clip), Sleep)
+        assert [type(step) for step in first_steps(client.settings)] == [Sleep, Sleep]
 
 
-def drive_first_wait(client, clip):
-    """Return the first step of a second submission to the same model."""
-    limiter = rate_limit.limiter_of(client.settings, "fun-asr")
-    pace = rate_limit.Pace(limiter, client.settings.rate_limits("fun-asr"))
-    context = TaskContext(
-        base_url=client.settings.base_url, label=clip.path.name, retry=RetryPolicy(), clock=lambda: 0.0, pace=pace
-    )
-    return advance(submit(context, transcriber("fun-asr"), TranscriptionOptions(), "https://example.com/a.mp3"), None)
+def first_steps(settings):
+    """Yield the first step of a further submission to the same model, and of a call that answers at once."""
+    pace = rate_limit.Pace(rate_limit.limiter_of(settings, "fun-asr"), settings.rate_limits("fun-asr"))
+    context = TaskContext(base_url=settings.base_url, label="a", retry=RetryPolicy(), clock=lambda: 0.0, pace=pace)
+    options, link = TranscriptionOptions(), "https://example.com/a.mp3"
+    yield advance(submit(context, transcriber("fun-asr"), options, link), None)
+    message = transcriber("qwen-audio-3.1-asr-flash-message")
+    yield advance(call_at_once(context, message, options, MediaPayload(url=link)), None)
 
 
 def test_a_large_request_is_announced(standin, tmp_path, quiet_limits):
