@@ -31,8 +31,9 @@ from qwen_omni import (
     transcribe,
 )
 from qwen_omni.standin import HttpFault, Outcome, Standin
-from qwen_omni.standin.marked_media import Encoding, TruthMedia, make_audio, make_video
+from qwen_omni.standin.marked_media import Encoding, TruthMedia, make_video
 from qwen_omni.transcription.options import choose_transcriber
+from tests.support.making import wav
 from tests.transcription.conftest import Ask, options, until_looked_at, words
 
 TASKS = ("paraformer-v2", "fun-asr", "qwen3-asr-flash-filetrans", "qwen-audio-3.1-asr-flash-filetrans")
@@ -104,9 +105,9 @@ def test_what_the_native_route_refuses(
     wrong = dataclasses.replace(settings, api_key=SecretStr("sk-wrong"))
     with pytest.raises(AuthenticationError):
         ask(recording.path, model=AT_ONCE[0], client_settings=wrong)
-    long = make_audio(tmp_path / "long.mp3", seconds=301)
+    (long := tmp_path / "long.wav").write_bytes(wav(seconds=301))
     with pytest.raises(MediaDoesNotFitError, match=r"takes at most 300 s\. Use .*qwen-audio-3\.1-asr-flash-filetrans"):
-        ask(long.path, model=AT_ONCE[0])
+        ask(long, model=AT_ONCE[0])
 
 
 def test_speakers_of_the_newest_model(ask: Ask, recording: TruthMedia, standin: Standin) -> None:
@@ -358,7 +359,7 @@ def test_what_cannot_be_heard_is_refused_before_anything_is_sent(
         ask(mute.path)
     with pytest.raises(UnreadableMediaError):
         ask(tmp_path / "gone.mp3")
-    long = make_audio(tmp_path / "long.wav", codes=[""] * 302, sample_rate=8_000).path
+    (long := tmp_path / "long.wav").write_bytes(wav(seconds=301))
     with pytest.raises(MediaDoesNotFitError, match="Use paraformer-v2") as caught:
         ask(long, model="qwen3-asr-flash")
     assert caught.value.limit == 300
