@@ -266,7 +266,6 @@ def slow_client(standin, tmp_path, **limits):
     )
 
 
-@pytest.mark.timeout(50)
 def test_a_run_that_is_closed_sends_nothing_more(standin, movie, tmp_path, quiet_limits):
     """Segments that wait for their turn are given up; `rpm` of the options is what makes them wait."""
     options = SummaryOptions(
@@ -280,7 +279,6 @@ def test_a_run_that_is_closed_sends_nothing_more(standin, movie, tmp_path, quiet
         assert rate_limit.limiter_of(client.settings, OMNI)._waiting == []
 
 
-@pytest.mark.timeout(50)
 def test_a_batch_that_is_closed_sends_nothing_more(standin, clip, tmp_path, quiet_limits):
     """Captions that wait for their turn are given up."""
     with slow_client(standin, tmp_path, limits=SLOW) as client:
@@ -290,7 +288,6 @@ def test_a_batch_that_is_closed_sends_nothing_more(standin, clip, tmp_path, quie
         assert len(standin.requests) == 1
 
 
-@pytest.mark.timeout(50)
 def test_transcriptions_that_are_closed_send_nothing_more(standin, clip, tmp_path, quiet_limits):
     """By chat, and by tasks: a submission waits for its turn, too."""
     with slow_client(standin, tmp_path, limits=SLOW, delivery="temporary") as client:
