@@ -138,24 +138,24 @@ STEPS = {
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("tool", STEPS)
-async def test_every_step_of_a_tool_is_told(tool, long: Path, standin: Standin, settings: Settings) -> None:
+async def test_every_step_of_a_tool_is_told(long: Path, standin: Standin, settings: Settings) -> None:
     """Every number is above the one before and below the total, and no place of this machine is in the words."""
-    told: list[tuple[float, float | None, str]] = []
+    told: dict[str, list[tuple[float, float | None, str]]] = {tool: [] for tool in STEPS}
+    async with mcp.Client(server(long, standin, settings)) as client:  # one for all: its start costs most
+        for tool, (arguments, _) in STEPS.items():
 
-    async def hear(progress, total, message):
-        told.append((progress, total, message))
+            async def hear(*progress, heard=told[tool]):
+                heard.append(progress)
 
-    arguments, words = STEPS[tool]
-    async with mcp.Client(server(long, standin, settings)) as client:
-        result = await client.call_tool(tool, {"path": "a.mp4", **arguments}, progress_callback=hear)
-    assert not result.is_error, result.content[0].text
-    assert len(told) >= 3
-    assert all(first[0] < second[0] for first, second in pairwise(told))
-    assert all(total is None or done <= total for done, total, _ in told)
-    text = "\n".join(message for *_, message in told)
-    assert [word for word in words if word not in text] == []
-    assert str(long) not in text
+            result = await client.call_tool(tool, {"path": "a.mp4", **arguments}, progress_callback=hear)
+            assert not result.is_error, result.content[0].text
+    for tool, (_, words) in STEPS.items():
+        assert len(told[tool]) >= 3, tool
+        assert all(first[0] < second[0] for first, second in pairwise(told[tool])), tool
+        assert all(total is None or done <= total for done, total, _ in told[tool]), tool
+        text = "\n".join(message for *_, message in told[tool])
+        assert [word for word in words if word not in text] == [], tool
+        assert str(long) not in text
 
 
 async def test_a_transcription_tells_what_it_waits_for(place: Place, standin: Standin, settings: Settings) -> None:
@@ -381,12 +381,13 @@ def test_a_cancelled_request_gives_its_money_back(long: Path, standin: Standin, 
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("tool", ["ask_about_clip", "summarize_video", "find_moment"])
-def test_hanging_up_ends_the_server(tool, long: Path, standin: Standin, settings: Settings) -> None:
-    """Standard input is closed while a call runs whose answer is ten minutes away: the process ends by itself."""
-    standin.script.fault(Fault.slow(first_byte_delay=600), times=9)
+def test_hanging_up_ends_the_server(long: Path, standin: Standin, settings: Settings) -> None:
+    """Standard input is closed while calls run whose answers are ten minutes away: the process ends by itself."""
+    standin.script.fault(Fault.slow(first_byte_delay=600), times=99)
     with Spoken(server(long, standin, settings)) as spoken:
-        spoken.tell("tools/call", {"name": tool, "arguments": {"path": "a.mp4", **STEPS[tool][0]}}, id=2)
-        until_asked(standin)
+        for number, tool in enumerate(("ask_about_clip", "find_moment", "summarize_video"), 2):
+            sent = len(standin.requests)
+            spoken.tell("tools/call", {"name": tool, "arguments": {"path": "a.mp4", **STEPS[tool][0]}}, id=number)
+            until_asked(standin, sent + 1)
         spoken.process.stdin.close()
         assert spoken.process.wait(120) == 0
