@@ -36,6 +36,11 @@ def pytest_collection_finish() -> None:
     gc.enable()
 
 
+def pytest_sessionfinish() -> None:
+    """Let the end of the process find all that there is; extensions report what is left as leaks."""
+    gc.unfreeze()
+
+
 # All stand-ins of a process remember together what they have decoded: the same clips are sent by hundreds of tests.
 server.State = functools.partial(State, memory=Memory())  # type: ignore[assignment,misc]
 
