@@ -1,6 +1,7 @@
 """The MCP server, over standard input and output, with the SDK's own client."""
 
 import contextlib
+import importlib.util
 import json
 import os
 import subprocess
@@ -35,12 +36,20 @@ from qwen_omni.standin.marked_media import TruthMedia, make_video
 from tests.support.agents import QUESTION, Detective, Place
 from tests.support.watching import watched
 
-mcp = pytest.importorskip("mcp")
-types = pytest.importorskip("mcp_types")
+pytestmark = pytest.mark.skipif(importlib.util.find_spec("mcp") is None, reason="mcp is not installed")
+
+
+def called(name: str, **arguments: object):
+    """The parameters of a call, as the server gets them."""
+    from mcp_types import CallToolRequestParams  # noqa: PLC0415
+
+    return CallToolRequestParams(name=name, arguments=arguments)
 
 
 def server(root: Path, standin: Standin, settings: Settings):
     """The command that a host program would run."""
+    import mcp  # noqa: PLC0415  (an extra, whose import takes a second)
+
     code = "from qwen_omni.cli.main import run; run()"
     environment = {
         "DASHSCOPE_API_KEY": standin.api_key, "DASHSCOPE_BASE_URL": standin.base_url,
@@ -51,9 +60,16 @@ def server(root: Path, standin: Standin, settings: Settings):
     )
 
 
+def connected(root: Path, standin: Standin, settings: Settings):
+    """The SDK's client of a server of its own."""
+    import mcp  # noqa: PLC0415
+
+    return mcp.Client(server(root, standin, settings))
+
+
 async def test_tools_over_mcp(place: Place, standin: Standin, settings: Settings) -> None:
     """The server offers the same tools with their schemas; a result has text and values; refusals are results."""
-    async with mcp.Client(server(place.root, standin, settings)) as client:
+    async with connected(place.root, standin, settings) as client:
         listed = (await client.list_tools()).tools
         assert {
             "probe_media",
@@ -92,7 +108,7 @@ async def test_an_agent_over_mcp_finds_the_moment(tmp_path: Path, standin: Stand
     standin.script = Detective()
     code = films[1].codes[3]
     messages: list[Message] = [user(QUESTION.format(code=code))]
-    async with mcp.Client(server(tmp_path, standin, settings)) as client:
+    async with connected(tmp_path, standin, settings) as client:
         offered = (await client.list_tools()).tools
         options = ChatOptions(
             thinking=False,
@@ -141,7 +157,7 @@ STEPS = {
 async def test_every_step_of_a_tool_is_told(long: Path, standin: Standin, settings: Settings) -> None:
     """Every number is above the one before and below the total, and no place of this machine is in the words."""
     told: dict[str, list[tuple[float, float | None, str]]] = {tool: [] for tool in STEPS}
-    async with mcp.Client(server(long, standin, settings)) as client:  # one for all: its start costs most
+    async with connected(long, standin, settings) as client:  # one for all: its start costs most
         for tool, (arguments, _) in STEPS.items():
 
             async def hear(*progress, heard=told[tool]):
@@ -168,7 +184,7 @@ async def test_a_transcription_tells_what_it_waits_for(place: Place, standin: St
     from qwen_omni.tools import mcp_server  # noqa: PLC0415
 
     tools = MediaTools(place.root, settings=settings)
-    asked = types.CallToolRequestParams(name="transcribe_audio", arguments={"path": "talks/monday.mp4"})
+    asked = called("transcribe_audio", path="talks/monday.mp4")
     outcome = await mcp_server._carried_out(tools, asked, hear)
     await tools.aclose()
     assert outcome.error is None
@@ -188,9 +204,7 @@ async def test_a_quiet_call_says_that_it_goes_on(long: Path, standin: Standin, s
         told.append((progress, message))
 
     tools = MediaTools(long, settings=settings)
-    asked = types.CallToolRequestParams(
-        name="ask_about_clip", arguments={"path": "a.mp4", "question": "What?", "end": 5}
-    )
+    asked = called("ask_about_clip", path="a.mp4", question="What?", end=5)
     outcome = await mcp_server._carried_out(tools, asked, report)
     await tools.aclose()
     assert outcome.error is None
@@ -206,12 +220,11 @@ async def test_a_cancelled_call_ends_its_work(tool, long: Path, standin: Standin
     limit = SpendLimit(tokens=10_000_000)
     tools = MediaTools(long, settings=replace(settings, spend_limit=limit))
     standin.script.fault(Fault.slow(first_byte_delay=20), times=9)
-    arguments = {"path": "a.mp4", **STEPS[tool][0]}
 
     async def ignored(*_):
         pass
 
-    call = mcp_server._carried_out(tools, types.CallToolRequestParams(name=tool, arguments=arguments), ignored)
+    call = mcp_server._carried_out(tools, called(tool, path="a.mp4", **STEPS[tool][0]), ignored)
     with anyio.CancelScope() as scope:  # as the SDK cancels a request: again at every step of the cleaning up
         async with anyio.create_task_group() as group:
             group.start_soon(lambda: call)
