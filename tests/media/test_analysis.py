@@ -93,7 +93,7 @@ CALM = [still, lecture, talking_head, noisy_room, typing]
 LIVELY = [pan, shaking, fast_cuts, crowd]
 
 
-def write(path: Path, draw: Callable[[float], np.ndarray], seconds: int = 13) -> Path:
+def write(path: Path, draw: Callable[[float], np.ndarray], seconds: int = 9) -> Path:
     with av.open(str(path), "w") as output:
         stream = output.add_stream("libx264", rate=FPS, options={"preset": "ultrafast", "crf": "23"})
         stream.width, stream.height = SIZE

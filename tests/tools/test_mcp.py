@@ -212,7 +212,10 @@ async def test_a_quiet_call_says_that_it_goes_on(long: Path, standin: Standin, s
     assert all(first[0] < second[0] for first, second in pairwise(told))
 
 
-@pytest.mark.parametrize("tool", ["summarize_video", "ask_about_clip", "find_moment"])
+@pytest.mark.parametrize(
+    "tool",
+    ["summarize_video", *(pytest.param(one, marks=pytest.mark.slow) for one in ("ask_about_clip", "find_moment"))],
+)
 async def test_a_cancelled_call_ends_its_work(tool, long: Path, standin: Standin, settings: Settings) -> None:
     """Whatever cancels, and however often: nothing more is asked, and nothing stays set aside."""
     from qwen_omni.tools import mcp_server  # noqa: PLC0415
