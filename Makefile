@@ -57,11 +57,14 @@ test-newest: $(VENV)/.check  ## run the fast suite on the newest Python installe
 test-lowest: $(VENV)/.check  ## run the core and adapter tests on the lowest versions that pyproject.toml allows
 	$(BIN)/python scripts/versions.py lowest $(SPREAD) -m 'not slow' $(LOWEST)
 
+# Each worker imports all modules that it is given: only those with slow tests, or whose folder's conftest.py has some.
+SLOW = $(patsubst %/conftest.py,%,$(shell grep -rlE 'mark\.(slow|long)\b' tests --include='*.py'))
+
 test-slow: $(VENV)/.test  ## run the tests that transfer much data, take long, or kill processes
-	$(BIN)/python -m pytest $(SPREAD) -m 'slow and not long'
+	$(BIN)/python -m pytest $(SPREAD) -m 'slow and not long' $(SLOW)
 
 test-long: $(VENV)/.test  ## run the tests with hours of media, hundreds of megabytes or thousands of cases; not part of CI
-	QWEN_OMNI_FUZZ=2000 $(BIN)/python -m pytest $(SPREAD) -m 'long or slow'
+	QWEN_OMNI_FUZZ=2000 $(BIN)/python -m pytest $(SPREAD) -m 'long or slow' $(SLOW)
 
 check: lint types contracts test test-newest test-lowest test-slow mutants docs wheels  ## everything that CI runs
 

@@ -1,6 +1,7 @@
 """What every test gets: an empty environment, no network but this machine, a stand-in on request."""
 
 import functools
+import gc
 import os
 import signal
 from collections.abc import Iterator
@@ -24,6 +25,21 @@ profiles.load_profile("suite")
 # sent a SIGINT would never end. Any handler is reset in children; this one keeps ignoring it here.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, lambda *_: None)
+
+# What is imported and collected lives as long as the process: looking through it for garbage costs seconds a worker.
+gc.disable()
+
+
+def pytest_collection_finish() -> None:
+    """Collect garbage again, but only what comes from here on."""
+    gc.freeze()
+    gc.enable()
+
+
+def pytest_sessionfinish() -> None:
+    """Let the end of the process find all that there is; extensions report what is left as leaks."""
+    gc.unfreeze()
+
 
 # All stand-ins of a process remember together what they have decoded: the same clips are sent by hundreds of tests.
 server.State = functools.partial(State, memory=Memory())  # type: ignore[assignment,misc]

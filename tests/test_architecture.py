@@ -74,6 +74,15 @@ def test_the_services_words_stay_in_the_wire():
             assert found <= allowed.get(named(path), set()), named(path)
 
 
+def test_slow_tests_are_found_by_name():
+    """`make test-slow` passes the modules and folders to pytest in whose files the marks stand; no other holds any."""
+    marked = [
+        path for path in (ROOT / "tests").rglob("*.py") if re.search(r"mark\.(slow|long)\b", path.read_text("utf-8"))
+    ]
+    assert len(marked) > 50
+    assert [named(path) for path in marked if not re.fullmatch(r"test_\w+\.py|conftest\.py", path.name)] == []
+
+
 def test_every_package_is_typed():
     """Each package tells type checkers that it has types."""
     assert all((ROOT / package / "py.typed").exists() for package in PACKAGES)

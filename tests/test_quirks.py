@@ -2,12 +2,14 @@
 
 import asyncio
 import functools
+from collections.abc import Callable, Iterable
 
 import pytest
 from hypothesis import HealthCheck, given, settings as budget, strategies as st
 
 from qwen_omni import AsyncOmniClient, ChatRequest, OmniClient, Response, Settings, acollect, collect, errors, user
 from qwen_omni.standin import Standin
+from qwen_omni.wire.stream import StreamState
 from tests.support.quirks import COUNTS, QUIRKS, ROLE, STOP, USAGE, Quirk, call, chunk, events, speech, text
 
 REQUEST = ChatRequest(model="qwen3.5-omni-flash", messages=(user("Say hello."),))
@@ -81,19 +83,12 @@ SHORT = {
 }
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("kind", SHORT)
-def test_a_connection_cut_at_every_byte(service: Standin, ask, kind: str):
-    """Wherever the connection is cut, the answer is whole or an interruption: never a short success."""
-    body = SHORT[kind]
-    service.script.clear()
-    service.script.raw(body)
-    whole = ask("complete")
+def check_cuts(read: Callable[[int], Response], whole: Response, body: bytes, cuts: Iterable[int]) -> None:
+    """Wherever the bytes end, the answer is whole or an interruption: never a short success."""
     first_whole = None
-    for cut in range(len(body)):
-        service.script.raw(body, cut_after=cut)
+    for cut in cuts:
         try:
-            answer = ask("complete")
+            answer = read(cut)
         except errors.StreamInterruptedError as error:
             assert first_whole is None, f"cut at {cut}: interrupted, though it was whole at {first_whole}"
             assert whole.text.startswith(error.partial.text)
@@ -102,6 +97,38 @@ def test_a_connection_cut_at_every_byte(service: Standin, ask, kind: str):
             assert answer == whole, f"cut at {cut} of {len(body)} gave a short success"
     assert first_whole is not None, "the end mark alone may be missing"
     assert first_whole > body.index(b'finish_reason": "')
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", SHORT)
+def test_bytes_that_end_anywhere(kind: str):
+    """Every byte, without a connection."""
+
+    def read(cut: int) -> Response:
+        state = StreamState()
+        collect([*state.feed(SHORT[kind][:cut]), *state.end()])
+        return state.response
+
+    body = SHORT[kind]
+    check_cuts(read, read(len(body)), body, range(len(body)))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("step", [32, pytest.param(1, marks=pytest.mark.long)])
+@pytest.mark.parametrize("kind", SHORT)
+def test_a_connection_cut_anywhere(service: Standin, ask, kind: str, step: int):
+    """At both ends of every line and at every so many bytes between; at every byte in `make test-long`."""
+    body = SHORT[kind]
+    service.script.clear()
+    service.script.raw(body)
+    whole = ask("complete")
+
+    def read(cut: int) -> Response:
+        service.script.raw(body, cut_after=cut)
+        return ask("complete")
+
+    ends = (at for at in range(len(body)) if b"\n" in body[max(0, at - 2) : at + 2])
+    check_cuts(read, whole, body, sorted({*range(0, len(body), step), *ends}))
 
 
 @functools.cache

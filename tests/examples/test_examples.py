@@ -108,6 +108,7 @@ def test_it_runs_offline(path, run, tmp_path, made_once):
         assert all(code in done.out.splitlines()[-1] for code in ("4710", "4711", "4712", "4713"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", get_args(example.Kind))
 def test_media_are_made(kind, tmp_path):
     """Each kind of media is made, as a file that is there or a folder with videos, and again without being asked."""
@@ -180,6 +181,7 @@ def test_captions_become_a_table_and_are_paid_once(run, files):
     assert all(row["scene_description"] and not row["error"] for row in rows)
 
 
+@pytest.mark.slow
 @of_both("batch_captions.py")
 def test_one_that_fails_does_not_end_the_others(path, run, files):
     """The table has a row for every file, with its caption or its error."""

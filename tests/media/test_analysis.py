@@ -1,5 +1,6 @@
 """`auto` takes 4 frames a second for talk and slides, 8 for action. Labelled clips, drawn and real."""
 
+import functools
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
@@ -16,9 +17,13 @@ from qwen_omni.media.work import Deadline
 from qwen_omni.standin import marked_media
 
 SIZE, FPS = (320, 180), 16
-NOISE = np.random.default_rng(5)
-SCENES = [ndimage.gaussian_filter(NOISE.integers(0, 256, (180, 640)).astype(float), 6) * 6 - 640 for _ in range(60)]
-SCENES = [np.clip(scene, 0, 255).astype(np.uint8) for scene in SCENES]
+
+
+@functools.cache
+def scene(number: int) -> np.ndarray:
+    """Draw a landscape that is like no other."""
+    noise = np.random.default_rng((5, number)).integers(0, 256, (180, 640)).astype(float)
+    return np.clip(ndimage.gaussian_filter(noise, 6) * 6 - 640, 0, 255).astype(np.uint8)
 
 
 def slide(number: int) -> np.ndarray:
@@ -39,7 +44,7 @@ def lecture(at: float) -> np.ndarray:
 
 def talking_head(at: float) -> np.ndarray:
     """Draw a head that sways a little, with a mouth that opens and closes."""
-    picture = SCENES[0][:, :320].copy()
+    picture = scene(0)[:, :320].copy()
     middle = 160 + round(3 * np.sin(at * 2))
     rows, columns = np.ogrid[:180, :320]
     picture[((rows - 90) / 60) ** 2 + ((columns - middle) / 42) ** 2 < 1] = 190
@@ -51,7 +56,7 @@ def talking_head(at: float) -> np.ndarray:
 def noisy_room(at: float) -> np.ndarray:
     """Draw a still picture with a camera's noise."""
     noise = np.random.default_rng(round(at * 1000)).normal(0, 6, (180, 320))
-    return np.clip(SCENES[1][:, :320] + noise, 0, 255).astype(np.uint8)
+    return np.clip(scene(1)[:, :320] + noise, 0, 255).astype(np.uint8)
 
 
 def typing(at: float) -> np.ndarray:
@@ -62,16 +67,16 @@ def typing(at: float) -> np.ndarray:
 
 def pan(at: float) -> np.ndarray:
     """Draw a landscape that passes by, as from a car."""
-    return np.roll(SCENES[2], -round(at * 240), axis=1)[:, :320]
+    return np.roll(scene(2), -round(at * 240), axis=1)[:, :320]
 
 
 def shaking(at: float) -> np.ndarray:
     dx, dy = round(25 * np.sin(at * 11)), round(18 * np.cos(at * 13))
-    return np.roll(SCENES[3], (dy, dx), (0, 1))[:, :320]
+    return np.roll(scene(3), (dy, dx), (0, 1))[:, :320]
 
 
 def fast_cuts(at: float) -> np.ndarray:
-    return SCENES[int(at / 0.7) % len(SCENES)][:, :320] if int(at / 0.7) % 2 else 255 - SCENES[int(at)][:, :320] // 2
+    return scene(int(at / 0.7))[:, :320] if int(at / 0.7) % 2 else 255 - scene(int(at))[:, :320] // 2
 
 
 def crowd(at: float) -> np.ndarray:
@@ -88,7 +93,7 @@ CALM = [still, lecture, talking_head, noisy_room, typing]
 LIVELY = [pan, shaking, fast_cuts, crowd]
 
 
-def write(path: Path, draw: Callable[[float], np.ndarray], seconds: int = 13) -> Path:
+def write(path: Path, draw: Callable[[float], np.ndarray], seconds: int = 9) -> Path:
     with av.open(str(path), "w") as output:
         stream = output.add_stream("libx264", rate=FPS, options={"preset": "ultrafast", "crf": "23"})
         stream.width, stream.height = SIZE

@@ -365,6 +365,7 @@ if sys.argv[2] != "exit":
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix", reason="signals as POSIX has them")
 @pytest.mark.parametrize("how", ["exit", "interrupt", "kill"])
 def test_the_folder_goes_with_the_process(film, how):

@@ -1,6 +1,6 @@
 """Damaged media end in our errors: no other exception, no hang, no file left, nothing opened but the input.
 
-`make test` tries a few files, `make test-slow` 600 cases, `make test-long` 2,000, and `make fuzz` 50,000.
+`make test` tries a few files, `make test-slow` 200 cases, `make test-long` 2,000, and `make fuzz` 50,000.
 """
 
 import os
@@ -12,7 +12,7 @@ import pytest
 from tests.support.fuzzing import Report, try_all
 from tests.support.odd import ODD
 
-CASES = int(os.environ.get("QWEN_OMNI_FUZZ", "600"))
+CASES = int(os.environ.get("QWEN_OMNI_FUZZ", "200"))
 MOST_MEMORY = 2**20  # KiB, of a process that does nothing else
 _BATCH = 1000  # files that one process tries
 
@@ -50,9 +50,9 @@ def test_some_damaged_files(tmp_path: Path):
 
 @pytest.mark.slow
 @pytest.mark.timeout(900 + CASES)
-@pytest.mark.parametrize("part", range(4))
+@pytest.mark.parametrize("part", range(2))
 def test_many_damaged_files(wholes, part, tmp_path):
-    """Thousands of truncations, bit flips, holes, doublings and joins of every odd kind, in four parts."""
-    seeds = range(part, CASES, 4)
+    """Thousands of truncations, bit flips, holes, doublings and joins of every odd kind, in two parts."""
+    seeds = range(part, CASES, 2)
     for at in range(0, len(seeds), _BATCH):
         _check(try_all(wholes, seeds[at : at + _BATCH], tmp_path / f"temporary{at}"))

@@ -362,6 +362,6 @@ def test_frames_are_made_to_fit_like_images(root):
 @pytest.mark.parametrize(("uplink_mbps", "as_it_is"), [(1000, True), (0.001, False)])
 def test_the_speed_of_sending_is_weighed(root, uplink_mbps, as_it_is):
     """On a quick line a clip goes as it is; on a slow one it is made smaller first."""
-    clip = MediaSource.from_bytes(making.video("mp4", "mpeg4", 20, size=(640, 480)))
+    clip = MediaSource.from_bytes(making.video("mp4", "mpeg4", 6, size=(480, 360)))
     sent, _ = delivered((user(VideoPart(source=clip)),), MODEL, within(root, uplink_mbps=uplink_mbps))
     assert (sent.messages[0].parts[0].source == clip) is as_it_is

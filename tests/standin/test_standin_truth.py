@@ -29,8 +29,9 @@ def starts(marks):
     return [mark.start for mark in marks]
 
 
-@pytest.mark.parametrize("size", [(1280, 720), (640, 360), (426, 240), (160, 90)], ids=str)
-@pytest.mark.parametrize("fps", [23.976, 25, 30], ids=str)
+@pytest.mark.parametrize(
+    ("size", "fps"), [((1280, 720), 25), ((640, 360), 23.976), ((426, 240), 30), ((160, 90), 23.976)], ids=str
+)
 def test_round_trip(tmp_path, size, fps):
     """All codes are seen and heard in order, pictures exact to the frame, sound within 30 ms."""
     made = make_video(tmp_path / "film.mp4", seconds=3, size=size, fps=fps)
@@ -180,12 +181,12 @@ def test_pictures():
 
 @pytest.mark.slow
 def test_a_minute_is_judged_in_time(tmp_path):
-    """60 seconds of 640x360 are looked at in well under their length."""
+    """30 seconds of 640x360 are looked at in well under their length."""
     import time  # noqa: PLC0415
 
-    made = make_video(tmp_path / "a.mp4", seconds=60)
+    made = make_video(tmp_path / "a.mp4", seconds=30)
     began = time.process_time()
     facts = see(made.path)
     assert facts.picture_codes == made.codes
     assert facts.picture_marks[0] == Mark(code=made.codes[0], start=0.0, end=1.0)
-    assert time.process_time() - began < 6
+    assert time.process_time() - began < 3

@@ -206,6 +206,7 @@ def test_cost_is_linear(shape: str) -> None:
     assert min(seconds(8_000) for _ in range(3)) < small * 8 * 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("unit", ["9", "9.", "9_", "1,", "9e", " ", "1 ", "-9", "\\u", "//", "```\n", "<think>"])
 @pytest.mark.parametrize("before", ["", '{"a": ', '{"a": "', '[{"start": '])
 def test_a_run_of_one_thing_is_read_in_linear_time(unit: str, before: str) -> None:

@@ -1,6 +1,7 @@
 """The MCP server, over standard input and output, with the SDK's own client."""
 
 import contextlib
+import importlib.util
 import json
 import os
 import subprocess
@@ -35,12 +36,20 @@ from qwen_omni.standin.marked_media import TruthMedia, make_video
 from tests.support.agents import QUESTION, Detective, Place
 from tests.support.watching import watched
 
-mcp = pytest.importorskip("mcp")
-types = pytest.importorskip("mcp_types")
+pytestmark = pytest.mark.skipif(importlib.util.find_spec("mcp") is None, reason="mcp is not installed")
+
+
+def called(name: str, **arguments: object):
+    """The parameters of a call, as the server gets them."""
+    from mcp_types import CallToolRequestParams  # noqa: PLC0415
+
+    return CallToolRequestParams(name=name, arguments=arguments)
 
 
 def server(root: Path, standin: Standin, settings: Settings):
     """The command that a host program would run."""
+    import mcp  # noqa: PLC0415  (an extra, whose import takes a second)
+
     code = "from qwen_omni.cli.main import run; run()"
     environment = {
         "DASHSCOPE_API_KEY": standin.api_key, "DASHSCOPE_BASE_URL": standin.base_url,
@@ -51,9 +60,16 @@ def server(root: Path, standin: Standin, settings: Settings):
     )
 
 
+def connected(root: Path, standin: Standin, settings: Settings):
+    """The SDK's client of a server of its own."""
+    import mcp  # noqa: PLC0415
+
+    return mcp.Client(server(root, standin, settings))
+
+
 async def test_tools_over_mcp(place: Place, standin: Standin, settings: Settings) -> None:
     """The server offers the same tools with their schemas; a result has text and values; refusals are results."""
-    async with mcp.Client(server(place.root, standin, settings)) as client:
+    async with connected(place.root, standin, settings) as client:
         listed = (await client.list_tools()).tools
         assert {
             "probe_media",
@@ -92,7 +108,7 @@ async def test_an_agent_over_mcp_finds_the_moment(tmp_path: Path, standin: Stand
     standin.script = Detective()
     code = films[1].codes[3]
     messages: list[Message] = [user(QUESTION.format(code=code))]
-    async with mcp.Client(server(tmp_path, standin, settings)) as client:
+    async with connected(tmp_path, standin, settings) as client:
         offered = (await client.list_tools()).tools
         options = ChatOptions(
             thinking=False,
@@ -138,24 +154,24 @@ STEPS = {
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("tool", STEPS)
-async def test_every_step_of_a_tool_is_told(tool, long: Path, standin: Standin, settings: Settings) -> None:
+async def test_every_step_of_a_tool_is_told(long: Path, standin: Standin, settings: Settings) -> None:
     """Every number is above the one before and below the total, and no place of this machine is in the words."""
-    told: list[tuple[float, float | None, str]] = []
+    told: dict[str, list[tuple[float, float | None, str]]] = {tool: [] for tool in STEPS}
+    async with connected(long, standin, settings) as client:  # one for all: its start costs most
+        for tool, (arguments, _) in STEPS.items():
 
-    async def hear(progress, total, message):
-        told.append((progress, total, message))
+            async def hear(*progress, heard=told[tool]):
+                heard.append(progress)
 
-    arguments, words = STEPS[tool]
-    async with mcp.Client(server(long, standin, settings)) as client:
-        result = await client.call_tool(tool, {"path": "a.mp4", **arguments}, progress_callback=hear)
-    assert not result.is_error, result.content[0].text
-    assert len(told) >= 3
-    assert all(first[0] < second[0] for first, second in pairwise(told))
-    assert all(total is None or done <= total for done, total, _ in told)
-    text = "\n".join(message for *_, message in told)
-    assert [word for word in words if word not in text] == []
-    assert str(long) not in text
+            result = await client.call_tool(tool, {"path": "a.mp4", **arguments}, progress_callback=hear)
+            assert not result.is_error, result.content[0].text
+    for tool, (_, words) in STEPS.items():
+        assert len(told[tool]) >= 3, tool
+        assert all(first[0] < second[0] for first, second in pairwise(told[tool])), tool
+        assert all(total is None or done <= total for done, total, _ in told[tool]), tool
+        text = "\n".join(message for *_, message in told[tool])
+        assert [word for word in words if word not in text] == [], tool
+        assert str(long) not in text
 
 
 async def test_a_transcription_tells_what_it_waits_for(place: Place, standin: Standin, settings: Settings) -> None:
@@ -168,7 +184,7 @@ async def test_a_transcription_tells_what_it_waits_for(place: Place, standin: St
     from qwen_omni.tools import mcp_server  # noqa: PLC0415
 
     tools = MediaTools(place.root, settings=settings)
-    asked = types.CallToolRequestParams(name="transcribe_audio", arguments={"path": "talks/monday.mp4"})
+    asked = called("transcribe_audio", path="talks/monday.mp4")
     outcome = await mcp_server._carried_out(tools, asked, hear)
     await tools.aclose()
     assert outcome.error is None
@@ -188,9 +204,7 @@ async def test_a_quiet_call_says_that_it_goes_on(long: Path, standin: Standin, s
         told.append((progress, message))
 
     tools = MediaTools(long, settings=settings)
-    asked = types.CallToolRequestParams(
-        name="ask_about_clip", arguments={"path": "a.mp4", "question": "What?", "end": 5}
-    )
+    asked = called("ask_about_clip", path="a.mp4", question="What?", end=5)
     outcome = await mcp_server._carried_out(tools, asked, report)
     await tools.aclose()
     assert outcome.error is None
@@ -198,7 +212,10 @@ async def test_a_quiet_call_says_that_it_goes_on(long: Path, standin: Standin, s
     assert all(first[0] < second[0] for first, second in pairwise(told))
 
 
-@pytest.mark.parametrize("tool", ["summarize_video", "ask_about_clip", "find_moment"])
+@pytest.mark.parametrize(
+    "tool",
+    ["summarize_video", *(pytest.param(one, marks=pytest.mark.slow) for one in ("ask_about_clip", "find_moment"))],
+)
 async def test_a_cancelled_call_ends_its_work(tool, long: Path, standin: Standin, settings: Settings) -> None:
     """Whatever cancels, and however often: nothing more is asked, and nothing stays set aside."""
     from qwen_omni.tools import mcp_server  # noqa: PLC0415
@@ -206,12 +223,11 @@ async def test_a_cancelled_call_ends_its_work(tool, long: Path, standin: Standin
     limit = SpendLimit(tokens=10_000_000)
     tools = MediaTools(long, settings=replace(settings, spend_limit=limit))
     standin.script.fault(Fault.slow(first_byte_delay=20), times=9)
-    arguments = {"path": "a.mp4", **STEPS[tool][0]}
 
     async def ignored(*_):
         pass
 
-    call = mcp_server._carried_out(tools, types.CallToolRequestParams(name=tool, arguments=arguments), ignored)
+    call = mcp_server._carried_out(tools, called(tool, path="a.mp4", **STEPS[tool][0]), ignored)
     with anyio.CancelScope() as scope:  # as the SDK cancels a request: again at every step of the cleaning up
         async with anyio.create_task_group() as group:
             group.start_soon(lambda: call)
@@ -381,12 +397,13 @@ def test_a_cancelled_request_gives_its_money_back(long: Path, standin: Standin, 
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("tool", ["ask_about_clip", "summarize_video", "find_moment"])
-def test_hanging_up_ends_the_server(tool, long: Path, standin: Standin, settings: Settings) -> None:
-    """Standard input is closed while a call runs whose answer is ten minutes away: the process ends by itself."""
-    standin.script.fault(Fault.slow(first_byte_delay=600), times=9)
+def test_hanging_up_ends_the_server(long: Path, standin: Standin, settings: Settings) -> None:
+    """Standard input is closed while calls run whose answers are ten minutes away: the process ends by itself."""
+    standin.script.fault(Fault.slow(first_byte_delay=600), times=99)
     with Spoken(server(long, standin, settings)) as spoken:
-        spoken.tell("tools/call", {"name": tool, "arguments": {"path": "a.mp4", **STEPS[tool][0]}}, id=2)
-        until_asked(standin)
+        for number, tool in enumerate(("ask_about_clip", "find_moment", "summarize_video"), 2):
+            sent = len(standin.requests)
+            spoken.tell("tools/call", {"name": tool, "arguments": {"path": "a.mp4", **STEPS[tool][0]}}, id=number)
+            until_asked(standin, sent + 1)
         spoken.process.stdin.close()
         assert spoken.process.wait(120) == 0

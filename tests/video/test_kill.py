@@ -104,7 +104,7 @@ def asked(standin, film):
 
 
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("moments", [8, pytest.param(25, marks=pytest.mark.long)])
+@pytest.mark.parametrize("moments", [5, pytest.param(25, marks=pytest.mark.long)])
 def test_killed_at_random_moments(runs, fresh, one_minute, moments):
     """Killed at random, some runs twice: the end is the same, and no finished segment is ever asked again."""
     fresh.script.fault(Fault.slow(first_byte_delay=0.15), when=lambda _: True)

@@ -65,9 +65,10 @@ def test_what_is_forecast_is_what_runs_and_no_segment_is_too_long(videos, settin
     footage, whole = over_source(videos[seconds], settings, options)
     assert whole == (seconds <= longest)  # all are shorter than single_call_seconds
     assert footage.seconds <= longest
-    (chosen,) = [one for one in forecast(videos[seconds], settings, options) if one.chosen]
+    rows = forecast(videos[seconds], settings, options)
+    (chosen,) = [one for one in rows if one.chosen]
     assert (chosen.strategy, chosen.segments) == ("single" if whole else "map_reduce", footage.about)
-    assert not [one for one in forecast(videos[seconds], settings, options) if one.strategy == "single"] or whole
+    assert not [one for one in rows if one.strategy == "single"] or whole
 
 
 @pytest.mark.parametrize("single_call_seconds", [180, float("inf")])

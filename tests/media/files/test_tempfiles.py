@@ -52,9 +52,9 @@ MEDIA = {"film.mp4": "encode", "film.mkv": "remux", "talk.wav": "audio", "pictur
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:
     made = tmp_path_factory.mktemp("media")
-    (made / "first.png").write_bytes(making.picture("PNG", (1600, 1200)))
+    (made / "first.png").write_bytes(making.picture("PNG", (800, 600)))
     (made / "picture.png").write_bytes(noise())
-    (made / "film.mp4").write_bytes(making.video("mp4", "libx264", 4, size=(1600, 1200)))
+    (made / "film.mp4").write_bytes(making.video("mp4", "libx264", 2, size=(800, 600)))
     (made / "film.mkv").write_bytes(making.video("matroska", "libx264", 4, size=(320, 240)))
     (made / "talk.wav").write_bytes(making.wav(20, 2))
     return made
@@ -63,7 +63,7 @@ def folder(tmp_path_factory) -> Path:
 def noise() -> bytes:
     """Return a picture whose JPEG is larger than a small limit."""
     buffer = io.BytesIO()
-    Image.effect_noise((1600, 1200), 80).convert("RGB").save(buffer, "PNG")
+    Image.effect_noise((800, 600), 80).convert("RGB").save(buffer, "PNG")
     return buffer.getvalue()
 
 

@@ -49,7 +49,7 @@ def film(coding=(), layout=(), *, late=0.0, container="mp4") -> bytes:
         pictures = output.add_stream("libx264", rate=12, options={"preset": "ultrafast", "g": "25", **dict(coding)})
         pictures.width, pictures.height, pictures.pix_fmt = 32, 32, "yuv420p"
         pictures.time_base = pictures.codec_context.time_base = Fraction(1, 1200)
-        tone = output.add_stream("aac", rate=RATE, layout="mono")
+        tone = output.add_stream("aac", rate=RATE, layout="mono", options={"aac_coder": "fast"})
         for number in range(LENGTH * 12):
             frame = av.VideoFrame.from_ndarray(np.full((32, 32, 3), number % 250, np.uint8), "rgb24")
             frame.pts, frame.time_base = number * 100 + number % 3 * 10 + round(late * 1200), Fraction(1, 1200)
