@@ -13,7 +13,7 @@ export PYTHONDONTWRITEBYTECODE :=
 SPREAD = -n $(shell $(PYTHON) -c 'import os; print(1 + (os.cpu_count() or 1))') --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow test-long test-newest test-lowest check lint types contracts mutants docs docs-made facts plots wheels bench bench-stream bench-llama-index bench-media fuzz live-caption record fix clean
+.PHONY: help demo test test-slow test-long test-newest test-lowest check lint types contracts mutants docs docs-made facts plots wheels bench bench-stream bench-llama-index bench-media fuzz live live-caption record fix clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 20
@@ -132,6 +132,9 @@ fuzz: $(VENV)/.test  ## test 50,000 damaged files; slow
 
 live-caption: $(VENV)/.demo  ## caption a video with the real service (needs DASHSCOPE_API_KEY; FILE=promo.mp4 for your own)
 	$(BIN)/python benchmarks/caption.py --live $(if $(FILE),--file '$(FILE)')
+
+live: $(VENV)/.test  ## compare facts with the real service (DASHSCOPE_API_KEY): a minute, under one yuan; OUT=live.json
+	$(BIN)/python scripts/live.py $(if $(OUT),--out '$(OUT)') $(if $(OFFLINE),--offline)
 
 record: $(VENV)/.test  ## re-record the cassettes, from the real service if DASHSCOPE_API_KEY is set, else from the stand-in
 	$(BIN)/python -m pytest --record-mode=rewrite -m vcr tests
