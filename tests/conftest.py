@@ -26,14 +26,16 @@ profiles.load_profile("suite")
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, lambda *_: None)
 
-# What is imported and collected lives as long as the process: looking through it for garbage costs seconds a worker.
-gc.disable()
 
-
-def pytest_collection_finish() -> None:
-    """Collect garbage again, but only what comes from here on."""
-    gc.freeze()
-    gc.enable()
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Iterator[None]:
+    """Pause the garbage collector, and exclude from it what is imported here: that lives as long as the process."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def pytest_sessionfinish() -> None:
