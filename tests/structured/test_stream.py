@@ -18,7 +18,8 @@ from qwen_omni.structured.schema import CaptionSchema, read_schema
 from tests.support.beginning import begins
 
 ANYTHING = read_schema({"type": "object", "additionalProperties": True})
-TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=12) | st.sampled_from(
+# A backspace or form feed before the rest of a LaTeX command is read as that command: `LATEX` in `json_reader`.
+TEXTS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\b\f"), max_size=12) | st.sampled_from(
     ['"', '", "', "}", "\\", "'", "“", "//"]
 )
 VALUES = st.recursive(
