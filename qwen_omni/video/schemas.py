@@ -21,8 +21,18 @@ from pydantic import (
 )
 
 from qwen_omni.responses import Usage
-from qwen_omni.structured.schema import Frozen
-from qwen_omni.structured.timed import ENDS, STARTS, TEXTS, Spread, TimedCaption, decide_unit, seconds_of
+from qwen_omni.structured.schema import Frozen, ReadsForms, TextForm
+from qwen_omni.structured.timed import (
+    ENDS,
+    STARTS,
+    TEXTS,
+    Spread,
+    TimedCaption,
+    decide_unit,
+    scene_entries,
+    seconds_of,
+    spoken,
+)
 
 MOST_CHAPTERS = 40
 
@@ -82,8 +92,10 @@ class Moment(TimedCaption):
     text: str = Field(min_length=1, description="What it is, in one sentence.", validation_alias=AliasChoices(*TEXTS))
 
 
-class SegmentAnswer(Frozen):
+class SegmentAnswer(ReadsForms):
     """What is seen and heard in one clip of a longer video."""
+
+    also_named: ClassVar[frozenset[str]] = frozenset({"scenes"})
 
     summary: str = Field(
         min_length=1, description="What this clip is about and what happens, in two or three sentences."
@@ -105,8 +117,20 @@ class SegmentAnswer(Frozen):
         """Drop entries without words, and detect bare numbers that are milliseconds."""
         if not isinstance(data, Mapping):
             return data
+        if isinstance(data.get("scenes"), list):
+            told = data.get("events")
+            data = {**data, "events": [*(told if isinstance(told, list) else ()), *scene_entries(data)]}
+            del data["scenes"]
         decide_unit(data, info.context)
         return {key: _with_words(value) if key in _ALL_LISTS else value for key, value in data.items()}
+
+    @classmethod
+    def of_form(cls, form: TextForm) -> dict[str, Any]:
+        """Return the notes of an answer in a text form: what has no time is the summary, else the storyline is."""
+        told = form.untimed or (tuple(str(entry.get("text") or "") for entry in form.events) if form.ended else ())
+        summary = {"summary": "\n".join(filter(None, told))} if any(told) else {}
+        lists = {"events": list(form.events), "on_screen_text": list(form.on_screen_text)}
+        return {**summary, **lists, "speech": spoken(form.speech)}
 
     @field_validator("language")
     @classmethod
