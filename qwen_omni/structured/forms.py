@@ -12,23 +12,23 @@ end or words is returned without it, so that the schema's check names it. Times 
 
 import re
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
-from qwen_omni.structured.schema import TextForm
+from qwen_omni.structured.schema import FormSection, TextForm
 from qwen_omni.structured.timed import split_range
 
-Section = Literal["events", "on_screen_text", "speech"]
-
+_DASHES = r"\-‐‑‒–—―−－~～〜"
 _CLOCK = r"(?<!\d)\d{1,9}(?:\s?[:：]\s?\d+){1,3}(?:[.,]\d+)?"
-_TO = r"\s*(?:-->|->|→|[-–—−~～至到]|to|until)\s*"
-_SPELLED = r"[\d:：.,\s\-–—−~～→>xX?？hmsHMS至到秒分时]"
-_BULLET = r"\s*+(?:[-*•+–]\s++|\(?\d{1,3}[.)、．]\s*+)?+"
+_TO = rf"\s*(?:-->|->|→|[{_DASHES}至到]|to|until)\s*"
+_SPELLED = rf"[\d:：.,\s{_DASHES}→>xX?？hmsHMS至到秒分时]"
+_BULLET = r"\s*+(?:#{1,6}\s*+)?+(?:[-*•+–]\s++|\(?\d{1,3}[.)、．]\s*+)?+"
 _MARK = re.compile(
     rf"(?P<bullet>{_BULLET})(?:\*\*|__)?"
     rf"(?:[\[(【（]\s*(?P<inside>{_SPELLED}{{1,60}}|{_SPELLED}{{1,30}}(?:to|until){_SPELLED}{{1,30}})[\])】）]"
+    rf"(?:{_TO}[\[(【（]\s*(?P<until>{_SPELLED}{{1,30}})[\])】）])?"
     rf"|[\[(【（]?\s*(?P<bare>{_CLOCK}{_TO}{_CLOCK})\s*[\])】）]?(?!\d)"
     rf"|(?P<single>{_CLOCK})(?=\s*[:：–—-]\s))"
-    r"(?:\*\*|__)?\s*[:：\-–—|]?\s*"
+    r"(?:\*\*|__)?\s*(?:[:：|]|[-–—](?=\s))?\s*"
 )  # fmt: skip
 _NEXT = re.compile(rf"(?<=[^\d\s][.!?。！？…\"”’)）])\s*(?=[\[【]\s*{_CLOCK}{_TO}{_CLOCK}\s*[\]】])")
 _ANYWHERE = re.compile(rf"[\[(【（]? {{0,3}}(?P<range>{_CLOCK}{_TO}{_CLOCK})\s*[\])】）]?")
@@ -48,7 +48,7 @@ _HEADING = re.compile(
     r"(?P<name>[^\n:：*|]{2,160})(?:\*\*|__)?(?P<colon>[:：]?)(?:\*\*|__)?(?P<rest>.*)",
     re.IGNORECASE,
 )
-_NAMES: tuple[tuple[Section, re.Pattern[str]], ...] = (
+_NAMES: tuple[tuple[FormSection, re.Pattern[str]], ...] = (
     ("speech", re.compile(r"speech|transcri(?:pt|be)|dialogue|语音|转写|转录|对白|台词", re.IGNORECASE)),
     (
         "on_screen_text",
@@ -63,7 +63,6 @@ _CUE_NUMBER = re.compile(r"(?:^|\n)\d+$")  # of a subtitle, before its times
 _FENCE = re.compile(r"\s*(?:```+|~~~+)\w*\s*")
 _LISTED = re.compile(r"(?:[-*•+]\s++|\(?\d{1,3}[.)、．]\s++)")
 _TAG = re.compile(r"<\s*(?P<slash>/?)\s*(?P<name>soc|eoc|sos|eos)\s*>", re.IGNORECASE)
-_OPEN_TAG = re.compile(r"<[^<>]{0,40}$")
 _THOUGHT = "</think>"
 _BEHIND = re.compile(r"<(?P<tag>[^<>]{1,60})>\s*$")
 _FRONT = re.compile(r"\s*<(?P<tag>[^<>]{1,60})>")
@@ -71,7 +70,8 @@ _TAG_TIME = re.compile(r"(?:(?:start|end|begin)(?:[_ ]?time)?\s*[:=]?\s*)?(?P<ti
 _SPEAKER = re.compile(r"(?:speaker|spk(?:id)?|说话人|发言人)\s*[_:=-]?\s*\w*", re.IGNORECASE)
 _RULE = " \t-*_=:|"  # characters of a line that only separates
 _LONGEST_HEADING = 400
-_SECTIONS: tuple[Section, ...] = ("events", "on_screen_text", "speech")
+_PIECES = ("start", "end", "speaker", "text")
+_SECTIONS: tuple[FormSection, ...] = ("events", "on_screen_text", "speech")
 _SHORT = 60  # characters of a heading without a number
 _ENOUGH = 2  # headings that make the form of three sections
 
@@ -86,40 +86,35 @@ def read_form(text: str, *, ended: bool = True) -> TextForm | None:
 
     Example:
         >>> form = read_form("A kitchen.\n\n[00:00:00:000-00:00:04:000] A cook enters.")
-        >>> form.untimed, form.events
-        (('A kitchen.',), ({'start': '00:00:00:000', 'end': '00:00:04:000', 'text': 'A cook enters.'},))
+        >>> form.untimed, form.section("events")
+        (('A kitchen.',), [{'start': '00:00:00:000', 'end': '00:00:04:000', 'text': 'A cook enters.'}])
     """
     text = text.rpartition(_THOUGHT)[2]
-    lines = _Lines()
+    lines = _Lines(ended=ended)
     if _TAG.search(text):
         spoken = _Spoken(text, ended=ended)
-        lines.take("\n\n".join(spoken.around))
-        form = lines.form(spoken)
-    else:
-        whole, open_piece = _settled(text, ended=ended)
-        lines.take(whole)
-        form = lines.form(truncated=ended and bool(open_piece))
-    if form is None or ended:
-        return form
-    return TextForm(events=form.events, on_screen_text=form.on_screen_text, speech=form.speech, ended=False)
+        lines.take("\n\n".join(spoken.around if ended else spoken.around[:1]))
+        return lines.form(spoken)
+    whole, open_piece = _settled(text, ended=ended)
+    lines.take(whole)
+    return lines.form(truncated=ended and bool(open_piece))
 
 
 def _settled(text: str, *, ended: bool) -> tuple[str, str]:
-    """Split off the end of a text that is not decided yet: an open mark; before the end, also a line without one."""
+    """Split off the end of a text that is not decided: an open mark; before the end, also a line without words."""
     at = text.rfind("\n") + 1
     last = text[at:]
-    open_piece = _OPEN_MARK.fullmatch(last)
-    if open_piece is not None:
+    if _OPEN_MARK.fullmatch(last):
         return text[:at], last
-    if ended:
-        return text, ""
     mark = _MARK.match(last)
-    if mark is None or mark.end() == len(last):
-        return text[:at], last
     inner = max(last.rfind("["), last.rfind("【"))
-    if inner > mark.end() and _OPEN_MARK.fullmatch(last[inner:]):
-        return text[: at + inner], last[inner:]
-    return text, ""
+    cut = len(last)
+    if inner > 0 and _OPEN_MARK.fullmatch(last[inner:]) and (not ended or ":" in last[inner:]):
+        cut = inner
+    words = "" if mark is None else last[mark.end() : cut].strip(_RULE)
+    if not ended and (mark is None or not words or (mark["single"] and not words.strip("0123456789.：:"))):
+        cut = 0
+    return text[: at + cut], last[cut:]
 
 
 # --- Narrative and sections ---
@@ -129,7 +124,7 @@ def _settled(text: str, *, ended: bool) -> tuple[str, str]:
 class _Item:
     """One entry of a section: its lines, and its times if they stand at its beginning."""
 
-    section: Section
+    section: FormSection
     lines: list[str]
     times: dict[str, Any] = field(default_factory=dict)
     listed: bool = False
@@ -168,9 +163,10 @@ def _inside(text: str) -> dict[str, Any] | None:
 class _Lines:
     """Sorts lines into sections, and those into entries and paragraphs without times."""
 
-    def __init__(self) -> None:
-        self._section: Section = "events"
-        self._named: set[Section] = set()
+    def __init__(self, *, ended: bool) -> None:
+        self._ended = ended
+        self._section: FormSection = "events"
+        self._named: set[FormSection] = set()
         self._untimed: list[str] = []
         self._items: list[_Item] = []
         self._open: _Item | None = None
@@ -248,55 +244,60 @@ class _Lines:
         self._item_number = number
         return False
 
-    def _enter(self, section: Section, number: int) -> None:
+    def _enter(self, section: FormSection, number: int) -> None:
         self._section, self._open, self._columns = section, None, []
         self._number, self._item_number = number, 0
 
     def form(self, spoken: "_Spoken | None" = None, *, truncated: bool = False) -> TextForm | None:
         """Return what was read, with the turns of speakers; `None` if neither holds a time."""
-        found: dict[Section, list[dict[str, Any]]] = {section: [] for section in _SECTIONS}
+        entries: list[tuple[FormSection, dict[str, Any]]] = []
         untimed = list(self._untimed)
-        read = [(item, item.entry()) for item in self._items]
+        # The times of an entry may be in a line to come.
+        items = self._items if self._ended or self._open is None or self._open.times else self._items[:-1]
+        read = [(item, item.entry()) for item in items]
         timed = {item.section for item, entry in read if entry is not None}
         for item, entry in read:
             text = "\n".join(item.lines).strip()
             if entry is not None:
-                found[item.section].append(entry)
+                entries.append((item.section, entry))
             elif item.listed and item.section in timed and not text.endswith((":", "：")):
-                found[item.section].append({"text": text})  # an entry that lacks its times
+                entries.append((item.section, {"text": text}))  # an entry that lacks its times
             elif item.section in timed or not _ABSENT.search(text):
                 untimed.append(text)
         if not timed and spoken is None:
             return None
         cut = bool(self._open and self._open.times and not any(self._open.lines))
         if cut:
-            found[self._section].pop()
-        turns, speaking = ([], []) if spoken is None else (spoken.turns, ["speech"])
-        lacking = [one for one in _SECTIONS if one not in self._named and one not in speaking]
-        problems = [f"{one}: the section is missing" for one in lacking if len(self._named) >= _ENOUGH]
-        offset = len(found["speech"])
-        problems += [
-            f"speech.{offset + index}.speaker: is missing" for index, turn in enumerate(turns) if "speaker" not in turn
-        ]
+            entries.pop()
+        turns = [] if spoken is None else spoken.turns
+        entries += [("speech", turn) for turn in turns]
         return TextForm(
-            untimed=tuple(text for text in untimed if text),
-            events=tuple(found["events"]),
-            on_screen_text=tuple(found["on_screen_text"]),
-            speech=(*found["speech"], *turns),
-            problems=tuple(problems),
-            truncated=truncated or cut or bool(spoken and spoken.truncated),
+            untimed=tuple(text for text in untimed if text) if self._ended else (),
+            entries=tuple(entries),
+            problems=tuple(self._problems(turns, speaks=spoken is not None)),
+            truncated=self._ended and (truncated or cut or bool(spoken and spoken.truncated)),
+            ended=self._ended,
         )
+
+    def _problems(self, turns: list[dict[str, Any]], *, speaks: bool) -> list[str]:
+        lacking = [one for one in _SECTIONS if one not in self._named and not (speaks and one == "speech")]
+        problems = [f"{one}: the section is missing" for one in lacking if len(self._named) >= _ENOUGH]
+        return problems + [
+            f"speech.{index}.speaker: is missing" for index, turn in enumerate(turns) if "speaker" not in turn
+        ]
 
 
 def _times(mark: re.Match[str]) -> dict[str, Any] | None:
     """Return the times of a mark; `None` if its brackets hold something else."""
     written = (mark["inside"] or mark["bare"] or mark["single"]).strip()
+    if mark["until"]:
+        return {"start": written, "end": mark["until"].strip()}
     both = split_range(written)
     if both is not None:
         return {"start": both[0], "end": both[1]}
     if not re.search(r"\d\s*[:：]|[:：]\s*\d", written):
         return None
-    return {"start": written.rstrip(" -–—−~～→>至到")}
+    return {"start": written.rstrip(f" {_DASHES}→>至到")}
 
 
 # --- Speakers ---
@@ -326,7 +327,7 @@ class _Spoken:
                 self.around.append(body)
             elif name == "sos" or body.strip("` \n\t\r"):
                 # A turn that lacks its `<eos>` ends where the next begins; text between turns has no times.
-                self.turns += [_turn(body)] if ended or not last else _growing(body)
+                self.turns += [_turn(body)] if ended or not last else []
         self.truncated = ended and inside
         if self.truncated and self.turns and not self.turns[-1].keys() >= {"start", "end", "text"}:
             self.turns.pop()
@@ -345,15 +346,7 @@ def _turn(body: str) -> dict[str, Any]:
     if behind is not None and _is_time(behind["tag"]):
         turn["end"], body = _tag_time(behind["tag"]), body[: behind.start()]
     words = body.strip()
-    return {**turn, "text": words} if words else turn
-
-
-def _growing(body: str) -> list[dict[str, Any]]:
-    """Return a turn that has not ended as far as it is decided: its start and its words so far."""
-    front = _FRONT.match(body)
-    words = "" if front is None else _OPEN_TAG.sub("", body[front.end() :])
-    words = words.partition("<")[0].strip()
-    return [{"start": _tag_time(front["tag"]), "text": words}] if front is not None and words else []
+    return {name: one for name in _PIECES if (one := {**turn, "text": words}.get(name))}
 
 
 def _tag_time(tag: str) -> str:

@@ -18,7 +18,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from types import GenericAlias, UnionType
-from typing import Annotated, Any, ClassVar, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, ClassVar, Literal, Union, get_args, get_origin, get_type_hints
 
 import typing_extensions
 from pydantic import (
@@ -57,27 +57,31 @@ class Frozen(BaseModel):
     model_config = ConfigDict(frozen=True)
 
 
+FormSection = Literal["events", "on_screen_text", "speech"]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TextForm:
     """An answer that is text with times in place of JSON, as `forms` reads it; times are as the model wrote them.
 
     Attributes:
         untimed: paragraphs without times: an overview, a closing.
-        events: what happens, each with `start`, `end` and `text` as far as they were found.
-        on_screen_text: visible text.
-        speech: what is said; `speaker` is the label of the speaker.
+        entries: what has times, in the order of the text: its section, and `start`, `end`, `speaker` and `text` as far
+            as they were found.
         problems: what the form requires and the answer lacks, as "place: reason".
         truncated: whether the text ended inside a piece.
         ended: whether this is the whole answer; else it is as much of the beginning as is certain.
     """
 
     untimed: tuple[str, ...] = ()
-    events: tuple[dict[str, Any], ...] = ()
-    on_screen_text: tuple[dict[str, Any], ...] = ()
-    speech: tuple[dict[str, Any], ...] = ()
+    entries: tuple[tuple[FormSection, dict[str, Any]], ...] = ()
     problems: tuple[str, ...] = ()
     truncated: bool = False
     ended: bool = True
+
+    def section(self, name: FormSection) -> list[dict[str, Any]]:
+        """Return the entries of one section."""
+        return [entry for section, entry in self.entries if section == name]
 
 
 class ReadsForms(Frozen):
@@ -448,17 +452,22 @@ TIMED_TASK = (
 _MOST_LISTED = 5
 
 
-def instructions(schema: CaptionSchema, *, language: str | None = None, format_only: bool = False) -> str:
+def instructions(
+    schema: CaptionSchema | Mapping[str, Any], *, language: str | None = None, format_only: bool = False
+) -> str:
     """Return the instructions for the answer. They contain "json", without which the service refuses JSON mode.
 
     Args:
-        schema: schema of the answer.
+        schema: schema of the answer, or a JSON schema alone.
         language: of the texts in the answer, as you would write it ("French", "中文").
         format_only: leave out the rules of behaviour, as in a parser's format instructions.
     """
-    kind = "value" if schema.arrays else "object"
-    task = f"Answer with one JSON {kind} that follows this JSON schema, on one line and with nothing else:"
-    lines = [task, _written(schema)]
+    if isinstance(schema, CaptionSchema):
+        json_schema, arrays = schema.json_schema, schema.arrays
+    else:
+        json_schema, arrays = schema, schema.get("type") == "array"
+    task = f"Answer with one JSON {'value' if arrays else 'object'} that follows this JSON schema, on one line and "
+    lines = [f"{task}with nothing else:", _written(json_schema)]
     if not format_only:
         lines.append("Where you cannot tell, say so in words or leave the list empty; do not make anything up.")
     if language:
@@ -478,8 +487,8 @@ def complaint(error: CaptionSyntaxError) -> str:
     )
 
 
-def _written(schema: CaptionSchema) -> str:
-    return json.dumps(_brief(schema.json_schema), ensure_ascii=False, separators=(",", ":"))
+def _written(json_schema: Mapping[str, Any]) -> str:
+    return json.dumps(_brief(json_schema), ensure_ascii=False, separators=(",", ":"))
 
 
 def _brief(value: Any, *, names: bool = False) -> Any:  # noqa: ANN401  (any JSON value)

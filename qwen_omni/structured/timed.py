@@ -46,7 +46,7 @@ _BEFORE = rf"^(?:(?:{_ABOUT})\b[.:=]?|[~≈<>@=+]|[\[(【（{{])+\s*"
 _NOISE = re.compile(rf"{_BEFORE}|[\])】）}}>]+$|\s*(?:处|左右)$", re.IGNORECASE)
 _LEADING = re.compile(r"^(?:第|约|大约)")
 _DASH = r"(?<=[\w\"'″′\])])\s*-(?=\s*[\[(\d])"
-_RANGE = re.compile(rf"\s*(?:-->|->|→|–|—|−|~|～|\bto\b|\buntil\b|至|到|{_DASH})\s*", re.IGNORECASE)
+_RANGE = re.compile(rf"\s*(?:-->|->|→|[‐‑‒–—―−~～〜]|\bto\b|\buntil\b|至|到|{_DASH})\s*", re.IGNORECASE)
 _SLACK = Fraction(1, 2)  # seconds past the end before another reading is tried
 _FAR = 10  # times the duration: too far off for a mistake, so it is another unit
 _OFF = Fraction(3, 2)  # times the duration: a smaller error is read as seconds and clamped to the end
@@ -263,6 +263,7 @@ _TIMES = frozenset((*STARTS, *ENDS, *_RANGES))
 _LINE = re.compile(r"\s*(?P<range>[\[(【][^\])】]{3,60}[\])】])\s*[:：\-–—]?\s*(?P<text>\S.*)", re.DOTALL)
 _BOTH = 2
 _UNTIMED = "untimed"
+_SECTION = "section"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -314,7 +315,7 @@ _LONGEST_LINE = 20_000
 
 
 def _both(value: object) -> dict[str, object]:
-    """Parse a start and an end in one value; empty if it does not hold two times."""
+    """Parse a start and an end in one value; empty if it is not a range. A mapping may lack one of them."""
     if isinstance(value, str):
         found = split_range(value)
         return {"start": found[0], "end": found[1]} if found else {}
@@ -323,7 +324,7 @@ def _both(value: object) -> dict[str, object]:
     if isinstance(value, Mapping):
         start = next((value[name] for name in STARTS if value.get(name) is not None), None)
         end = next((value[name] for name in ENDS if value.get(name) is not None), None)
-        return {"start": start, "end": end} if start is not None and end is not None else {}
+        return {name: one for name, one in (("start", start), ("end", end)) if one is not None}
     return {}
 
 
@@ -424,15 +425,10 @@ def _order(entry: object) -> tuple[float, float]:
     return start, read_time(next((found[name] for name in ENDS if name in found), start))
 
 
-def spoken(turns: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Return the turns of a conversation with their speakers in the text ("speaker1: Good morning.")."""
-    named = []
-    for turn in turns:
-        entry = {name: one for name, one in turn.items() if name != "speaker"}
-        if turn.get("speaker") and turn.get("text"):
-            entry["text"] = f"{turn['speaker']}: {turn['text']}"
-        named.append(entry)
-    return named
+def with_speaker(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """Return an entry with its speaker in the text ("speaker1: Good morning.")."""
+    made = {name: one for name, one in entry.items() if name != "speaker"}
+    return {**made, "text": f"{entry['speaker']}: {entry['text']}"} if entry.keys() >= {"speaker", "text"} else made
 
 
 class TimedAnswer(Frozen):
@@ -529,11 +525,11 @@ class TimedCaptions(ReadsForms):
     @classmethod
     def of_form(cls, form: TextForm) -> dict[str, Any]:
         """Return the captions of an answer in a text form, and what is none."""
-        parts = (form.events, form.on_screen_text, spoken(form.speech))
-        several = sum(1 for part in parts if part) > 1
-        entries = [entry for part in parts for entry in part]
-        captions = {"captions": in_order(entries) if several and form.ended else entries}
-        return {**captions, _UNTIMED: list(form.untimed)} if form.untimed else captions
+        captions = [
+            with_speaker(entry) if section == "events" else {**with_speaker(entry), _SECTION: section}
+            for section, entry in form.entries
+        ]
+        return {"captions": captions, **({_UNTIMED: list(form.untimed)} if form.untimed else {})}
 
     @property
     def notes(self) -> tuple[Note, ...]:
@@ -552,6 +548,7 @@ class TimedCaptions(ReadsForms):
             data = {"captions": scene_entries(data)}
         elif isinstance(data, Mapping):
             untimed = [text for text in data.get(_UNTIMED) or () if isinstance(text, str)]
+            data = _one_list(data)
         decide_unit(data, info.context)
         made: Self = handler(data)
         captions, notes = arrange(made.captions, duration)
@@ -559,6 +556,14 @@ class TimedCaptions(ReadsForms):
         right: Self = made.model_copy(update={"captions": captions})
         right._notes = notes
         return right
+
+
+def _one_list(data: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Merge the sections of an answer in order of time; entries of one section stay as they are, in any order."""
+    captions = data.get("captions")
+    entries = captions if isinstance(captions, list) else []
+    sections = {entry.get(_SECTION, "") for entry in entries if isinstance(entry, Mapping)}
+    return {**data, "captions": in_order(entries)} if len(sections) > 1 else data
 
 
 def arrange(

@@ -150,7 +150,7 @@ async def test_chain_streams(llm: ChatQwenOmni, video: TruthMedia) -> None:
 
 @pytest.mark.parametrize("way", ["block", "blocks", "message", "conversation"])
 def test_chain_takes_every_shape_of_input(way: str, llm: ChatQwenOmni, video: TruthMedia, standin: Standin) -> None:
-    """A block, blocks, a message and a conversation all reach the model, with the schema before them."""
+    """A block, blocks, a message and a conversation all reach the model, with the schema behind their media."""
     block = {"type": "video", "path": str(video.path)}
     given: Any = {
         "block": block, "blocks": [block], "message": HumanMessage([block]),
@@ -158,9 +158,10 @@ def test_chain_takes_every_shape_of_input(way: str, llm: ChatQwenOmni, video: Tr
     }[way]  # fmt: skip
     caption = caption_chain(llm).invoke(given)
     assert video.codes[0] in caption.scene_description
-    rules, question = standin.requests[0].body["messages"]
-    assert (rules["role"], question["role"]) == ("system", "user")
-    assert "scene_description" in rules["content"]
+    *before, question = standin.requests[0].body["messages"]
+    assert [message["content"] for message in before] == (["Be brief."] if way == "conversation" else [])
+    assert question["content"][0]["type"] == "video_url"
+    assert "scene_description" in question["content"][-1]["text"]
 
 
 async def test_chain_repairs_once(llm: ChatQwenOmni, video: TruthMedia, standin: Standin) -> None:

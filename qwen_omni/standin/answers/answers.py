@@ -12,7 +12,7 @@ from qwen_omni.standin.answers import schema
 from qwen_omni.standin.answers.evidence import SIGN, Evidence, gather, prose
 from qwen_omni.standin.answers.speech import seconds_of, speak
 from qwen_omni.standin.answers.tools import choose_calls, tool_results, written
-from qwen_omni.standin.rules.messages import last_user_text, longest_user_text, texts_of
+from qwen_omni.standin.rules.messages import last_user_texts, texts_of
 from qwen_omni.standin.rules.rules import is_thinking, wants_speech
 from qwen_omni.standin.rules.tokens import text_tokens
 from qwen_omni.standin.server.script import Turn
@@ -64,7 +64,8 @@ def _evidence(body: dict[str, Any], media: Sequence[MediaFacts]) -> Evidence:
     texts = [
         text for message in body["messages"] if message["role"] in ("system", "user") for text in texts_of(message)
     ]
-    return gather(media, last_user_text(body), "\n".join(texts), material=longest_user_text(body))
+    asked = schema.without_schema(last_user_texts(body))
+    return gather(media, "\n".join(asked), "\n".join(texts), material=max(asked, key=len, default=""))
 
 
 def _own_turn(body: dict[str, Any], model: ModelLimits, evidence: Evidence) -> Turn:
