@@ -276,7 +276,9 @@ def follows_media(profile: Profile, rules: str, *, shows_media: bool, many_media
     """
     if not shows_media or profile.cache_prefix is None:
         return False
-    return not (many_media and costs.count_text(rules, profile.tokens.vocabulary) >= profile.cache_prefix)
+    if not many_media or len(rules) < profile.cache_prefix:  # counting takes longer, and a token is a letter or more
+        return True
+    return costs.count_text(rules, profile.tokens.vocabulary) < profile.cache_prefix
 
 
 def with_rules(
