@@ -21,7 +21,17 @@ from pydantic import BaseModel, SecretStr
 
 from langchain_qwen_omni import ChatQwenOmni, LongVideoChain, QwenOmniToolkit, caption_chain
 from llama_index_qwen_omni import LongVideoWorkflow, QwenOmni, QwenOmniToolSpec
-from qwen_omni import MediaTools, OmniClient, Settings, SummaryOptions, TimedCaptions, VideoCaption, ask_video, caption
+from qwen_omni import (
+    MediaTools,
+    OmniClient,
+    Settings,
+    SummaryOptions,
+    TimedCaptions,
+    UsageLedger,
+    VideoCaption,
+    ask_video,
+    caption,
+)
 from qwen_omni.media.plan.segments import Segment
 from qwen_omni.media.source import MediaSource
 from qwen_omni.messages import ImagePart, VideoPart, user
@@ -29,11 +39,12 @@ from qwen_omni.options import ChatRequest
 from qwen_omni.profiles import profile_for
 from qwen_omni.standin import Standin
 from qwen_omni.standin.answers import service
-from qwen_omni.standin.marked_media import TruthMedia, make_image
+from qwen_omni.standin.marked_media import TruthMedia, make_image, make_video
 from qwen_omni.structured.ask import object_request
 from qwen_omni.structured.batch import caption_many
 from qwen_omni.structured.caption import CaptionOptions, plan_caption
 from qwen_omni.structured.schema import read_schema
+from qwen_omni.video.export.markdown import bill_text
 from qwen_omni.video.tasks import NotesTask, QuestionTask
 from tests.support.encoding import encode_request
 
@@ -192,6 +203,51 @@ def test_two_questions_share_their_beginning(
         assert beginning(one) == beginning(other)
         assert one != other or door is objects_llama_index
     assert all(request.refused is None for request in standin.requests)
+
+
+@pytest.fixture(scope="module")
+def film(tmp_path_factory: pytest.TempPathFactory) -> TruthMedia:
+    """A video of more than 1,024 tokens."""
+    return make_video(tmp_path_factory.mktemp("film") / "film.mp4", seconds=16, size=(320, 180), fps=2, sound=False)
+
+
+def cached_core(standin: Standin, film: TruthMedia, cache_dir: Path) -> list[int]:
+    ledger = UsageLedger()
+    where = Settings.load(api_key=standin.api_key, base_url=standin.base_url, cache_dir=cache_dir, ledger=ledger)
+    with OmniClient(where) as client:
+        bills = [ask_video(film.path, one, client=client, options=ONE_SEGMENT).this_run for one in QUESTIONS]
+    cached = [bill.cached_tokens for bill in bills]
+    assert ledger.models[OMNI].tokens.cached == sum(cached)
+    assert f"({cached[1]:,} cached)" in bill_text(bills[1])
+    assert "cached" not in bill_text(bills[0])
+    assert cached[1] % standin.requests[-2].media[0].tokens == 0
+    return [cached[0], standin.requests[-2].media[0].tokens]
+
+
+def cached_langchain(standin: Standin, film: TruthMedia, cache_dir: Path) -> list[int]:
+    llm, block = _langchain(standin, film), {"type": "video", "path": str(film.path)}
+    asked = [HumanMessage([block, {"type": "text", "text": one}]) for one in QUESTIONS]
+    told = [llm.invoke([message]).usage_metadata for message in asked]
+    return [usage["input_token_details"].get("cache_read", 0) for usage in told if usage is not None]
+
+
+def cached_llama_index(standin: Standin, film: TruthMedia, cache_dir: Path) -> list[int]:
+    engine = _llama_index(standin, film)
+    asked = [ChatMessage(blocks=[VideoBlock(path=film.path), TextBlock(text=one)]) for one in QUESTIONS]
+    told: list[Any] = [engine.chat([message]).raw for message in asked]
+    return [raw["usage"]["prompt_tokens_details"].get("cached_tokens", 0) for raw in told]
+
+
+@pytest.mark.parametrize("asking", [cached_core, cached_langchain, cached_llama_index], ids=lambda one: one.__name__)
+def test_the_second_question_is_served_from_the_cache(
+    asking: Callable[..., list[int]], film: TruthMedia, tmp_path: Path
+) -> None:
+    """Ledger, bill and both frameworks' usage show the tokens that the service's cache held: those of the medium."""
+    with Standin(implicit_cache=True) as standin:
+        first, second = asking(standin, film, tmp_path)
+        (medium,) = next(request.media for request in reversed(standin.requests) if request.media)
+    assert (first, second) == (0, medium.tokens)
+    assert medium.tokens > 1024
 
 
 def test_many_media_and_one_long_question(standin: Standin, client: OmniClient, tmp_path: Path) -> None:

@@ -28,9 +28,14 @@ _LETTERS_PER_TOKEN = 4
 
 
 def compose(
-    body: dict[str, Any], model: ModelLimits, media: Sequence[MediaFacts], scripted: Turn | None, text_in: int
+    body: dict[str, Any],
+    model: ModelLimits,
+    media: Sequence[MediaFacts],
+    scripted: Turn | None,
+    text_in: int,
+    cached: int = 0,
 ) -> Answer:
-    """Return what the model says to this request."""
+    """Return what the model says to this request; `cached` is how many of its input tokens the cache holds."""
     evidence = _evidence(body, media)
     if model.asr and scripted is None:
         scripted = Turn(text=" ".join(evidence.codes) + ".")
@@ -43,6 +48,8 @@ def compose(
         finish = "tool_calls"
     pcm = speak(text) if wants_speech(body) and text else b""
     usage = _usage(media, text_in, (text, reasoning, turn), _speech_tokens(model, pcm))
+    if cached:
+        usage["prompt_tokens_details"]["cached_tokens"] = cached
     if model.asr:
         usage["seconds"] = round(sum(one.duration for one in media))
     return Answer(
