@@ -315,7 +315,7 @@ class CaptionStream:
             "Ask again, with the schema in the prompt.",
             line=self._line(self._reader.position),
             text=text,
-            problems=("the answer: holds no JSON",),
+            problems=(f"the answer: holds no JSON{'' if self._schema.of_form is None else ' and no text with times'}",),
         )
 
 

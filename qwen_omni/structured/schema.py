@@ -483,7 +483,7 @@ def complaint(error: CaptionSyntaxError) -> str:
     rest = f"\n- and {more} more" if more > 0 else ""
     return (
         f"That answer cannot be used:\n{listed}{rest}\n"
-        "Answer again with the whole JSON, corrected, and with nothing else."
+        "Answer again in the same form, in full, corrected, and with nothing else."
     )
 
 

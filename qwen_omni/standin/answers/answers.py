@@ -9,7 +9,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from qwen_omni.standin.answers import schema
-from qwen_omni.standin.answers.evidence import SIGN, Evidence, gather, prose
+from qwen_omni.standin.answers.evidence import SIGN, Evidence, gather, prose, spoken
 from qwen_omni.standin.answers.speech import seconds_of, speak
 from qwen_omni.standin.answers.tools import choose_calls, tool_results, written
 from qwen_omni.standin.rules.messages import last_user_texts, texts_of
@@ -90,7 +90,7 @@ def _own_turn(body: dict[str, Any], model: ModelLimits, evidence: Evidence) -> T
     if results:
         quoted = " ".join(f'"{result}"' for result in results)
         return Turn(text=f"{SIGN} The tool said: {quoted}")
-    return Turn(text=prose(evidence))
+    return Turn(text=spoken(evidence) if "<soc><sos>" in evidence.question else prose(evidence))
 
 
 def _json_wanted(body: dict[str, Any]) -> dict[str, Any] | None:
