@@ -106,7 +106,7 @@ TRANSCRIBERS: dict[str, TranscriptionProfile] = {
         TranscriptionProfile(
             name="qwen3.8-omni-flash", route="chat", many=False, max_seconds=3 * 3600, words="never", prompted=True,
             vocabulary=False, context=True,
-            regions=frozenset(get_args(Region)), source="Qwen-Omni guide, read 2026-10: speakers with times",
+            regions=frozenset(get_args(Region)), source="Qwen-Omni guide, prompts for speakers, read 2026-10-10",
         ),
     )
 }  # fmt: skip
