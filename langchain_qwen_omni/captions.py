@@ -23,7 +23,7 @@ from qwen_omni.media.source import as_source
 from qwen_omni.options import Effort
 from qwen_omni.profiles import profile_for
 from qwen_omni.request.question import kind_of, look
-from qwen_omni.structured.ask import json_mode
+from qwen_omni.structured.ask import follows_media, json_mode
 from qwen_omni.structured.models import VideoCaption
 from qwen_omni.structured.schema import TASK, TIMED_TASK, CaptionSchema, instructions
 from qwen_omni.structured.timed import TimedCaptions
@@ -42,14 +42,24 @@ class CaptionChain(StructuredChain[CaptionInput]):
 
     def _read(self, given: CaptionInput, options: Mapping[str, Any]) -> tuple[CaptionOutputParser, list[BaseMessage]]:
         """Convert the input to messages, and return a parser that knows the duration of the media."""
-        rules = SystemMessage(instructions(self.parser.schema_read, language=self.parser.language))
         with as_langchain_errors():
             content, duration = _content(given, _root_of(self.llm, options))
         known = self.parser.duration is not None or duration is None
         parser = self.parser if known else self.parser.model_copy(update={"duration": duration})
-        if content and isinstance(content[0], BaseMessage):
-            return parser, _joined(rules, content)
-        return parser, [rules, HumanMessage([*content, {"type": "text", "text": self.prompt}])]
+        conversation = content if content and isinstance(content[0], BaseMessage) else None
+        messages = conversation or [HumanMessage([*content, {"type": "text", "text": self.prompt}])]
+        return parser, self._with_rules(messages, options)
+
+    def _with_rules(self, messages: list[BaseMessage], options: Mapping[str, Any]) -> list[BaseMessage]:
+        """Add what the prompt says about the answer where the model wants it; see `follows_media`."""
+        rules = instructions(self.parser.schema_read, language=self.parser.language)
+        model, chosen = _unwrapped(self.llm)
+        name = None if model is None else options.get("model") or chosen.get("model") or model.model
+        last = messages[-1]
+        shows = isinstance(last, HumanMessage) and _shows_media(last)
+        if name is None or not follows_media(profile_for(name), rules, shows_media=shows):
+            return _joined(SystemMessage(rules), messages)
+        return [*messages[:-1], last.model_copy(update={"content": [*last.content, {"type": "text", "text": rules}]})]
 
 
 def caption_chain(  # noqa: PLR0913  (one keyword per choice)
@@ -65,7 +75,7 @@ def caption_chain(  # noqa: PLR0913  (one keyword per choice)
     """Build a chain that describes media as a value of a schema: prompt, JSON mode, parser, one retry.
 
     Its input is the path or URL of a file, a content block, a list of them, a message, or a conversation (which is sent
-    unchanged, with the schema before it). Local files must be inside the model's `media_root`.
+    unchanged, with the schema added). Local files must be inside the model's `media_root`.
 
     Args:
         llm: `ChatQwenOmni`, or any other chat model (which gets the schema in the prompt only).
@@ -95,7 +105,7 @@ def _with_json_mode(
     if model is None:
         return llm
     options: dict[str, Any] = {"thinking": thinking}
-    if json_mode(profile_for(chosen.get("model", model.model)), schema):
+    if json_mode(profile_for(chosen.get("model", model.model)), schema.json_schema):
         options["response_format"] = {"type": "json_object"}
     return llm.bind(**options)
 
@@ -134,6 +144,11 @@ def _file(media: str, root: Path | None) -> tuple[list[Any], float | None]:
     where = {"url": media} if source.path is None else {"path": str(source.path)}
     duration = None if info is None or info.duration is None else float(info.duration)
     return [{"type": kind, **where}], duration
+
+
+def _shows_media(message: BaseMessage) -> bool:
+    blocks = message.content if isinstance(message.content, list) else []
+    return any(isinstance(block, Mapping) and block.get("type") != "text" for block in blocks)
 
 
 def _joined(rules: SystemMessage, messages: list[BaseMessage]) -> list[BaseMessage]:

@@ -68,6 +68,22 @@ class Usage:
     estimated_input: int | None = field(default=None, compare=False)
     seconds: float | None = None
 
+    def __add__(self, other: "Usage") -> "Usage":
+        """Return the usage of both answers, by kind; an estimate belongs to one answer and is left out."""
+        seconds = [one.seconds for one in (self, other) if one.seconds is not None]
+        return Usage(
+            input_tokens=self.input_tokens + other.input_tokens,
+            output_tokens=self.output_tokens + other.output_tokens,
+            total_tokens=self.total_tokens + other.total_tokens,
+            input_details=_added(self.input_details, other.input_details),
+            output_details=_added(self.output_details, other.output_details),
+            seconds=sum(seconds) if seconds else None,
+        )
+
+
+def _added(mine: Mapping[str, int], others: Mapping[str, int]) -> dict[str, int]:
+    return {name: mine.get(name, 0) + others.get(name, 0) for name in (*mine, *others)}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SentMedia:

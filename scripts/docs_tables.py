@@ -231,7 +231,9 @@ def _transcriber_row(one: TranscriptionProfile) -> list[str]:
         for region, price in one.token_prices.items()
     ]
     yes = {True: "yes", False: "no"}
-    return [f"`{one.name}`", way[one.route], _long(one.max_seconds), words[one.words], yes[one.speakers],
+    times = "turns of speakers" if one.prompted else words[one.words]
+    paid = ["by token, as in [Models and limits](models.md)"] if one.prompted else paid
+    return [f"`{one.name}`", way[one.route], _long(one.max_seconds), times, yes[one.speakers],
             yes[one.context], "; ".join(paid), one.source]  # fmt: skip
 
 

@@ -188,10 +188,7 @@ def caption(  # noqa: PLR0913  (each argument is an option of the command)
 
 
 def _total(finished: list[FileCaption]) -> Usage:
-    used = [one for captioned in finished for one in captioned.usages]
-    return Usage(
-        input_tokens=sum(one.input_tokens for one in used), output_tokens=sum(one.output_tokens for one in used)
-    )
+    return sum((one for captioned in finished for one in captioned.usages), Usage())
 
 
 def _show(finished: list[FileCaption], form: Form, wanted: SchemaLike, paths: dict[str, Path] | None) -> None:

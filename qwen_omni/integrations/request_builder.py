@@ -12,7 +12,6 @@ tool results, in order.
 """
 
 import contextlib
-import json
 from collections.abc import AsyncGenerator, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, get_args
@@ -33,7 +32,8 @@ from qwen_omni.responses import (
     UsageDelta,
     read_arguments,
 )
-from qwen_omni.structured.ask import json_mode
+from qwen_omni.structured.ask import json_mode, with_rules, with_system_text
+from qwen_omni.structured.schema import instructions
 from qwen_omni.wire.values import dump_usage as dump_usage, parse_usage as parse_usage  # noqa: PLC0414 - for adapters
 
 if TYPE_CHECKING:
@@ -44,7 +44,6 @@ _TOOL_OPTIONS = ("tools", "tool_choice", "parallel_tool_calls", "response_format
 _KNOWN = ("model", *CALL_FIELDS, *CONNECTION_FIELDS, *_TOOL_OPTIONS)
 
 _JSON = "Answer with one JSON object and nothing else."
-_SCHEMA = "Answer with one JSON object that follows this JSON schema, and with nothing else:\n"
 _MUST_CALL = "Answer by calling one of these tools: {names}. Do not answer in words."
 
 
@@ -179,19 +178,8 @@ class RequiredToolCallBuffer:
 
 
 def add_usage(first: Usage | None, second: Usage | None) -> Usage:
-    """Add the usage of two answers."""
-    one, two = first or Usage(), second or Usage()
-    details = [
-        {name: mine.get(name, 0) + theirs.get(name, 0) for name in (*mine, *theirs)}
-        for mine, theirs in ((one.input_details, two.input_details), (one.output_details, two.output_details))
-    ]
-    return Usage(
-        input_tokens=one.input_tokens + two.input_tokens,
-        output_tokens=one.output_tokens + two.output_tokens,
-        total_tokens=one.total_tokens + two.total_tokens,
-        input_details=details[0],
-        output_details=details[1],
-    )
+    """Add the usage of two answers, of which either may be unknown."""
+    return (first or Usage()) + (second or Usage())
 
 
 def _check_arguments(response: Response) -> None:
@@ -246,7 +234,7 @@ def plan_call(
         settings["thinking"] = False
     request = ChatRequest(
         model=chosen["model"],
-        messages=_instructed(conversation, calling.instruction, form.instruction),
+        messages=with_rules(with_system_text(conversation, calling.instruction), form.instruction, profile),
         options=ChatOptions(
             **settings,
             tools=calling.tools,
@@ -415,8 +403,7 @@ def _plan_form(wanted: object, profile: Profile, conversation: tuple[Message, ..
         case {"type": "json_schema", "json_schema": {"schema": schema}} if profile.json_schema:
             return _Form(json_schema=schema)
         case {"type": "json_schema", "json_schema": {"schema": schema}}:
-            text = json.dumps(schema, ensure_ascii=False)
-            return _Form(json_mode=json_mode(profile), instruction=_SCHEMA + text)
+            return _Form(json_mode=json_mode(profile, schema), instruction=instructions(schema, format_only=True))
         case _:
             raise ConfigurationError(
                 'response_format: pass {"type": "json_object"} or '
@@ -428,17 +415,6 @@ def _says_json(conversation: tuple[Message, ...]) -> bool:
     # The service refuses JSON mode unless a system or user message contains the word (Structured output page, 2026-09).
     heard = (message for message in conversation if message.role in ("system", "user"))
     return any("json" in part.text.lower() for message in heard for part in message.parts if isinstance(part, TextPart))
-
-
-def _instructed(conversation: tuple[Message, ...], *instructions: str) -> tuple[Message, ...]:
-    """Add instructions to the system message, or create one."""
-    parts = tuple(TextPart(text=text) for text in instructions if text)
-    if not parts:
-        return conversation
-    if conversation and conversation[0].role == "system":
-        first = Message(role="system", parts=(*conversation[0].parts, *parts), name=conversation[0].name)
-        return (first, *conversation[1:])
-    return (Message(role="system", parts=parts), *conversation)
 
 
 ESTIMATED = "estimated_input_tokens"

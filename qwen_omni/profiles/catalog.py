@@ -84,6 +84,7 @@ OMNI = (
         tools=True,
         web_search=True,
         json_object=True,
+        cache_prefix=1_024,  # context cache page, September 2026
         multichannel=True,
         sampling_fields=True,
         limits=MediaLimits(

@@ -135,6 +135,7 @@ class Profile:
         json_object: JSON mode by `response_format`; `json_schema`: the same with a schema.
         voices: names known to work. The list grows, so it is a suggestion, never a reason to refuse.
         explicit_cache: `cache_control` marks what is cached for five minutes. (Implicit caching needs no mark.)
+        cache_prefix: shortest beginning of a request, in tokens, that the implicit cache keeps; `None` without one.
     """
 
     name: str
@@ -155,6 +156,7 @@ class Profile:
     json_schema: bool = False
     multichannel: bool = False
     explicit_cache: bool = False
+    cache_prefix: int | None = None
     sampling_fields: bool = False
     voices: tuple[str, ...] = ()
     default_voice: str | None = None

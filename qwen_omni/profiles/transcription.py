@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Literal, get_args
 
 from qwen_omni.errors import ConfigurationError
 from qwen_omni.profiles.profile import Prices, Region, warn_of_name
@@ -39,6 +39,7 @@ class TranscriptionProfile:
         speakers: whether it can tell speakers apart.
         vocabulary: whether it takes the ID of a list of hot words; `tidy` whether it can leave out filler words;
             `context` whether it takes a text about what may be said.
+        prompted: whether it is a model that answers questions too, and is asked for a transcript in words.
         prices: CNY per second of audio, by region.
         token_prices: prices by region of a model that is billed by token instead.
         source: where this was read, and when.
@@ -56,6 +57,7 @@ class TranscriptionProfile:
     vocabulary: bool = True
     tidy: bool = False
     context: bool = False
+    prompted: bool = False
     prices: Mapping[Region, float] = field(default_factory=dict)
     token_prices: Mapping[Region, Prices] = field(default_factory=dict)
     source: str
@@ -101,6 +103,11 @@ TRANSCRIBERS: dict[str, TranscriptionProfile] = {
             token_prices={"cn": _by_token(6, 4.5), "intl": _by_token(6.781, 5.104)},
         ),
         replace(_NATIVE, name="fun-asr-flash-2026-06-15", prices=_SECONDS, token_prices={}),  # there is no other name
+        TranscriptionProfile(
+            name="qwen3.8-omni-flash", route="chat", many=False, max_seconds=3 * 3600, words="never", prompted=True,
+            vocabulary=False, context=True,
+            regions=frozenset(get_args(Region)), source="Qwen-Omni guide, prompts for speakers, read 2026-10-10",
+        ),
     )
 }  # fmt: skip
 _DATED = re.compile(r"-\d{4}-\d{2}-\d{2}$")

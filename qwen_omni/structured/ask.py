@@ -18,8 +18,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Generic, Protocol, TypeVar
 
 from qwen_omni.errors import CaptionSyntaxError, QwenOmniError, TruncatedAnswerError
-from qwen_omni.messages import Message, TextPart, user
+from qwen_omni.messages import Message, TextPart, media_of, user
 from qwen_omni.options import ChatOptions, ChatRequest, Effort
+from qwen_omni.pricing import costs
 from qwen_omni.profiles import Profile, profile_for
 from qwen_omni.responses import Response, Usage
 from qwen_omni.structured.parse import CaptionStream, Parsed, parse_caption
@@ -255,9 +256,51 @@ def shortened(text: str) -> str:
 # --- The core's own requests ---
 
 
-def json_mode(profile: Profile, schema: CaptionSchema | None = None) -> bool:
+def json_mode(profile: Profile, json_schema: Mapping[str, Any] | None = None) -> bool:
     """Whether to use JSON mode: where the model has it, and only for objects (it supports nothing else)."""
-    return profile.json_object and (schema is None or schema.json_schema.get("type") != "array")
+    return profile.json_object and (json_schema is None or json_schema.get("type") != "array")
+
+
+def follows_media(profile: Profile, rules: str, *, shows_media: bool, many_media: bool = False) -> bool:
+    """Whether rules about the answer follow the media in the user message; else they are a system message.
+
+    An implicit cache charges less for a beginning that requests share. Where a medium has many questions, that is the
+    medium, so what differs comes after it; the documented prompts of these models have their schema there, too. Where
+    many media have one question, it is the rules, if they alone are long enough to be cached.
+
+    Args:
+        profile: the model.
+        rules: the text to place.
+        shows_media: whether the last user message holds media.
+        many_media: whether the same is asked about many media.
+    """
+    if not shows_media or profile.cache_prefix is None:
+        return False
+    if not many_media or len(rules) < profile.cache_prefix:  # counting takes longer, and a token is a letter or more
+        return True
+    return costs.count_text(rules, profile.tokens.vocabulary) < profile.cache_prefix
+
+
+def with_rules(
+    messages: tuple[Message, ...], rules: str, profile: Profile, *, many_media: bool = False
+) -> tuple[Message, ...]:
+    """Add rules about the answer to a conversation: after its media, or to its system message (`follows_media`)."""
+    last = next((index for index in reversed(range(len(messages))) if messages[index].role == "user"), None)
+    shows = last is not None and any(map(media_of, messages[last].parts))
+    if last is not None and rules and follows_media(profile, rules, shows_media=shows, many_media=many_media):
+        asked = replace(messages[last], parts=(*messages[last].parts, TextPart(text=rules)))
+        return (*messages[:last], asked, *messages[last + 1 :])
+    return with_system_text(messages, rules)
+
+
+def with_system_text(messages: tuple[Message, ...], text: str) -> tuple[Message, ...]:
+    """Add a text to the system message of a conversation, or create one."""
+    part = TextPart(text=text)
+    if not text:
+        return messages
+    if messages and messages[0].role == "system":
+        return (replace(messages[0], parts=(*messages[0].parts, part)), *messages[1:])
+    return (Message(role="system", parts=(part,)), *messages)
 
 
 def object_request(
@@ -265,15 +308,26 @@ def object_request(
     question: Message,
     *,
     model: str,
-    language: str | None = None,
+    rules: str | None = None,
     thinking: bool | Effort = False,
+    many_media: bool = False,
 ) -> ChatRequest:
-    """Build the request for an object: JSON mode if available, the schema in the prompt, thinking off."""
-    system = Message(role="system", parts=(TextPart(text=instructions(schema, language=language)),))
+    """Build the request for an object: JSON mode if available, the schema in the prompt, thinking off.
+
+    Args:
+        schema: the schema of the answer.
+        question: the user message.
+        model: the model to ask.
+        rules: what the prompt says about the answer; `instructions` of the schema if not given.
+        thinking: whether the model reasons first.
+        many_media: whether the same is asked about many media.
+    """
+    profile = profile_for(model)
+    text = instructions(schema) if rules is None else rules
     return ChatRequest(
         model=model,
-        messages=(system, question),
-        options=ChatOptions(thinking=thinking, json_mode=json_mode(profile_for(model), schema)),
+        messages=with_rules((question,), text, profile, many_media=many_media),
+        options=ChatOptions(thinking=thinking, json_mode=json_mode(profile, schema.json_schema)),
     )
 
 

@@ -235,7 +235,13 @@ def caption_many(  # noqa: PLR0913 - each keyword is an independent option
     concurrency = checked("concurrency", concurrency, PARALLEL)
     wanted = read_schema(schema)
     job = _Job(
-        schema=schema, read=wanted, client=client, options=options, results=results, on_notice=on_notice or _warn
+        schema=schema,
+        read=wanted,
+        client=client,
+        options=options,
+        results=results,
+        on_notice=on_notice or _warn,
+        many=len(media) > 1,
     )
     pool = ThreadPoolExecutor(max_workers=concurrency, thread_name_prefix="caption")
     if results is not None:
@@ -302,6 +308,7 @@ class _Job:
     options: CaptionOptions
     results: Results | None
     on_notice: OnNotice
+    many: bool
     work: Deadline = field(default_factory=Deadline)
     keys: dict[str, str] = field(default_factory=dict)
     asking: set[str] = field(default_factory=set)
@@ -382,7 +389,7 @@ class _Job:
         return FileCaption(media=media, value=parsed.value, reused=True, truncated=bool(entry.get("truncated")))
 
     def _asked(self, media: str, source: MediaSource, began: float, key: str | None = None) -> FileCaption:
-        plan = plan_caption(source, self.schema, self.options, media_root=self._root)
+        plan = plan_caption(source, self.schema, self.options, media_root=self._root, many_media=self.many)
         made = carry_out(plan, self.client)
         if self.results is not None and key is not None:
             answer, facts = made.responses[-1].text, dict(plan.facts)

@@ -21,7 +21,7 @@ from qwen_omni.ranges import check_numbers
 from qwen_omni.request.question import as_part, kind_of, look
 from qwen_omni.structured.ask import CaptionPlan, CaptionResult, acarry_out, carry_out, object_request
 from qwen_omni.structured.models import VideoCaption
-from qwen_omni.structured.schema import TASK, TIMED_TASK, CaptionSchema, SchemaLike, read_schema
+from qwen_omni.structured.schema import TASK, TIMED_TASK, CaptionSchema, SchemaLike, instructions, read_schema
 from qwen_omni.structured.timed import TimedCaptions
 
 T = TypeVar("T")
@@ -68,7 +68,12 @@ DEFAULT_OPTIONS = CaptionOptions()
 
 
 def plan_caption(
-    media: Media, schema: SchemaLike | CaptionSchema, options: CaptionOptions, *, media_root: Path = Path()
+    media: Media,
+    schema: SchemaLike | CaptionSchema,
+    options: CaptionOptions,
+    *,
+    media_root: Path = Path(),
+    many_media: bool = False,
 ) -> CaptionPlan:
     """Inspect the media and build the request. Sends nothing.
 
@@ -77,6 +82,7 @@ def plan_caption(
         schema: the schema of the answer.
         options: the model, the prompt, the language, …
         media_root: the folder that sources from messages must lie in: that of the client that will be asked.
+        many_media: whether the same is asked about many files, one after the other.
 
     Raises:
         MediaError: the media is missing, damaged, or of unknown kind.
@@ -97,7 +103,12 @@ def plan_caption(
     duration = None if lasts is None else float(lasts)
     return CaptionPlan(
         request=object_request(
-            wanted, question, model=options.model, language=options.language, thinking=options.thinking
+            wanted,
+            question,
+            model=options.model,
+            rules=instructions(wanted, language=options.language),
+            thinking=options.thinking,
+            many_media=many_media,
         ),
         schema=wanted,
         repair=options.repair,

@@ -4,7 +4,7 @@ Nothing is invented: what the text does not hold is not in the caption, and a mi
 Models write examples and drafts before their answer, so the answer is, in this order: the whole text if that is JSON;
 what follows the last `</think>`; the last object in a code fence that satisfies the schema; the last object that does.
 A wrapper around it (`{"result": {…}}`) is removed. A text that ends inside an object is truncated, whatever comes
-before it.
+before it. Where nothing of that is the answer, and its schema reads them, the text forms of `forms` are.
 """
 
 import functools
@@ -16,11 +16,13 @@ from typing import Any
 import jiter
 
 from qwen_omni.errors import CaptionSyntaxError
+from qwen_omni.structured.forms import read_form
 from qwen_omni.structured.json_reader import LATEX, Container, JsonReader, TooDeepError
 from qwen_omni.structured.schema import CaptionSchema, MismatchError
 
 _COPY_PER_CHARACTER = 512
 _COPY_AT_FIRST = 65_536
+_FORM_COST = 64  # of reading one character of a text form again, in bytes copied
 _HUGE = re.compile(r"\d[eE]\+?\d{3}|\d{300}")
 _FENCES = ("```json", "```JSON", "```")
 _FENCE = re.compile(r"```+|~~~+")
@@ -82,6 +84,8 @@ def _exact(text: str, schema: CaptionSchema) -> Container | None:
             )
         except ValueError:
             return None
+        if value == [] and schema.arrays:
+            return []
         if not isinstance(value, str):
             break
         bare = value  # JSON inside a JSON string
@@ -152,6 +156,7 @@ class CaptionStream:
         self._shown: int | None = None  # the reader's value that partials come from
         self._rejected = 0  # number of the reader's values that are not the answer
         self._complete = False  # the whole answer has been shown
+        self._form_shown: dict[str, Any] | None = None
 
     @functools.cached_property
     def _reader(self) -> JsonReader:
@@ -174,7 +179,24 @@ class CaptionStream:
         if not self._shows or self._budget < self._cost or self._complete:
             return None  # nothing can be shown yet, so this piece is parsed together with the next ones
         self._read_on()
-        return self._partial()
+        partial = self._partial()
+        return self._form_partial() if partial is None and self._schema.of_form is not None else partial
+
+    def _form_partial(self) -> dict[str, Any] | None:
+        """Return the partial of an answer in a text form, unless JSON was shown or may be open."""
+        cost = _FORM_COST * sum(map(len, self._pieces))
+        if self._shown is not None or self._budget < cost or self._schema.of_form is None:
+            self._cost = max(self._cost, cost) if self._shown is None else self._cost
+            return None
+        self._budget -= cost
+        form = read_form(self.text, ended=False)
+        if form is None or self._reader.snapshot() is not None:
+            return None
+        partial = self._schema.of_form(form)
+        if partial == self._form_shown:
+            return None
+        self._form_shown = partial
+        return partial
 
     def _read_on(self) -> None:
         waiting = self._pieces[self._taken :]
@@ -247,6 +269,9 @@ class CaptionStream:
             behind = _read(tail, self._schema)
             if behind is not None and any(accepted(value, self._schema) for value in behind.values):
                 text, reader, offset = tail, behind, text.count("\n", 0, len(text) - len(tail))
+        parsed = None if _holds_answer(reader, self._schema) else self._end_form()
+        if parsed is not None:
+            return parsed
         first: CaptionSyntaxError | None = None
         for one in _candidates(text, reader, self._schema):
             try:
@@ -258,6 +283,22 @@ class CaptionStream:
                 continue
             return Parsed(value=checked, read=one.value, truncated=one.cut, mended=tuple(sorted(reader.mended)))
         raise first or self._nothing()
+
+    def _end_form(self) -> Parsed | None:
+        """Read and validate an answer in a text form; `None` if it is not in one.
+
+        Raises:
+            CaptionSyntaxError: it violates the schema, or lacks what the form requires.
+        """
+        form = None if self._schema.of_form is None else read_form(self.text)
+        if form is None or self._schema.of_form is None:
+            return None
+        value = self._schema.of_form(form)
+        try:
+            checked = self._schema.check_form(form, value, self._facts)
+        except MismatchError as error:
+            raise _wrong(error, self.text, value, 1, truncated=form.truncated) from error
+        return Parsed(value=checked, read=value, truncated=form.truncated)
 
     def _line(self, position: int) -> int:
         return self.text.count("\n", 0, position) + 1
@@ -274,7 +315,7 @@ class CaptionStream:
             "Ask again, with the schema in the prompt.",
             line=self._line(self._reader.position),
             text=text,
-            problems=("the answer: holds no JSON",),
+            problems=(f"the answer: holds no JSON{'' if self._schema.of_form is None else ' and no text with times'}",),
         )
 
 
@@ -286,6 +327,11 @@ class _Candidate:
     start: int = 0
     index: int | None = None
     cut: bool = False
+
+
+def _holds_answer(reader: JsonReader, schema: CaptionSchema) -> bool:
+    """Whether a value of the text may be the answer, valid or not."""
+    return any(accepted(value, schema) is not None for value in reader.values[reader.first :])
 
 
 def _read(text: str, schema: CaptionSchema) -> JsonReader | None:

@@ -18,7 +18,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from types import GenericAlias, UnionType
-from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, ClassVar, Literal, Union, get_args, get_origin, get_type_hints
 
 import typing_extensions
 from pydantic import (
@@ -57,6 +57,48 @@ class Frozen(BaseModel):
     model_config = ConfigDict(frozen=True)
 
 
+FormSection = Literal["events", "on_screen_text", "speech"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TextForm:
+    """An answer that is text with times in place of JSON, as `forms` reads it; times are as the model wrote them.
+
+    Attributes:
+        untimed: paragraphs without times: an overview, a closing.
+        entries: what has times, in the order of the text: its section, and `start`, `end`, `speaker` and `text` as far
+            as they were found.
+        problems: what the form requires and the answer lacks, as "place: reason".
+        truncated: whether the text ended inside a piece.
+        ended: whether this is the whole answer; else it is as much of the beginning as is certain.
+    """
+
+    untimed: tuple[str, ...] = ()
+    entries: tuple[tuple[FormSection, dict[str, Any]], ...] = ()
+    problems: tuple[str, ...] = ()
+    truncated: bool = False
+    ended: bool = True
+
+    def section(self, name: FormSection) -> list[dict[str, Any]]:
+        """Return the entries of one section."""
+        return [entry for section, entry in self.entries if section == name]
+
+
+class ReadsForms(Frozen):
+    """An answer that may also come in one of the service's documented text forms.
+
+    Attributes:
+        also_named: fields of other JSON forms that its validator reads.
+    """
+
+    also_named: ClassVar[frozenset[str]] = frozenset()
+
+    @classmethod
+    def of_form(cls, form: TextForm) -> dict[str, Any]:
+        """Return the fields of the answer, unchecked, from an answer in a text form."""
+        raise NotImplementedError
+
+
 class MismatchError(ValueError):
     """A value violates its schema.
 
@@ -84,6 +126,7 @@ class CaptionSchema:
         json_schema: JSON schema for the prompt.
         fields: names that an answer may begin with; empty if any are allowed.
         arrays: whether a bare list is an answer, too.
+        of_form: returns the fields of an answer in a text form; `None` if only JSON is an answer.
         check: returns the answer in the caller's type, or raises `MismatchError`. Takes the value and facts that
             validators may read (`duration`).
     """
@@ -93,6 +136,13 @@ class CaptionSchema:
     fields: frozenset[str]
     arrays: bool
     check: Callable[[object, Mapping[str, Any]], Any]
+    of_form: Callable[[TextForm], dict[str, Any]] | None = None
+
+    def check_form(self, form: TextForm, value: object, facts: Mapping[str, Any]) -> Any:  # noqa: ANN401  (as `check`)
+        """Check an answer in a text form, of which `value` holds the fields; raises as `check` does."""
+        if form.problems:
+            raise MismatchError(list(form.problems), None)
+        return self.check(value, facts)
 
 
 def read_schema(schema: SchemaLike | CaptionSchema) -> CaptionSchema:
@@ -119,7 +169,9 @@ def _from_adapter(name: str, adapter: TypeAdapter[Any], *, arrays: bool = False)
         json_schema = adapter.json_schema()
     except PydanticUserError as error:
         raise ConfigurationError(f"{name} has no JSON schema: {error}") from error
-    fields = _fields(json_schema) | _other_names(adapter)
+    kind = getattr(adapter, "_type", None)
+    reads = kind if inspect.isclass(kind) and issubclass(kind, ReadsForms) else None
+    fields = _fields(json_schema) | _other_names(kind) | (frozenset() if reads is None else reads.also_named)
 
     def check(value: object, facts: Mapping[str, Any]) -> object:
         with _boundary():
@@ -136,6 +188,7 @@ def _from_adapter(name: str, adapter: TypeAdapter[Any], *, arrays: bool = False)
         fields=fields,
         arrays=arrays or json_schema.get("type") == "array",
         check=check,
+        of_form=None if reads is None else reads.of_form,
     )
 
 
@@ -293,9 +346,8 @@ def _from_pydantic_1(schema: Any) -> CaptionSchema:  # noqa: ANN401  (a class of
     )
 
 
-def _other_names(adapter: TypeAdapter[Any]) -> frozenset[str]:
+def _other_names(kind: object) -> frozenset[str]:
     """Return the aliases that validation accepts: a JSON schema has only one name per field."""
-    kind = getattr(adapter, "_type", None)
     fields = getattr(kind, "model_fields", None) or {}
     return frozenset(name for name, field in fields.items() if field.validation_alias is not None)
 
@@ -400,17 +452,22 @@ TIMED_TASK = (
 _MOST_LISTED = 5
 
 
-def instructions(schema: CaptionSchema, *, language: str | None = None, format_only: bool = False) -> str:
+def instructions(
+    schema: CaptionSchema | Mapping[str, Any], *, language: str | None = None, format_only: bool = False
+) -> str:
     """Return the instructions for the answer. They contain "json", without which the service refuses JSON mode.
 
     Args:
-        schema: schema of the answer.
+        schema: schema of the answer, or a JSON schema alone.
         language: of the texts in the answer, as you would write it ("French", "中文").
         format_only: leave out the rules of behaviour, as in a parser's format instructions.
     """
-    kind = "value" if schema.arrays else "object"
-    task = f"Answer with one JSON {kind} that follows this JSON schema, on one line and with nothing else:"
-    lines = [task, _written(schema)]
+    if isinstance(schema, CaptionSchema):
+        json_schema, arrays = schema.json_schema, schema.arrays
+    else:
+        json_schema, arrays = schema, schema.get("type") == "array"
+    task = f"Answer with one JSON {'value' if arrays else 'object'} that follows this JSON schema, on one line and "
+    lines = [f"{task}with nothing else:", _written(json_schema)]
     if not format_only:
         lines.append("Where you cannot tell, say so in words or leave the list empty; do not make anything up.")
     if language:
@@ -426,12 +483,12 @@ def complaint(error: CaptionSyntaxError) -> str:
     rest = f"\n- and {more} more" if more > 0 else ""
     return (
         f"That answer cannot be used:\n{listed}{rest}\n"
-        "Answer again with the whole JSON, corrected, and with nothing else."
+        "Answer again in the same form, in full, corrected, and with nothing else."
     )
 
 
-def _written(schema: CaptionSchema) -> str:
-    return json.dumps(_brief(schema.json_schema), ensure_ascii=False, separators=(",", ":"))
+def _written(json_schema: Mapping[str, Any]) -> str:
+    return json.dumps(_brief(json_schema), ensure_ascii=False, separators=(",", ":"))
 
 
 def _brief(value: Any, *, names: bool = False) -> Any:  # noqa: ANN401  (any JSON value)

@@ -27,7 +27,7 @@ from pydantic import (
     model_validator,
 )
 
-from qwen_omni.structured.schema import Frozen, first_paragraph
+from qwen_omni.structured.schema import Frozen, ReadsForms, TextForm, first_paragraph
 
 _UNITS: dict[str, Fraction] = {
     **dict.fromkeys(("h", "hr", "hrs", "hour", "hours", "小时", "时"), Fraction(3600)),
@@ -46,7 +46,7 @@ _BEFORE = rf"^(?:(?:{_ABOUT})\b[.:=]?|[~≈<>@=+]|[\[(【（{{])+\s*"
 _NOISE = re.compile(rf"{_BEFORE}|[\])】）}}>]+$|\s*(?:处|左右)$", re.IGNORECASE)
 _LEADING = re.compile(r"^(?:第|约|大约)")
 _DASH = r"(?<=[\w\"'″′\])])\s*-(?=\s*[\[(\d])"
-_RANGE = re.compile(rf"\s*(?:-->|->|→|–|—|−|~|～|\bto\b|\buntil\b|至|到|{_DASH})\s*", re.IGNORECASE)
+_RANGE = re.compile(rf"\s*(?:-->|->|→|[‐‑‒–—―−~～〜]|\bto\b|\buntil\b|至|到|{_DASH})\s*", re.IGNORECASE)
 _SLACK = Fraction(1, 2)  # seconds past the end before another reading is tried
 _FAR = 10  # times the duration: too far off for a mistake, so it is another unit
 _OFF = Fraction(3, 2)  # times the duration: a smaller error is read as seconds and clamped to the end
@@ -238,7 +238,7 @@ def _sixties(parts: list[int]) -> Fraction:
     return total
 
 
-NoteKind = Literal["moved", "swapped", "clamped", "outside", "repeat"]
+NoteKind = Literal["moved", "swapped", "clamped", "outside", "repeat", "untimed"]
 
 STARTS = (
     "start", "start_time", "startTime", "begin", "from", "start_seconds", "timestamp", "time", "开始", "开始时间",
@@ -262,6 +262,8 @@ _MILLISECONDS = {
 _TIMES = frozenset((*STARTS, *ENDS, *_RANGES))
 _LINE = re.compile(r"\s*(?P<range>[\[(【][^\])】]{3,60}[\])】])\s*[:：\-–—]?\s*(?P<text>\S.*)", re.DOTALL)
 _BOTH = 2
+_UNTIMED = "untimed"
+_SECTION = "section"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -270,8 +272,9 @@ class Note:
 
     Attributes:
         kind: `moved`: was out of order; `swapped`: ended before its start; `clamped`: ran past the end of the video;
-            `outside`: began past the end and was left out; `repeat`: has the same text as the previous one.
-        index: which caption, as the model numbered them from 0.
+            `outside`: began past the end and was left out; `repeat`: has the same text as the previous one; `untimed`:
+            a text without a time, such as an overview, which is no caption.
+        index: which caption, as the model numbered them from 0; -1 for `untimed`.
         text: what happened, with the numbers.
     """
 
@@ -312,7 +315,7 @@ _LONGEST_LINE = 20_000
 
 
 def _both(value: object) -> dict[str, object]:
-    """Parse a start and an end in one value; empty if it does not hold two times."""
+    """Parse a start and an end in one value; empty if it is not a range. A mapping may lack one of them."""
     if isinstance(value, str):
         found = split_range(value)
         return {"start": found[0], "end": found[1]} if found else {}
@@ -321,7 +324,7 @@ def _both(value: object) -> dict[str, object]:
     if isinstance(value, Mapping):
         start = next((value[name] for name in STARTS if value.get(name) is not None), None)
         end = next((value[name] for name in ENDS if value.get(name) is not None), None)
-        return {"start": start, "end": end} if start is not None and end is not None else {}
+        return {name: one for name, one in (("start", start), ("end", end)) if one is not None}
     return {}
 
 
@@ -356,6 +359,76 @@ def _bare_times(data: object) -> Iterator[object]:
         elif isinstance(one, str):
             entry = spread(one)
             waiting += [entry] if isinstance(entry, Mapping) else []
+
+
+_ABOUT_TIMES = _TIMES | _MILLISECONDS.keys()
+_SCENE_TEXTS = ("action", "setting", *TEXTS)
+
+
+def scene_entries(data: Mapping[str, Any]) -> list[object]:
+    """Return the entries of the documented form `scenes → events`: each scene, then its events, in order of time.
+
+    What else is known of an event (its participants, its sounds) follows its text in brackets.
+
+    Example:
+        >>> scene = {"time_range": {"start_seconds": 0, "end_seconds": 9}, "setting": "A kitchen.", "events": []}
+        >>> scene_entries({"scenes": [scene]})
+        [{'time_range': {'start_seconds': 0, 'end_seconds': 9}, 'text': 'A kitchen.'}]
+    """
+    entries: list[object] = []
+    for scene in data["scenes"]:
+        events = scene.get("events") if isinstance(scene, Mapping) else None
+        listed = events if isinstance(events, list) else []
+        entry = _scene_entry(scene, without=("events",) if events is None or listed == events else ())
+        if not listed or not isinstance(entry, Mapping) or "text" in entry:
+            entries.append(entry)
+        entries += [_scene_entry(event) for event in listed]
+    return in_order(entries)
+
+
+def _scene_entry(scene: object, *, without: tuple[str, ...] = ()) -> object:
+    if not isinstance(scene, Mapping):
+        return scene
+    times = {name: one for name, one in scene.items() if name in _ABOUT_TIMES}
+    main = next((name for name in _SCENE_TEXTS if isinstance(scene.get(name), str) and scene[name].strip()), None)
+    others = [
+        f"{name}: {_listed(one)}"
+        for name, one in scene.items()
+        if name not in times and name != main and name not in without and _listed(one)
+    ]
+    about = f"({'; '.join(others)})" if others else ""
+    text = " ".join(filter(None, ("" if main is None else scene[main].strip(), about)))
+    return {**times, "text": text} if text else times
+
+
+def _listed(value: object) -> str:
+    """Return a value in words: a list with commas, anything else as it is."""
+    if isinstance(value, list | tuple):
+        return ", ".join(filter(None, map(_listed, value)))
+    return "" if value is None else str(value).strip()
+
+
+def in_order(entries: list[Any]) -> list[Any]:
+    """Sort entries by their times, unless one of them cannot be read."""
+    try:
+        keys = [_order(entry) for entry in entries]
+    except (UnreadableTimeError, KeyError, StopIteration, TypeError):
+        return entries
+    return [entries[index] for index in sorted(range(len(entries)), key=lambda index: (*keys[index], index))]
+
+
+def _order(entry: object) -> tuple[float, float]:
+    found = spread(entry)
+    if not isinstance(found, Mapping):
+        raise TypeError(found)
+    start = read_time(next(found[name] for name in STARTS if name in found))
+    return start, read_time(next((found[name] for name in ENDS if name in found), start))
+
+
+def with_speaker(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """Return an entry with its speaker in the text ("speaker1: Good morning.")."""
+    made = {name: one for name, one in entry.items() if name != "speaker"}
+    return {**made, "text": f"{entry['speaker']}: {entry['text']}"} if entry.keys() >= {"speaker", "text"} else made
 
 
 class TimedAnswer(Frozen):
@@ -425,7 +498,7 @@ class TimedCaption(Timed):
     )  # fmt: skip
 
 
-class TimedCaptions(Frozen):
+class TimedCaptions(ReadsForms):
     """The captions of a video in order of time.
 
     Validation corrects what it can (see `notes`). Pass the duration of the video to detect times past its end:
@@ -442,11 +515,21 @@ class TimedCaptions(Frozen):
     model_config = ConfigDict(json_schema_extra=first_paragraph)
     takes_list: ClassVar[bool] = True
     """A bare list of captions is an answer, too."""
+    also_named: ClassVar[frozenset[str]] = frozenset({"scenes"})
 
     captions: tuple[TimedCaption, ...] = Field(
         description="One entry for each scene or event, in order of time, that together cover the whole video."
     )
     _notes: tuple[Note, ...] = PrivateAttr(default=())
+
+    @classmethod
+    def of_form(cls, form: TextForm) -> dict[str, Any]:
+        """Return the captions of an answer in a text form, and what is none."""
+        captions = [
+            with_speaker(entry) if section == "events" else {**with_speaker(entry), _SECTION: section}
+            for section, entry in form.entries
+        ]
+        return {"captions": captions, **({_UNTIMED: list(form.untimed)} if form.untimed else {})}
 
     @property
     def notes(self) -> tuple[Note, ...]:
@@ -459,12 +542,28 @@ class TimedCaptions(Frozen):
         duration = info.context.get("duration") if isinstance(info.context, dict) else None
         if isinstance(data, list | tuple):
             data = {"captions": data}
+        untimed: list[str] = []
+        if isinstance(data, Mapping) and data.get("captions") is None and isinstance(data.get("scenes"), list):
+            untimed = [f"{name}: {_listed(one)}" for name, one in data.items() if name not in ("captions", "scenes")]
+            data = {"captions": scene_entries(data)}
+        elif isinstance(data, Mapping):
+            untimed = [text for text in data.get(_UNTIMED) or () if isinstance(text, str)]
+            data = _one_list(data)
         decide_unit(data, info.context)
         made: Self = handler(data)
         captions, notes = arrange(made.captions, duration)
+        notes += tuple(Note(kind="untimed", index=-1, text=text) for text in untimed)
         right: Self = made.model_copy(update={"captions": captions})
         right._notes = notes
         return right
+
+
+def _one_list(data: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Merge the sections of an answer in order of time; entries of one section stay as they are, in any order."""
+    captions = data.get("captions")
+    entries = captions if isinstance(captions, list) else []
+    sections = {entry.get(_SECTION, "") for entry in entries if isinstance(entry, Mapping)}
+    return {**data, "captions": in_order(entries)} if len(sections) > 1 else data
 
 
 def arrange(

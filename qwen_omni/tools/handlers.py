@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Generator
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from pydantic import AliasChoices, Field
+from pydantic import AliasChoices, Field, model_validator
 
 from qwen_omni.client import AsyncOmniClient, OmniClient
 from qwen_omni.errors import UnsupportedMediaError
@@ -353,7 +353,15 @@ class Moment(Timed):
 class Moments(TimedAnswer):
     """All moments that were found."""
 
+    takes_list: ClassVar[bool] = True
+    """A bare list is an answer, too: the documented form of sound events."""
+
     moments: list[Moment] = Field(description="In order of time; empty if there is none.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _listed(cls, data: object) -> object:
+        return {"moments": data} if isinstance(data, list) else data
 
 
 def find_moment(context: ToolContext, asked: FindMoment) -> Steps:

@@ -14,7 +14,7 @@ import contextlib
 import hashlib
 import time
 from collections.abc import Callable, Generator, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -40,10 +40,12 @@ from qwen_omni.request.accounting import AudioAccount
 from qwen_omni.request.prepared_request import RequestBody
 from qwen_omni.responses import Response
 from qwen_omni.settings import Settings, region_of
+from qwen_omni.structured.ask import ask_until_valid
 from qwen_omni.transcription import protocol as wire
 from qwen_omni.transcription.options import TranscriptionOptions, choose_transcriber
 from qwen_omni.transcription.protocol import TaskState, encode_chat_options, encode_task, is_silence
 from qwen_omni.transcription.recording import Recording, prepare_recording
+from qwen_omni.transcription.speakers import plan_spoken, to_transcript
 from qwen_omni.transcription.transcript import Transcript
 from qwen_omni.transport.flow import Flow, Reply, Request, Sleep, ask, repeating
 from qwen_omni.transport.rate_limit import Pace, in_turn, limiter_of
@@ -336,7 +338,9 @@ def stages(
     profile = choose_transcriber(options, region_of(settings.base_url))
     recording = prepare_recording(media, settings, options, profile)
     report("prepared the recording")
-    if profile.route == "chat":
+    if profile.prompted:
+        said = yield from _by_prompt(recording, options, profile)
+    elif profile.route == "chat":
         said = yield from _by_chat(recording, options, profile)
     elif profile.route == "native":
         said = yield from _at_once(recording, settings, options, profile, alive)
@@ -412,6 +416,13 @@ def _account_of(
 ) -> AudioAccount:
     loop = alive.loop if isinstance(alive, LoopPulse) else None
     return AudioAccount(settings, profile, region_of(settings.base_url), seconds=recording.seconds, loop=loop)
+
+
+def _by_prompt(recording: Recording, options: TranscriptionOptions, profile: TranscriptionProfile) -> Stages:
+    question = recording.question(replace(options, context=None))
+    plan = plan_spoken(question, options, model=profile.name, seconds=recording.seconds)
+    found = yield from ask_until_valid(plan)
+    return recording.placed(to_transcript(found, options), model=profile.name)
 
 
 class _TaskRun:

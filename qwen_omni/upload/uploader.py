@@ -211,6 +211,7 @@ def hint_for(media: Sequence[MediaPayload]) -> str:
 
 _MARGIN = 3600.0  # seconds; an upload this close to its expiry is not used for a new request
 _LINK_MARGIN = 600.0  # seconds; a link this close to its expiry is signed again before a retry
+_MOST_LINKS = 1_000  # links remembered
 _POLL_SECONDS = 0.05
 
 
@@ -224,6 +225,7 @@ class Uploader:
         self._cache = UploadCache(settings.cache_dir)
         self._digests = Digests()
         self._policies: dict[str, Policy] = {}
+        self._signed: dict[str, tuple[str, float, float]] = {}  # links by object, until when, and until when for others
         self._policy_lock = threading.Lock()
 
     def carry(self, ready: MediaPayload, route: Route, *, model: str, name: str) -> MediaPayload:
@@ -390,8 +392,24 @@ class Uploader:
     def _linked(self, ready: MediaPayload, upload: Upload) -> MediaPayload:
         if upload.store == "temporary":
             return replace(ready, url=upload.location, upload=upload)
-        url, until = self._bucket.sign(upload.location)
+        url, until = self._link(upload.location)
         return replace(ready, url=url, upload=replace(upload, link_until=until))
+
+    def _link(self, location: str) -> tuple[str, float]:
+        """Return a signed link to an object and when it expires.
+
+        A link is used again for half its life: requests about one medium then begin with the same bytes, which an
+        implicit cache needs.
+        """
+        now = time.time()
+        known = self._signed.get(location)
+        if known is not None and now < min(known[2], known[1] - _LINK_MARGIN):
+            return known[:2]
+        url, until = self._bucket.sign(location)
+        if len(self._signed) >= _MOST_LINKS:
+            self._signed.clear()
+        self._signed[location] = (url, until, (now + until) / 2)
+        return url, until
 
     def _progress(self, ready: MediaPayload, store: Store, name: str) -> Callable[[int], None]:
         def sent(count: int) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from qwen_omni.errors import Gap
-from qwen_omni.pricing.costs import Pricing, own_pricing, pricing_for
+from qwen_omni.pricing.costs import Pricing, TokenCounts, own_pricing, pricing_for
 from qwen_omni.profiles import has_profile
 from qwen_omni.responses import Usage
 from qwen_omni.settings import Settings, region_of
@@ -44,6 +44,7 @@ class Bill(Frozen):
         requests: number of answers.
         input_tokens: as reported by the service.
         output_tokens: as reported by the service.
+        cached_tokens: those of `input_tokens` that the service's own cache held, which cost less.
         cny: yuan; `None` if a price is not known.
         usd: US dollars; `None` if a price is not known.
         notes: assumptions about prices.
@@ -52,6 +53,7 @@ class Bill(Frozen):
     requests: int = 0
     input_tokens: int = 0
     output_tokens: int = 0
+    cached_tokens: int = 0
     cny: float | None = 0.0
     usd: float | None = 0.0
     notes: tuple[str, ...] = ()
@@ -144,6 +146,7 @@ def to_bill(paid: Iterable[tuple[str, Usage]], settings: Settings) -> Bill:
         requests=len(used),
         input_tokens=sum(usage.input_tokens for _, usage in used),
         output_tokens=sum(usage.output_tokens for _, usage in used),
+        cached_tokens=sum(TokenCounts.of(usage).cached for _, usage in used),
         cny=sum(cost.cny or 0.0 for cost in priced) if priced or not used else None,
         usd=sum(cost.usd or 0.0 for cost in priced) if priced or not used else None,
         notes=tuple(dict.fromkeys(notes)),

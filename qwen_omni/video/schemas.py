@@ -21,8 +21,18 @@ from pydantic import (
 )
 
 from qwen_omni.responses import Usage
-from qwen_omni.structured.schema import Frozen
-from qwen_omni.structured.timed import ENDS, STARTS, TEXTS, Spread, TimedCaption, decide_unit, seconds_of
+from qwen_omni.structured.schema import FormSection, Frozen, ReadsForms, TextForm
+from qwen_omni.structured.timed import (
+    ENDS,
+    STARTS,
+    TEXTS,
+    Spread,
+    TimedCaption,
+    decide_unit,
+    scene_entries,
+    seconds_of,
+    with_speaker,
+)
 
 MOST_CHAPTERS = 40
 
@@ -56,13 +66,22 @@ class ChapterAnswer(Spread):
     summary: str = Field(default="", description="What it is about, in one or two sentences.")
 
 
+class WholeChapter(ChapterAnswer):
+    """A stretch of a video that is seen in one call; its time is a number, as all times of such an answer."""
+
+    start: Annotated[float, BeforeValidator(seconds_of)] = Field(
+        ge=0, description="When it begins: seconds from the beginning, for example 75.5.",
+        validation_alias=AliasChoices(*STARTS),
+    )  # fmt: skip
+
+
 def few_chapters(schema: dict[str, Any]) -> None:
     """Ask for a reasonable number of chapters where a schema has them; more are accepted."""
     schema["properties"]["chapters"]["maxItems"] = MOST_CHAPTERS
 
 
 _LANGUAGE = re.compile(r"[A-Za-z]{2,3}(-[A-Za-z]{2,4})?")
-_LISTS = ("events", "on_screen_text", "speech")
+_LISTS: tuple[FormSection, ...] = ("events", "on_screen_text", "speech")
 _ALL_LISTS = (*_LISTS, "chapters")
 
 
@@ -82,8 +101,10 @@ class Moment(TimedCaption):
     text: str = Field(min_length=1, description="What it is, in one sentence.", validation_alias=AliasChoices(*TEXTS))
 
 
-class SegmentAnswer(Frozen):
+class SegmentAnswer(ReadsForms):
     """What is seen and heard in one clip of a longer video."""
+
+    also_named: ClassVar[frozenset[str]] = frozenset({"scenes"})
 
     summary: str = Field(
         min_length=1, description="What this clip is about and what happens, in two or three sentences."
@@ -105,8 +126,20 @@ class SegmentAnswer(Frozen):
         """Drop entries without words, and detect bare numbers that are milliseconds."""
         if not isinstance(data, Mapping):
             return data
+        if isinstance(data.get("scenes"), list):
+            told = data.get("events")
+            data = {**data, "events": [*(told if isinstance(told, list) else ()), *scene_entries(data)]}
+            del data["scenes"]
         decide_unit(data, info.context)
         return {key: _with_words(value) if key in _ALL_LISTS else value for key, value in data.items()}
+
+    @classmethod
+    def of_form(cls, form: TextForm) -> dict[str, Any]:
+        """Return the notes of an answer in a text form: what has no time is the summary, else the storyline is."""
+        found = {name: list(map(with_speaker, form.section(name))) for name in _LISTS}
+        lists: dict[str, Any] = {name: entries for name, entries in found.items() if entries or form.ended}
+        told = form.untimed or tuple(str(entry.get("text") or "") for entry in found["events"] if form.ended)
+        return {**lists, "summary": "\n".join(filter(None, told))} if any(told) else lists
 
     @field_validator("language")
     @classmethod
@@ -137,7 +170,7 @@ class WholeAnswer(SegmentAnswer):
     model_config = ConfigDict(json_schema_extra=few_chapters)
 
     summary: str = Field(min_length=1, description="What happens and what it is about, in one to three paragraphs.")
-    chapters: tuple[ChapterAnswer, ...] = Field(
+    chapters: tuple[WholeChapter, ...] = Field(
         default=(), description="Chapters in order of time, the first from the beginning."
     )
 

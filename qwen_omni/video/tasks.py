@@ -7,17 +7,16 @@ promising ones at a higher one; the findings are joined, in a tree when they are
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, Protocol, TypeVar
 
 from pydantic import AliasChoices, BeforeValidator, Field
 
 from qwen_omni.media.plan.segments import Segment
-from qwen_omni.messages import MediaPart, Message, TextPart, user
-from qwen_omni.options import ChatOptions, ChatRequest
-from qwen_omni.profiles import profile_for
+from qwen_omni.messages import MediaPart, user
+from qwen_omni.options import ChatOptions
 from qwen_omni.responses import Usage
-from qwen_omni.structured.ask import CaptionPlan, CaptionResult, json_mode
+from qwen_omni.structured.ask import CaptionPlan, CaptionResult, object_request
 from qwen_omni.structured.schema import Frozen, SchemaLike, read_schema
 from qwen_omni.structured.timed import STARTS, TEXTS, Spread, TimedAnswer
 from qwen_omni.video import prompts
@@ -82,14 +81,13 @@ def plan_asking(
     text = prompts.task_text(task, focus=options.focus, language=options.language)
     joins = isinstance(about, str)
     question = user(text, about) if isinstance(about, str) else user(about, text)
-    system = Message(role="system", parts=(TextPart(text=prompts.system_text(wanted, language=options.language)),))
     model = options.text_model_name if joins else options.model
+    rules = prompts.system_text(wanted, language=options.language)
+    request = object_request(wanted, question, model=model, rules=rules, thinking=options.thinking)
     if joins and not isinstance(options.text_model, str):
-        chat = ChatOptions()  # the caller's own model; everything is in the prompt
-    else:
-        chat = ChatOptions(thinking=options.thinking, json_mode=json_mode(profile_for(model), wanted))
+        request = replace(request, options=ChatOptions())  # the caller's own model; everything is in the prompt
     return CaptionPlan(
-        request=ChatRequest(model=model, messages=(system, question), options=chat),
+        request=request,
         schema=wanted,
         allow_truncated=options.allow_truncated,
         facts={"duration": duration},

@@ -67,8 +67,7 @@ TEXT = {"type": "text", "text": "What?"}
 MUST_CALL = "Answer by calling one of these tools: weather, time. Do not answer in words."
 SHOWN = "this\n(What the tool returned follows in the next message.)"
 IN_PROMPT = (
-    "Answer with one JSON object that follows this JSON schema, and with nothing else:\n"
-    '{"title": "Answer", "type": "object"}'
+    'Answer with one JSON object that follows this JSON schema, on one line and with nothing else:\n{"type":"object"}'
 )
 
 CONVERSATIONS = [

@@ -3,6 +3,7 @@
 import copy
 import itertools
 import random
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from langchain_qwen_omni import CaptionOutputParser, ChatQwenOmni, TimedCaptions
 from qwen_omni.errors import CaptionSyntaxError, ConfigurationError, MediaOutsideRootError
 from qwen_omni.standin import Standin, ToolCall, Turn
 from qwen_omni.standin.marked_media import TruthMedia, make_video
+from tests.structured.test_forms import NARRATIVE, SECTIONS, SPEAKERS
 
 GOOD = (
     '{"scene_description": "A hand opens a tent.", "key_product_features": ["light", "quick"],'
@@ -64,6 +66,22 @@ def test_partial_result() -> None:
     assert partial("Let me") is None
     assert partial(GOOD[:45]) == {"scene_description": "A hand opens a tent."}
     assert parser.parse_result([ChatGeneration(message=AIMessage(GOOD))]) == CAPTION
+
+
+@pytest.mark.parametrize("text", [NARRATIVE, SECTIONS, SPEAKERS], ids=["narrative", "sections", "speakers"])
+async def test_the_services_own_forms(text: str) -> None:
+    """Whole, streamed and in `asyncio`: the same captions, with partials before them."""
+    parser = CaptionOutputParser(schema=TimedCaptions, duration=15.0)
+    whole = parser.parse(text)
+    assert len(whole.captions) >= 2
+    streamed = list(parser.transform(iter(text)))
+    assert (len(streamed) > 1, streamed[-1]) == (True, whole)
+
+    async def pieces() -> AsyncIterator[str]:
+        for char in text:
+            yield char
+
+    assert [partial async for partial in parser.atransform(pieces())] == streamed
 
 
 def test_errors_are_of_both_families() -> None:
@@ -150,7 +168,7 @@ async def test_chain_streams(llm: ChatQwenOmni, video: TruthMedia) -> None:
 
 @pytest.mark.parametrize("way", ["block", "blocks", "message", "conversation"])
 def test_chain_takes_every_shape_of_input(way: str, llm: ChatQwenOmni, video: TruthMedia, standin: Standin) -> None:
-    """A block, blocks, a message and a conversation all reach the model, with the schema before them."""
+    """A block, blocks, a message and a conversation all reach the model, with the schema behind their media."""
     block = {"type": "video", "path": str(video.path)}
     given: Any = {
         "block": block, "blocks": [block], "message": HumanMessage([block]),
@@ -158,9 +176,10 @@ def test_chain_takes_every_shape_of_input(way: str, llm: ChatQwenOmni, video: Tr
     }[way]  # fmt: skip
     caption = caption_chain(llm).invoke(given)
     assert video.codes[0] in caption.scene_description
-    rules, question = standin.requests[0].body["messages"]
-    assert (rules["role"], question["role"]) == ("system", "user")
-    assert "scene_description" in rules["content"]
+    *before, question = standin.requests[0].body["messages"]
+    assert [message["content"] for message in before] == (["Be brief."] if way == "conversation" else [])
+    assert question["content"][0]["type"] == "video_url"
+    assert "scene_description" in question["content"][-1]["text"]
 
 
 async def test_chain_repairs_once(llm: ChatQwenOmni, video: TruthMedia, standin: Standin) -> None:

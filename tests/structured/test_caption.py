@@ -81,11 +81,13 @@ async def test_the_request(ask, video: TruthMedia, standin: Standin) -> None:
     body = standin.requests[0].body
     assert body["response_format"] == {"type": "json_object"}
     assert body["reasoning_effort"] == "none"
-    rules, question = body["messages"]
-    assert "json" in rules["content"].lower()
-    assert "中文" in rules["content"]
-    assert all(str(field.description) in rules["content"] for field in VideoCaption.model_fields.values())
-    assert question["content"][1]["text"] == "Look at the tent."
+    (question,) = body["messages"]
+    medium, task, rules = question["content"]
+    assert medium["type"] == "video_url"
+    assert task["text"] == "Look at the tent."
+    assert "json" in rules["text"].lower()
+    assert "中文" in rules["text"]
+    assert all(str(field.description) in rules["text"] for field in VideoCaption.model_fields.values())
 
 
 @pytest.mark.parametrize("model", ["qwen3.5-omni-flash", "qwen3-omni-flash", "qwen3.5-omni-plus"])

@@ -177,6 +177,17 @@ def test_links_are_signed_again_before_they_end(carrier, film):
         assert (again is not found) is changes
 
 
+def test_requests_about_one_medium_have_one_link(carrier, film, monkeypatch):
+    """Within half its life a link stays the same, byte for byte, so that requests share their beginning."""
+    one, media = carrier(oss={"link_seconds": 7200}), film(1000)
+    first = carry(one, media)
+    monkeypatch.setattr(time, "time", lambda now=time.time: now() + 3500)
+    again = carry(one, media)
+    assert (again.url, again.upload.link_until) == (first.url, first.upload.link_until)
+    monkeypatch.setattr(time, "time", lambda now=time.time: now() + 200)
+    assert carry(one, media).upload.link_until > first.upload.link_until + 3600
+
+
 def test_a_token_that_ends_ends_the_link(carrier, film):
     """A link never promises more than the temporary key behind it."""
     until = time.time() + 500

@@ -9,10 +9,10 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from qwen_omni.standin.answers import schema
-from qwen_omni.standin.answers.evidence import SIGN, Evidence, gather, prose
+from qwen_omni.standin.answers.evidence import SIGN, Evidence, gather, prose, spoken
 from qwen_omni.standin.answers.speech import seconds_of, speak
 from qwen_omni.standin.answers.tools import choose_calls, tool_results, written
-from qwen_omni.standin.rules.messages import last_user_text, longest_user_text, texts_of
+from qwen_omni.standin.rules.messages import last_user_texts, texts_of
 from qwen_omni.standin.rules.rules import is_thinking, wants_speech
 from qwen_omni.standin.rules.tokens import text_tokens
 from qwen_omni.standin.server.script import Turn
@@ -28,9 +28,14 @@ _LETTERS_PER_TOKEN = 4
 
 
 def compose(
-    body: dict[str, Any], model: ModelLimits, media: Sequence[MediaFacts], scripted: Turn | None, text_in: int
+    body: dict[str, Any],
+    model: ModelLimits,
+    media: Sequence[MediaFacts],
+    scripted: Turn | None,
+    text_in: int,
+    cached: int = 0,
 ) -> Answer:
-    """Return what the model says to this request."""
+    """Return what the model says to this request; `cached` is how many of its input tokens the cache holds."""
     evidence = _evidence(body, media)
     if model.asr and scripted is None:
         scripted = Turn(text=" ".join(evidence.codes) + ".")
@@ -43,6 +48,8 @@ def compose(
         finish = "tool_calls"
     pcm = speak(text) if wants_speech(body) and text else b""
     usage = _usage(media, text_in, (text, reasoning, turn), _speech_tokens(model, pcm))
+    if cached:
+        usage["prompt_tokens_details"]["cached_tokens"] = cached
     if model.asr:
         usage["seconds"] = round(sum(one.duration for one in media))
     return Answer(
@@ -64,7 +71,8 @@ def _evidence(body: dict[str, Any], media: Sequence[MediaFacts]) -> Evidence:
     texts = [
         text for message in body["messages"] if message["role"] in ("system", "user") for text in texts_of(message)
     ]
-    return gather(media, last_user_text(body), "\n".join(texts), material=longest_user_text(body))
+    asked = schema.without_schema(last_user_texts(body))
+    return gather(media, "\n".join(asked), "\n".join(texts), material=max(asked, key=len, default=""))
 
 
 def _own_turn(body: dict[str, Any], model: ModelLimits, evidence: Evidence) -> Turn:
@@ -82,7 +90,7 @@ def _own_turn(body: dict[str, Any], model: ModelLimits, evidence: Evidence) -> T
     if results:
         quoted = " ".join(f'"{result}"' for result in results)
         return Turn(text=f"{SIGN} The tool said: {quoted}")
-    return Turn(text=prose(evidence))
+    return Turn(text=spoken(evidence) if "<soc><sos>" in evidence.question else prose(evidence))
 
 
 def _json_wanted(body: dict[str, Any]) -> dict[str, Any] | None:

@@ -86,6 +86,13 @@ def prose(evidence: Evidence) -> str:
     return " ".join([SIGN, *sentences])
 
 
+def spoken(evidence: Evidence) -> str:
+    """Return what is heard in the documented form of conversations: each sound mark is a turn."""
+    heard = [mark for facts in evidence.media for mark in facts.sound_marks]
+    turns = (f"<sos><{mark.start:.2f}>{mark.code}<{mark.end:.2f}><speaker1><eos>" for mark in heard)
+    return f"<soc>{''.join(turns)}<eoc>"
+
+
 def describe(facts: MediaFacts, number: int) -> str:
     """Describe everything known about one media part."""
     return " ".join([f"{facts.kind} {number}: {_shape(facts)}.", *_sentences(facts)])

@@ -55,6 +55,23 @@ def find_schema(texts: list[str]) -> Schema | None:
     return None
 
 
+def without_schema(texts: list[str]) -> list[str]:
+    """Return texts without what they say about the form of an answer: a paragraph with a JSON schema and all after it.
+
+    A schema may stand in the question itself, beside the media.
+    """
+    kept = []
+    for text in texts:
+        schema = next((value for value in _places(text) if _is_schema(value[0])), None)
+        if schema is None:
+            kept.append(text)
+            continue
+        before = text[: schema[1]].rstrip("\n").rpartition("\n")[0]
+        if before.strip():
+            kept.append(before.rstrip())
+    return kept
+
+
 def fill(schema: Schema, evidence: Evidence) -> Any:  # noqa: ANN401 - any JSON value
     """Return a value that satisfies `schema`, built from evidence.
 
@@ -79,6 +96,11 @@ def default_object(evidence: Evidence) -> Schema:
 
 def _objects(text: str) -> Iterator[Schema]:
     """Yield every outermost JSON object in a text."""
+    return (value for value, _ in _places(text))
+
+
+def _places(text: str) -> Iterator[tuple[Schema, int]]:
+    """Yield every outermost JSON object in a text, and where it begins."""
     decoder, at = json.JSONDecoder(), text.find("{")
     while at >= 0:
         try:
@@ -87,7 +109,7 @@ def _objects(text: str) -> Iterator[Schema]:
             after = at + 1
         else:
             if isinstance(value, dict):
-                yield value
+                yield value, at
         at = text.find("{", after)
 
 

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from qwen_omni.standin.asr.tasks import Tasks
     from qwen_omni.standin.media.facts import MediaFacts
     from qwen_omni.standin.rules.limits import ModelLimits
+    from qwen_omni.standin.rules.prefix_cache import PrefixCache
     from qwen_omni.standin.rules.quotas import Quotas
     from qwen_omni.standin.server.script import FaultKind
 
@@ -88,6 +89,7 @@ class State:
     nearly: NearlyRight | None = None
     retired: bool = False
     quotas: Quotas | None = None
+    prefixes: PrefixCache | None = None
 
 
 def respond(request: Request, state: State) -> Reply:
@@ -162,7 +164,10 @@ def _reply(
     if isinstance(scripted, RawAnswer):
         return _impaired(_verbatim(scripted), fault)
     try:
-        answer = compose(body, model, logged.media, scripted, prompt_text_tokens(body))
+        cached = 0
+        if state.prefixes is not None and model.cache_prefix:
+            cached = state.prefixes.cached_tokens(body, logged.media, least=model.cache_prefix)
+        answer = compose(body, model, logged.media, scripted, prompt_text_tokens(body), cached)
     except BadSchemaError as error:
         return _refused(invalid(f"Input should be a valid JSON schema: {error}"), streams=False)
     answered(answer.usage.get("completion_tokens", 0))

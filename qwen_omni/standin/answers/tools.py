@@ -11,7 +11,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from qwen_omni.standin.answers.schema import fill
-from qwen_omni.standin.rules.messages import last_user_text, texts_of
+from qwen_omni.standin.rules.messages import last_user_texts, texts_of
 from qwen_omni.standin.server.script import ToolCall
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def choose_calls(body: dict[str, Any], evidence: Evidence) -> tuple[ToolCall, ..
     choice = body.get("tool_choice", "auto")
     if not tools or choice == "none":
         return ()
-    text = last_user_text(body)
+    text = "\n".join(last_user_texts(body))
     if isinstance(choice, dict):
         names = [] if _results(body) else [choice["function"]["name"]]
     else:

@@ -69,6 +69,7 @@ class ModelLimits:
     new_envelope: bool = False
     echo: str = ""
     asr: bool = False
+    cache_prefix: int = 0
     media: MediaLimits | None = None
     retired: bool = False
 
@@ -202,7 +203,8 @@ def _text(name: str, max_input: int, max_output: int, thinking: Literal["off", "
 _MODELS = (
     ModelLimits(
         name="qwen3.8-omni-flash", max_input=991_808, max_input_thinking=983_616, max_output=131_072,
-        thinking="on", switches=_BOTH, search=True, json_object=True, new_envelope=True, media=_OMNI_3_8,
+        thinking="on", switches=_BOTH, search=True, json_object=True, new_envelope=True, cache_prefix=1024,
+        media=_OMNI_3_8,
     ),
     _omni_3_5("qwen3.5-omni-plus", json_object=True, echo="qwen3.5-omni-plus-2026-03-15"),
     _omni_3_5("qwen3.5-omni-plus-2026-03-15", json_object=True),

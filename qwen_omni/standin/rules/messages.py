@@ -80,18 +80,9 @@ def texts_of(message: dict[str, Any]) -> list[str]:
     return [part["text"] for part in parts if part.get("type") == "text"]
 
 
-def last_user_text(body: dict[str, Any]) -> str:
-    """Return the text of the latest user message."""
-    for message in reversed(body["messages"]):
-        if message["role"] == "user":
-            return "\n".join(texts_of(message))
-    return ""
-
-
-def longest_user_text(body: dict[str, Any]) -> str:
-    """Return the longest text part of the latest user message."""
-    newest: dict[str, Any] = next((message for message in reversed(body["messages"]) if message["role"] == "user"), {})
-    return max(texts_of(newest), key=len, default="")
+def last_user_texts(body: dict[str, Any]) -> list[str]:
+    """Return the texts of the latest user message."""
+    return next((texts_of(message) for message in reversed(body["messages"]) if message["role"] == "user"), [])
 
 
 def _parts_of(index: int, message: dict[str, Any], *, high_resolution: bool) -> Iterator[MediaPart]:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Self
 from qwen_omni.standin.answers.nearly import NearlyRight
 from qwen_omni.standin.answers.service import State
 from qwen_omni.standin.asr.tasks import Tasks
+from qwen_omni.standin.rules.prefix_cache import PrefixCache
 from qwen_omni.standin.rules.quotas import Quota, Quotas
 from qwen_omni.standin.server import environment as names
 from qwen_omni.standin.server.app import make_app
@@ -56,6 +57,8 @@ class Standin:
         retired: Answer to the names that the service retired, too, as it did before.
         quotas: Requests and tokens a minute, by model name; also enforced per second, and reported by
             `GET /api/v1/quotas`. Without, nothing is limited.
+        implicit_cache: Report input tokens that an earlier request began with as cached, where the model has an
+            implicit cache. Off by default: it makes a bill depend on what was asked before.
     """
 
     def __init__(  # noqa: PLR0913 - one keyword per property of the service
@@ -72,6 +75,7 @@ class Standin:
         nearly_right: int | NearlyRight | None = None,
         retired: bool = False,
         quotas: Mapping[str, Quota] | None = None,
+        implicit_cache: bool = False,
     ) -> None:
         self.media_map = dict(media_map or {})
         self._oss = (buckets, dict(_OSS_KEYS if oss_keys is None else oss_keys), oss_region)
@@ -84,6 +88,7 @@ class Standin:
             quotas=None if quotas is None else Quotas(dict(quotas)),
         )  # fmt: skip
         self.nearly_right = nearly_right
+        self._state.prefixes = PrefixCache() if implicit_cache else None
         self._host = host
         self._port = port
         self._listener: Listener | None = None

@@ -83,7 +83,8 @@ def bill_text(bill: "Bill") -> str:
         '2 requests, 1,500 tokens in, 20 out, CNY 0.0123 (USD 0.0017)'
     """
     requests = f"{bill.requests} request{'' if bill.requests == 1 else 's'}"
-    tokens = f"{requests}, {bill.input_tokens:,} tokens in, {bill.output_tokens:,} out"
+    cached = f" ({bill.cached_tokens:,} cached)" if bill.cached_tokens else ""
+    tokens = f"{requests}, {bill.input_tokens:,} tokens in{cached}, {bill.output_tokens:,} out"
     if bill.cny is None or bill.usd is None:
         return f"{tokens}, price not known"
     return f"{tokens}, CNY {bill.cny:.4g} (USD {bill.usd:.4g})"
