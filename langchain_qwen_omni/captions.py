@@ -21,7 +21,6 @@ from langchain_qwen_omni.chat_models import ChatQwenOmni
 from langchain_qwen_omni.output_parsers import CaptionOutputParser, Schema, StructuredChain
 from qwen_omni.media.source import as_source
 from qwen_omni.options import Effort
-from qwen_omni.profiles import profile_for
 from qwen_omni.request.question import kind_of, look
 from qwen_omni.structured.ask import json_mode
 from qwen_omni.structured.models import VideoCaption
@@ -95,7 +94,7 @@ def _with_json_mode(
     if model is None:
         return llm
     options: dict[str, Any] = {"thinking": thinking}
-    if json_mode(profile_for(chosen.get("model", model.model)), schema):
+    if json_mode(model.model_copy(update=dict(chosen))._profile(), schema):  # noqa: SLF001
         options["response_format"] = {"type": "json_object"}
     return llm.bind(**options)
 

@@ -87,7 +87,7 @@ def plan_asking(
     if joins and not isinstance(options.text_model, str):
         chat = ChatOptions()  # the caller's own model; everything is in the prompt
     else:
-        chat = ChatOptions(thinking=options.thinking, json_mode=json_mode(profile_for(model), wanted))
+        chat = options.chat_options(joins=joins, json_mode=json_mode(profile_for(model), wanted))
     return CaptionPlan(
         request=ChatRequest(model=model, messages=(system, question), options=chat),
         schema=wanted,
@@ -112,7 +112,8 @@ class _VideoTask:
         return {
             "task": task, "version": prompts.PROMPTS_VERSION, "model": self.options.model,
             "thinking": self.options.thinking, "words": words,
-            "system": prompts.system_text(read_schema(schema), language=self.options.language), **others,
+            "system": prompts.system_text(read_schema(schema), language=self.options.language),
+            **self.options.chat_key, **others,
         }  # fmt: skip
 
     def _plan(
