@@ -202,6 +202,8 @@ def _per_minute(given: Mapping[str, Any], kind: str) -> int | None:
     if not 1 <= minute <= MAX_COUNT:
         raise MalformedValueError(f"{kind} is {limit:g} in {period or 60:g} s")
     return int(minute)
+
+
 _SAMPLED = "Frame rate and pixels can be set in requests, and the audio of videos is heard in them."
 _NOT_SAMPLED = (
     "fps, min_pixels and max_pixels are refused before sending; the audio of local videos is sent beside them. To set "

@@ -97,6 +97,7 @@ def ask_policy(base_url: str, model: str, pace: Pace | None, now: Callable[[], f
 
     Raises:
         APIError: the service refused.
+        DeliveryError: a gateway that does not forward this route.
         StoreUnavailableError: the answer is not a policy.
     """
     yield from in_turn(pace)
@@ -110,7 +111,7 @@ def ask_policy(base_url: str, model: str, pace: Pace | None, now: Callable[[], f
     )
     reply = yield from ask(request)
     if reply.status in _NO_SUCH_ROUTE and not is_vendor_url(base_url):
-        raise StoreUnavailableError(
+        raise DeliveryError(
             f"{base_url} has no temporary store: it answered {reply.status} to {native_url(base_url, '/uploads')}. A "
             "gateway must forward that route to DashScope. Use a bucket of your own (oss=OssSettings(...)), or make "
             "the file small enough to go inside the request (delivery='inline')."

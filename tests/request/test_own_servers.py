@@ -19,9 +19,9 @@ from qwen_omni.client import AsyncOmniClient, OmniClient
 from qwen_omni.diagnostics import examine
 from qwen_omni.errors import (
     ConfigurationError,
+    DeliveryError,
     InvalidRequestError,
     QwenOmniError,
-    StoreUnavailableError,
     UnsupportedContentError,
 )
 from qwen_omni.media.budget import Sampling
@@ -35,7 +35,7 @@ from qwen_omni.servers import LITELLM, TRANSFORMERS, Server, known_server
 from qwen_omni.settings import Settings
 from qwen_omni.standin.marked_media import make_audio, make_video
 from qwen_omni.transport.api import find_server, run
-from qwen_omni.upload.temporary import RateLimiter, ask_policy
+from qwen_omni.upload.temporary import ask_policy
 from qwen_omni.upload.uploader import AvailableRoutes, choose_file
 from qwen_omni.video.options import SummaryOptions, on_server
 from qwen_omni.video.summarize import summarize
@@ -250,7 +250,8 @@ def test_doctor_tries_each_kind_of_media(tmp_path):
     """A text alone says nothing about media; the address names the software."""
     with own_server("vllm") as server:
         found = {one.name: one for one in examine(settings_of(server, tmp_path), MODEL)}
-    assert "(vLLM), requests in the vllm format" in found["address"].text
+    assert found["address"].text.endswith("requests in the vllm format.")
+    assert "(vLLM;" in found["address"].text
     assert {found[kind].verdict for kind in ("image", "audio", "video")} == {"good"}
     assert "temporary store" not in found
     assert "--trust-request-mm-kwargs" in found["sampling"].text
@@ -270,8 +271,8 @@ def test_a_gateway_without_the_temporary_store_is_named():
     """Its 404 is about the route, not about the model."""
     with own_server("litellm") as server:
         settings = Settings.load(api_key="sk-x", base_url=server.url, max_retries=0)
-        flow = ask_policy(server.url, "qwen3.8-omni-flash", RateLimiter(100), lambda: 0.0)
-        with pytest.raises(StoreUnavailableError, match=r"no temporary store: it answered 404 to .*/api/v1/uploads"):
+        flow = ask_policy(server.url, "qwen3.8-omni-flash", None, lambda: 0.0)
+        with pytest.raises(DeliveryError, match=r"no temporary store: it answered 404 to .*/api/v1/uploads"):
             run(flow, settings)
 
 

@@ -12,9 +12,7 @@ from qwen_omni.wire.vllm import Look
 _DASHSCOPE = Server(dialect="dashscope")
 
 
-def encode_request(
-    request: ChatRequest, profile: Profile, look: Look, server: Server = _DASHSCOPE
-) -> dict[str, Any]:
+def encode_request(request: ChatRequest, profile: Profile, look: Look, server: Server = _DASHSCOPE) -> dict[str, Any]:
     """Draft a request and put its own media into it."""
     draft = draft_request(request, profile, server)
     return draft.body([(part,) for _, part in media_parts(request.messages)], look)
