@@ -13,7 +13,7 @@ export PYTHONDONTWRITEBYTECODE :=
 SPREAD = -n $(shell $(PYTHON) -c 'import os; print(1 + (os.cpu_count() or 1))') --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow test-long test-newest test-lowest check lint types contracts mutants docs docs-made facts plots wheels bench bench-stream bench-llama-index bench-media fuzz live live-caption record fix clean
+.PHONY: help demo test test-slow test-long test-servers test-newest test-lowest check lint types contracts mutants docs docs-made facts plots wheels bench bench-stream bench-llama-index bench-media fuzz live live-caption record fix clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 20
@@ -65,6 +65,12 @@ test-slow: $(VENV)/.test  ## run the tests that transfer much data, take long, o
 
 test-long: $(VENV)/.test  ## run the tests with hours of media, hundreds of megabytes or thousands of cases; not part of CI
 	QWEN_OMNI_FUZZ=2000 $(BIN)/python -m pytest $(SPREAD) -m 'long or slow' $(SLOW)
+
+SERVER_VENVS := .venv-server-transformers .venv-server-vllm .venv-server-litellm
+
+test-servers: $(VENV)/.test  ## install vLLM, transformers serve and LiteLLM, each in a virtual environment, and test with them; large, not part of CI
+	$(BIN)/python tests/servers/install.py
+	nice $(BIN)/python -m pytest -n0 -m servers tests/servers
 
 check: lint types contracts test test-newest test-lowest test-slow mutants docs wheels  ## everything that CI runs
 
@@ -144,4 +150,4 @@ fix: $(VENV)/.check  ## fix and format the code
 	$(BIN)/ruff format
 
 clean:  ## remove the virtual environments and generated files
-	rm -rf $(VENV) .venv-newest .venv-lowest $(PEERS) $(PEERS2) demo-output site .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(SERVER_VENVS) .venv-newest .venv-lowest $(PEERS) $(PEERS2) demo-output site .pytest_cache .mypy_cache .ruff_cache .hypothesis

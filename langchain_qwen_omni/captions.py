@@ -105,7 +105,7 @@ def _with_json_mode(
     if model is None:
         return llm
     options: dict[str, Any] = {"thinking": thinking}
-    if json_mode(profile_for(chosen.get("model", model.model)), schema.json_schema):
+    if json_mode(model.model_copy(update=dict(chosen))._profile(), schema.json_schema):  # noqa: SLF001
         options["response_format"] = {"type": "json_object"}
     return llm.bind(**options)
 

@@ -41,7 +41,7 @@ from qwen_omni.integrations import request_builder
 from qwen_omni.integrations.model_fields import UNSHOWN, ModelFields, described, without_pickled_secrets
 from qwen_omni.integrations.request_builder import RequestPlan, count_call, count_text, estimate_plan, plan_tools
 from qwen_omni.options import Effort
-from qwen_omni.profiles import Profile, profile_for
+from qwen_omni.profiles import Profile
 from qwen_omni.responses import Delta, Response, TextDelta, acollect, collect
 
 if TYPE_CHECKING:
@@ -509,7 +509,7 @@ class ChatQwenOmni(ModelFields, BaseChatModel):
     # --- Model properties for LangChain ---
 
     def _resolve_model_profile(self) -> ModelProfile | None:
-        return to_model_profile(profile_for(self.model))
+        return to_model_profile(self._profile())
 
     def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> LangSmithParams:
         own = [self.stop] if isinstance(self.stop, str) else self.stop

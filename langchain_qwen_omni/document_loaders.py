@@ -101,7 +101,7 @@ class QwenOmniVideoLoader(BaseLoader):
                         yield to_document(passage)
 
     def _reading(self, llm: ChatQwenOmni) -> MediaReading:
-        options = _asked_of(llm.model, self.options)
+        options = _asked_of(llm, self.options)
         return MediaReading(options=options, on_error=self.on_error, on_progress=self.on_progress)
 
 
@@ -140,7 +140,7 @@ class QwenOmniMediaParser(BaseBlobParser):
         content: Path | bytes = Path(blob.path) if blob.data is None and blob.path is not None else blob.as_bytes()
         with as_langchain_errors():
             llm = self.llm or ChatQwenOmni()
-            passages = iter_passages(content, name, _asked_of(llm.model, self.options), client=llm.client())
+            passages = iter_passages(content, name, _asked_of(llm, self.options), client=llm.client())
             with contextlib.closing(passages) as coming:
                 for passage in coming:
                     document = to_document(passage)
@@ -178,8 +178,8 @@ def clip(document: Document, *, fps: float | None = None, margin: float = 2.0) -
     return {"type": stretch.kind, where: stretch.source, "extras": extras}
 
 
-def _asked_of(model: str, options: PassageOptions) -> PassageOptions:
-    return replace(options, summary=replace(options.summary, model=model))
+def _asked_of(llm: ChatQwenOmni, options: PassageOptions) -> PassageOptions:
+    return replace(options, summary=replace(options.summary, model=llm.model, chat=llm.chat_options()))
 
 
 def to_document(passage: Passage) -> Document:

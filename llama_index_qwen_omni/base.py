@@ -34,7 +34,6 @@ from llama_index_qwen_omni._tracing import spans_itself, traced
 from qwen_omni.errors import NoToolCallError
 from qwen_omni.integrations.model_fields import ModelFields
 from qwen_omni.integrations.request_builder import RequestPlan, count_call, estimate_plan, plan_call
-from qwen_omni.profiles import profile_for
 
 if TYPE_CHECKING:
     from qwen_omni.request.estimate import Estimate
@@ -261,7 +260,7 @@ class QwenOmni(ModelFields, ToolCalling, StructuredPrediction):
     @property
     def metadata(self) -> LLMMetadata:
         """The capabilities of the model, from its profile."""
-        profile = profile_for(self.model)
+        profile = self._profile()
         return LLMMetadata(
             context_window=profile.context,
             num_output=self.max_tokens or profile.max_output,

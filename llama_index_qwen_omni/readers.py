@@ -392,7 +392,7 @@ class QwenOmniVideoReader(_LazyReader, ResourcesReaderMixin, BasePydanticReader)
                 yield to_document(passage, extra_info)
 
     def _reading(self, fs: AbstractFileSystem | None) -> MediaReading:
-        summary = replace(self.options, model=self.llm.model)
+        summary = replace(self.options, model=self.llm.model, chat=self.llm.chat_options())
         return MediaReading(
             options=PassageOptions(mode=self.mode, summary=summary, transcript=self.transcript),
             on_error=self.on_error,

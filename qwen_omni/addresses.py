@@ -158,6 +158,23 @@ def origin_of(base_url: str, api_key: str) -> str:
     return f"{split.scheme}://{f'[{host}]' if ':' in host else host}:{port}{place}"
 
 
+def is_loopback(url: str) -> bool:
+    """Whether a URL leads to this machine.
+
+    Example:
+        >>> is_loopback("http://localhost:8000/v1"), is_loopback("http://10.0.0.7/v1")
+        (True, False)
+    """
+    host = (urlsplit(url.strip()).hostname or "").rstrip(".")
+    address = _address(host)
+    return host == "localhost" if address is None else address.is_loopback
+
+
+def is_vendor_url(url: str) -> bool:
+    """Whether a URL leads to one of the vendor's own hosts."""
+    return bool(_VENDOR_HOST.fullmatch((urlsplit(url.strip()).hostname or "").rstrip(".")))
+
+
 # RFC 9110, sections 5.1 and 5.5, without the obsolete forms.
 _ODD_IN_NAME = re.compile(r"[^!#$%&'*+.^_`|~0-9A-Za-z-]")
 _ODD_IN_VALUE = re.compile(r"[^ -~]|^ | \Z")

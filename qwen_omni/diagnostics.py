@@ -4,13 +4,17 @@
 """
 
 import contextlib
+import io
 import math
 import secrets
+import wave
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlencode, urljoin, urlsplit
+
+from PIL import Image
 
 from qwen_omni.addresses import expiry_of, host_kind, is_private_host, most_seconds, native_url
 from qwen_omni.client import OmniClient
@@ -24,14 +28,15 @@ from qwen_omni.errors import (
     QwenOmniError,
     UnsupportedMediaError,
 )
-from qwen_omni.media.source import check_page
-from qwen_omni.messages import user
+from qwen_omni.media.source import MediaSource, check_page
+from qwen_omni.messages import AudioPart, ImagePart, MediaPart, VideoPart, user
 from qwen_omni.options import ChatOptions, ChatRequest
-from qwen_omni.profiles import DEFAULT_MODEL, profile_for
+from qwen_omni.profiles import DEFAULT_MODEL
 from qwen_omni.profiles.rate_limits import RateLimits
 from qwen_omni.redact import redact
+from qwen_omni.servers import Server
 from qwen_omni.settings import Settings, region_of
-from qwen_omni.transport.api import Resolve, resolve_host, run
+from qwen_omni.transport.api import Resolve, find_server, resolve_host, run
 from qwen_omni.transport.flow import Flow, Reply, Request, ask
 from qwen_omni.transport.proxies import proxy_for
 from qwen_omni.transport.rate_limit import upload_pace
@@ -47,6 +52,7 @@ Verdict = Literal["good", "odd", "bad"]
 _MOST_REDIRECTS = 5
 _REDIRECTS = (301, 302, 303, 307, 308)
 _PARTIAL, _OK = 206, 200
+_SAMPLE_RATE = 16_000
 _SOON = 3600.0  # seconds; a request may wait for minutes before the service downloads
 _MEDIA = ("image/", "video/", "audio/", "application/octet-stream", "application/vnd.rn-realmedia", "application/mp4")
 
@@ -63,24 +69,30 @@ class Finding:
 
 def examine(settings: Settings, model: str = DEFAULT_MODEL) -> Iterator[Finding]:
     """Check the key, the region, the model and the stores, and yield findings as they come. Costs a few tokens."""
-    yield _place(settings)
+    server = find_server(settings, model)
+    yield _place(settings, server)
     yield _proxy(settings)
     answered = _service(settings, model)
     yield from answered
-    if answered[0].verdict == "good" and settings.dialect_used == "dashscope":
+    works = all(finding.verdict == "good" for finding in answered)
+    if works and server.dialect == "vllm":
+        yield from _media(settings, model)
+    if answered[0].verdict == "good" and server.dialect == "dashscope":
         yield _limits(settings, model)
+    if answered[0].verdict == "good" and server.has_stores:
         yield _temporary(settings, model)
     if settings.oss is None:
-        yield Finding(name="bucket", verdict="good", text="No bucket is set; large files go to the temporary store.")
+        large = "large files go to the temporary store" if server.has_stores else "media goes inside requests"
+        yield Finding(name="bucket", verdict="good", text=f"No bucket is set; {large}.")
     else:
         yield from _bucket(settings)
 
 
-def _place(settings: Settings) -> Finding:
+def _place(settings: Settings, server: Server) -> Finding:
     region, kind, most = region_of(settings.base_url), host_kind(settings.base_url), most_seconds(settings.base_url)
-    where = "a custom host" if kind == "custom" else f"{kind} host, {region or 'region not known'}"
+    where = f"{kind} host, {region or 'region not known'}" if kind != "custom" else server.name or "a custom host"
     lasting = "no known limit of a request's duration" if math.isinf(most) else f"a request may last {most:,.0f} s"
-    text = f"{settings.base_url} ({where}; {lasting}), requests in the {settings.dialect_used} format."
+    text = f"{settings.base_url} ({where}; {lasting}), requests in the {server.dialect} format."
     return Finding(name="address", verdict="good", text=text)
 
 
@@ -95,7 +107,7 @@ def _proxy(settings: Settings) -> Finding:
 
 
 def _service(settings: Settings, model: str) -> list[Finding]:
-    thinks = profile_for(model).thinking != "none"
+    thinks = settings.profile(model).thinking != "none"
     options = ChatOptions(max_tokens=8, thinking=False if thinks else None)
     request = ChatRequest(model=model, messages=(user("Say ok."),), options=options)
     try:
@@ -190,6 +202,45 @@ def _per_minute(given: Mapping[str, Any], kind: str) -> int | None:
     if not 1 <= minute <= MAX_COUNT:
         raise MalformedValueError(f"{kind} is {limit:g} in {period or 60:g} s")
     return int(minute)
+
+
+_SAMPLED = "Frame rate and pixels can be set in requests, and the audio of videos is heard in them."
+_NOT_SAMPLED = (
+    "fps, min_pixels and max_pixels are refused before sending; the audio of local videos is sent beside them. To set "
+    "them, start vLLM with --trust-request-mm-kwargs and pass request_kwargs=True."
+)
+
+
+def _media(settings: Settings, model: str) -> Iterator[Finding]:
+    """Send a few small pieces of media to a server of one's own: nothing else shows which it takes."""
+    with OmniClient(replace(settings, max_retries=0)) as client:
+        for kind, part in _samples():
+            options = ChatOptions(max_tokens=1)
+            try:
+                client.complete(ChatRequest(model=model, messages=(user(part, "?"),), options=options))
+            except QwenOmniError as error:
+                step = f"Check that the model takes {kind} and that the server's limits allow it."
+                yield Finding(name=kind, verdict="bad", text=str(error), step=step)
+            else:
+                yield Finding(name=kind, verdict="good", text=f"{model} takes it.")
+    text = _SAMPLED if settings.server_of(model).request_kwargs else _NOT_SAMPLED
+    yield Finding(name="sampling", verdict="good", text=text)
+
+
+def _samples() -> Iterator[tuple[str, MediaPart]]:
+    """Yield a small image, recording and video."""
+    image = io.BytesIO()
+    Image.new("RGB", (64, 64), "navy").save(image, "PNG")
+    yield "image", ImagePart(source=MediaSource.from_bytes(image.getvalue(), media_type="image/png"))
+    sound = io.BytesIO()
+    with wave.open(sound, "wb") as file:
+        file.setparams((1, 2, _SAMPLE_RATE, 0, "NONE", ""))
+        file.writeframes(bytes(2 * _SAMPLE_RATE))
+    yield "audio", AudioPart(source=MediaSource.from_bytes(sound.getvalue(), media_type="audio/wav"))
+    frames = [Image.new("RGB", (64, 64), color) for color in ("navy", "teal") * 4]
+    moving = io.BytesIO()
+    frames[0].save(moving, "GIF", save_all=True, append_images=frames[1:], duration=250)
+    yield "video", VideoPart(source=MediaSource.from_bytes(moving.getvalue(), media_type="image/gif"))
 
 
 def _temporary(settings: Settings, model: str) -> Finding:

@@ -9,7 +9,7 @@ import os
 import re
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, Self, get_args
 from urllib.parse import urlsplit
@@ -24,7 +24,6 @@ from qwen_omni.addresses import (
     check_headers,
     host_kind,
     host_of,
-    is_private_host,
     most_seconds,
     origin_of,
     workspace_url,
@@ -35,10 +34,12 @@ from qwen_omni.options import Delivery, Dialect, UploadProgress
 from qwen_omni.pricing.costs import PriceOverride
 from qwen_omni.pricing.ledger import UsageLedger
 from qwen_omni.pricing.limit import SpendLimit
-from qwen_omni.profiles import USUAL_RATE, ExchangeRate, Region
+from qwen_omni.profiles import USUAL_RATE, ExchangeRate, Profile, Region, profile_for
+from qwen_omni.profiles.open_models import open_profile
 from qwen_omni.profiles.rate_limits import LimitsOverride, RateLimits, check_limits, published_limits
 from qwen_omni.ranges import COUNT, POSITIVE_COUNT, RATE, TIMEOUT, WAIT, Range, check_numbers
 from qwen_omni.responses import MAX_ANSWER_BYTES
+from qwen_omni.servers import Server, guess_server, known_server
 
 KEY_ID_VARIABLE = "OSS_ACCESS_KEY_ID"
 KEY_SECRET_VARIABLE = "OSS_ACCESS_KEY_SECRET"  # noqa: S105  (a name)
@@ -271,7 +272,6 @@ SETTINGS_RANGES = {
 
 _NO_KEY = "none is needed"
 _NO_WORKSPACE = "no-workspace"  # in the address of an estimate, which is sent nowhere
-_OURS = (".aliyuncs.com", ".qwencloudapi.com")
 
 
 def default_cache_dir() -> Path:
@@ -311,7 +311,10 @@ class Settings(OwnCopy):
         headers: sent with every request; never shown.
         delivery: how local media is delivered; "auto" decides by size and duration.
         oss: your own bucket for large media.
-        dialect: the request format; `None` infers it from `base_url`.
+        dialect: the request format; `None` asks a server that is not DashScope's for it, once (`GET /models`).
+        request_kwargs: whether your own server takes processor options in requests (vLLM's
+            `--trust-request-mm-kwargs`), so that `fps`, `min_pixels` and `max_pixels` can be set; `None` if not known.
+        served_profile: the model whose limits and prices apply on your own server; by default none do.
         cache_dir: the folder of the upload cache.
         spend_limit: the most that calls may cost; share one object to limit several clients together.
         ledger: records the estimate and the usage of each call; share one object to add up several clients.
@@ -341,6 +344,8 @@ class Settings(OwnCopy):
     delivery: Delivery = "auto"
     oss: OssSettings | None = None
     dialect: Dialect | None = None
+    request_kwargs: bool | None = None
+    served_profile: str | None = None
     cache_dir: Path = field(default_factory=default_cache_dir)
     spend_limit: SpendLimit | None = None
     ledger: UsageLedger | None = None
@@ -404,7 +409,30 @@ class Settings(OwnCopy):
     @property
     def dialect_used(self) -> Dialect:
         """The request format, as given or inferred from the address."""
-        return self.dialect or dialect_of(self.base_url)
+        return self.server.dialect
+
+    @property
+    def server(self) -> Server:
+        """What is known about the server: as found out, or as the address suggests; the caller's word wins."""
+        return self.server_of("")
+
+    def server_of(self, model: str) -> Server:
+        """What is known about the server of one model; several may stand behind one address."""
+        found = (known_server(self.base_url) or guess_server(self.base_url)).of(model)
+        known = found.request_kwargs is not None or self.request_kwargs is None  # what it said itself wins
+        trusted = found.request_kwargs if known else self.request_kwargs
+        return replace(found, dialect=self.dialect or found.dialect, request_kwargs=trusted)
+
+    def profile(self, model: str) -> Profile:
+        """Return what a model can do on this server: hosted limits and prices apply to DashScope only."""
+        server = self.server_of(model)
+        if server.dialect == "dashscope":
+            return profile_for(model)
+        like = None if self.served_profile is None else profile_for(self.served_profile)
+        sampling = bool(server.request_kwargs)
+        return open_profile(
+            model, like=like, sampling_fields=sampling, context=server.context, formats=server.has_formats
+        )
 
     @property
     def origin(self) -> str:
@@ -526,23 +554,6 @@ def _checked_url(text: str) -> str:
     if split.scheme not in ("http", "https") or not split.netloc:
         raise ConfigurationError(f"base_url must be an http or https URL, for example {HOSTS['cn'] + CHAT_PATH}.")
     return url
-
-
-def dialect_of(base_url: str) -> Dialect:
-    """Infer the request format of an address.
-
-    The vendor's hosts and its path mean DashScope; another private host is taken for a self-hosted server, and any
-    other public one for a gateway in front of DashScope.
-
-    Example:
-        >>> dialect_of("http://10.0.0.7:8091/v1"), dialect_of("https://gateway.example.com/v1")
-        ('vllm', 'dashscope')
-    """
-    split = urlsplit(base_url)
-    host = split.hostname or ""
-    if host.endswith(_OURS) or CHAT_PATH in split.path:
-        return "dashscope"
-    return "vllm" if is_private_host(host) else "dashscope"
 
 
 def _check_choice(name: str, value: object, choices: tuple[object, ...]) -> None:

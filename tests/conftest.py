@@ -10,6 +10,7 @@ import pytest
 from hypothesis import HealthCheck, settings as profiles
 from pytest_socket import socket_allow_hosts
 
+from qwen_omni.servers import forget_servers
 from qwen_omni.settings import Settings
 from qwen_omni.standin import Standin
 from qwen_omni.standin.answers.service import State
@@ -61,6 +62,7 @@ def quiet_environment(
     if request.config.getoption("--record-mode", None) in (None, "none"):
         for name in [name for name in os.environ if name.startswith(_OURS)]:
             monkeypatch.delenv(name)
+    forget_servers()
     monkeypatch.setenv("QWEN_OMNI_CACHE_DIR", str(tmp_path_factory.getbasetemp() / f"cache-{os.urandom(6).hex()}"))
 
 

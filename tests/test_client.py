@@ -392,7 +392,7 @@ def test_a_proxy_or_redirect_keeps_the_key_at_home(settings):
         threads = [threading.Thread(target=work) for work in (redirect, listen)]
         for thread in threads:
             thread.start()
-        address = f"http://127.0.0.1:{first.getsockname()[1]}/v1"
+        address = f"http://127.0.0.1:{first.getsockname()[1]}/compatible-mode/v1"
         with (
             OmniClient(Settings.load(api_key="sk-secret-key", base_url=address, max_retries=0)) as client,
             pytest.raises(errors.QwenOmniError),

@@ -26,10 +26,10 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr,
 from qwen_omni._moved import MOVED_OPTIONS, warn
 from qwen_omni.addresses import HiddenHeaders, warn_of_headers
 from qwen_omni.errors import ConfigurationError
-from qwen_omni.options import OPTION_RANGES, Delivery, Dialect, Effort, OutputModality, old_option
+from qwen_omni.options import OPTION_RANGES, ChatOptions, Delivery, Dialect, Effort, OutputModality, old_option
 from qwen_omni.pricing.ledger import UsageLedger
 from qwen_omni.pricing.limit import SpendLimit
-from qwen_omni.profiles import DEFAULT_MODEL, Region
+from qwen_omni.profiles import DEFAULT_MODEL, Profile, Region
 from qwen_omni.profiles.rate_limits import LimitsOverride, RateLimits
 from qwen_omni.ranges import check_given, check_numbers
 from qwen_omni.settings import SETTINGS_RANGES, OssSettings, OwnCopy, Settings
@@ -78,6 +78,8 @@ class ConnectionOptions(OwnCopy):
     delivery: Delivery | None = None
     oss: OssSettings | None = None
     dialect: Dialect | None = None
+    request_kwargs: bool | None = None
+    served_profile: str | None = None
     spend_limit: SpendLimit | None = None
     ledger: UsageLedger | None = None
     limits: LimitsOverride | tuple[tuple[str, RateLimits], ...] | None = None
@@ -359,7 +361,11 @@ class ModelFields(BaseModel):
     burst_wait: int | None = None
     """Seconds that DashScope may queue a request on a rate that rises too quickly; 30 by default, 0 for none."""
     dialect: Dialect | None = None
-    """The request format of the server, "dashscope" or "vllm"; inferred from the address if not given."""
+    """The request format of the server, "dashscope" or "vllm"; the server is asked if not given."""
+    request_kwargs: bool | None = None
+    """Whether your own server takes processor options in requests (vLLM's `--trust-request-mm-kwargs`)."""
+    served_profile: str | None = None
+    """The model whose limits and prices apply on your own server; by default none do."""
 
     temperature: float | None = None
     """Randomness of the answer, from 0 (nearly deterministic) to below 2."""
@@ -431,6 +437,15 @@ class ModelFields(BaseModel):
 
     def _connection(self) -> ConnectionOptions:
         return ConnectionOptions(**{name: getattr(self, name) for name in CONNECTION_FIELDS})
+
+    def chat_options(self) -> ChatOptions:
+        """Return the fields that are options of an answer, as the core takes them."""
+        names = (*OPTION_RANGES, "extra_body", "extra_headers")
+        return ChatOptions(**{name: value for name in names if (value := getattr(self, name)) is not None})
+
+    def _profile(self) -> Profile:
+        """Return what the model can do on its server."""
+        return self._connection().load(needs_key=False).profile(self.model)
 
     def _chosen(self) -> dict[str, Any]:
         """Return the fields that a call is planned from; `None` where not set."""

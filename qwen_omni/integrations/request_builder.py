@@ -222,7 +222,8 @@ def plan_call(
     """
     asked = _checked(options, who)
     chosen = _laid_over(fields, asked)
-    profile = profile_for(chosen["model"])
+    connection = ConnectionOptions(**{name: chosen.get(name) for name in CONNECTION_FIELDS})
+    profile = connection.load(needs_key=False).profile(chosen["model"])
     calling = plan_tools(chosen.get("tools") or (), chosen.get("tool_choice"))
     form = _plan_form(chosen.get("response_format"), profile, conversation)
     settings = _settings(chosen)
@@ -244,7 +245,6 @@ def plan_call(
             json_schema=form.json_schema,
         ),
     )
-    connection = ConnectionOptions(**{name: chosen.get(name) for name in CONNECTION_FIELDS})
     return RequestPlan(request=request, connection=connection, must_call=calling.must_call, notes=notes)
 
 

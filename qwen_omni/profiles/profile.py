@@ -67,9 +67,12 @@ class TokenRules:
         image_tokens: minimum and maximum tokens of an image.
         image_tokens_high: maximum tokens of an image in high resolution; `None` if there is no such mode.
         frames: minimum and maximum number of frames sampled from a video.
+        whole_pairs: an odd last frame is dropped, rather than paired with a copy of itself.
         frame_tokens: minimum and maximum tokens of a frame.
         video_tokens: maximum tokens of all frames together (before they merge in pairs).
         audio_in: tokens per second of audio.
+        audio_seconds: seconds that a shorter recording counts as.
+        audio_markers: tokens around each recording that are counted, too.
         audio_out: tokens per second of speech; `None` if the model does not speak.
         fps: frames per second sampled by default.
         vocabulary: of text. Known from the open weights of the same generation; not documented for these models.
@@ -79,9 +82,12 @@ class TokenRules:
     image_tokens: tuple[int, int] = (24, 1280)
     image_tokens_high: int | None = 16_384
     frames: tuple[int, int] = (2, 2048)
+    whole_pairs: bool = False
     frame_tokens: tuple[int, int] = (64, 640)
     video_tokens: int = 180_224
     audio_in: float = 7
+    audio_seconds: float = 1
+    audio_markers: int = 0
     audio_out: float | None = 12.5
     fps: float = 2
     vocabulary: Vocabulary = "qwen3.5"

@@ -60,7 +60,9 @@ def audio_tokens(profile: Profile, seconds: Seconds) -> int:
         >>> audio_tokens(profile_for("qwen3.8-omni-flash"), 60)
         420
     """
-    return math.floor(max(1.0, float(seconds)) * profile.tokens.audio_in + 0.5) if seconds > 0 else 0
+    rules = profile.tokens
+    counted = math.floor(max(rules.audio_seconds, float(seconds)) * rules.audio_in + 0.5)
+    return counted + rules.audio_markers if seconds > 0 else 0
 
 
 def image_tokens(
@@ -128,7 +130,8 @@ def frames_seen(profile: Profile, seconds: Seconds, fps: Seconds, sampling: Samp
     total = max(total, 1)
     fewest, most = rules.frames
     even = min(most, total) // _PAIR * _PAIR
-    return max(1, int(min(max(total / float(fps) * wanted, fewest), even, total)))
+    seen = max(1, int(min(max(total / float(fps) * wanted, fewest), even, total)))
+    return max(_PAIR, seen // _PAIR * _PAIR) if rules.whole_pairs else seen
 
 
 def video_tokens(

@@ -34,7 +34,7 @@ from qwen_omni.pricing.costs import (
     nearly,
     pricing_for,
 )
-from qwen_omni.profiles import DEFAULT_MODEL, Profile, Region, profile_for
+from qwen_omni.profiles import DEFAULT_MODEL, Profile, Region
 from qwen_omni.profiles.profile import WORKSPACE_HOST_SECONDS
 from qwen_omni.ranges import TOKENS, checked
 from qwen_omni.request.fit import check_conversation, check_model
@@ -314,8 +314,9 @@ class EstimatedCall:
 
     def __init__(self, request: ChatRequest, settings: Settings, *, exact_text: bool) -> None:
         self.request, self.settings, self.exact_text = request, settings, exact_text
-        self.profile, self.region = profile_for(request.model), region_of(settings.base_url)
-        self.pricing = pricing_for(request.model, self.region, prices=settings.prices, rate=settings.exchange_rate)
+        self.profile, self.region = settings.profile(request.model), region_of(settings.base_url)
+        priced = request.model if settings.server_of(request.model).dialect == "dashscope" else self.profile
+        self.pricing = pricing_for(priced, self.region, prices=settings.prices, rate=settings.exchange_rate)
 
     def estimate(self, media: tuple[MediaEstimate, ...], answer_tokens: int | None) -> Estimate:
         """Combine the parts into one estimate."""
@@ -375,7 +376,7 @@ class EstimatedCall:
         found = [piece.problem for piece in made.media if piece.problem]
         try:
             check_model(self.request.model, self.settings.base_url)
-            check_ranges(self.request, self.profile, self.settings.dialect_used)
+            check_ranges(self.request, self.profile, self.settings.server_of(self.request.model).dialect)
             check_conversation(self.request.messages, self.profile)
         except _REFUSALS as error:
             found.append(str(error))

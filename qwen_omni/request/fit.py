@@ -35,9 +35,11 @@ from qwen_omni.messages import (
 from qwen_omni.options import ChatRequest
 from qwen_omni.profiles import DEFAULT_MODEL, Profile, near_names, retirement_of
 from qwen_omni.responses import SentMedia
+from qwen_omni.servers import Server
 from qwen_omni.settings import Settings
 from qwen_omni.upload.uploader import AvailableRoutes
 
+_DASHSCOPE = Server(dialect="dashscope")
 _Key = tuple[MediaSource, object, object, object, Sampling | None, AudioTrackChoice, object, object]
 
 
@@ -64,6 +66,8 @@ class Fitter:
     Attributes:
         high_resolution: images are processed with as many pixels as the model supports.
         multichannel: audio is analysed by channel, so recordings with several channels are not re-encoded.
+        server: where the media goes.
+        soundtracks: the audio of a local video is sent beside it, as a part of its own.
         stores: local media may be sent through a store, so more images than fit inside a request can be sent.
     """
 
@@ -74,6 +78,8 @@ class Fitter:
     high_resolution: bool = False
     multichannel: bool = False
     stores: bool = False
+    server: Server = _DASHSCOPE
+    soundtracks: bool = False
     _looks: dict[tuple[MediaSource, AudioTrackChoice, int | None], MediaLook] = field(default_factory=dict)
     _done: dict[_Key, tuple[tuple[Fitted, ...], MediaPlan]] = field(default_factory=dict)
     _frames: dict[tuple[MediaSource, object, Sampling], Fitted] = field(default_factory=dict)
@@ -89,7 +95,24 @@ class Fitter:
             high_resolution=bool(request.options.high_resolution_images),
             multichannel=bool(request.options.multichannel),
             stores=routes.stores,
+            server=settings.server_of(request.model),
         )
+
+    def choose_soundtracks(self, parts: Sequence[MediaPart]) -> None:
+        """Decide whether the audio of videos is sent beside them: where the server does not hear it in the videos.
+
+        A server that takes processor options hears it, if every video has audio and there is no other audio.
+        """
+        videos = [part for part in parts if isinstance(part, VideoPart)]
+        if self.server.hears_videos or not videos:
+            return
+        alone = not any(isinstance(part, AudioPart) for part in parts)
+        self.soundtracks = not (self.server.request_kwargs and alone and all(map(self._has_sound, videos)))
+
+    def _has_sound(self, part: VideoPart) -> bool:
+        if part.source.url is not None:
+            return True  # nothing is known about a link
+        return self.look(part.source, part.source.label, part.audio_track).info.has_sound
 
     def fit(self, part: MediaPart, place: str) -> tuple[Fitted, ...]:
         """Return a part as it is sent, made to fit: several parts if an image is sent as tiles or pages.
@@ -103,7 +126,7 @@ class Fitter:
         if done is None:
             done = self._done[key] = self._prepare(part, place)
         made, plan = done
-        sent = tuple(replace(one, part=_sent(part, one.source, plan)) for one in made)
+        sent = tuple(replace(one, part=_sent(_kept(part, one.part), one.source, plan)) for one in made)
         return (*(replace(one, part=_unmarked(one.part)) for one in sent[:-1]), sent[-1])
 
     def fit_frame(self, part: FramesPart, source: MediaSource, place: str) -> Fitted:
@@ -239,7 +262,11 @@ class Fitter:
         name = f"{place}: {part.source.label}"
         look, plan = self.plan(part, name)
         prepared = carry_out(look, plan, choices=self._choices(part))
-        return tuple(self._fitted(part, one, look, name) for one in prepared.images or (prepared,)), plan
+        fitted = [self._fitted(part, one, look, name) for one in prepared.images or (prepared,)]
+        if isinstance(part, VideoPart) and self.soundtracks and look.info.has_sound:
+            track = extract_audio(look, start=part.start, end=part.end, choices=self._choices(part))
+            fitted.append(self._fitted(AudioPart(source=part.source, cache=part.cache), track, look, name))
+        return tuple(fitted), plan
 
     def _fitted(self, part: MediaPart, prepared: Prepared, look: MediaLook, name: str) -> Fitted:
         assert not isinstance(part, FramesPart)
@@ -247,6 +274,25 @@ class Fitter:
         source = part.source if prepared.plan.action == "pass" else _source_of(prepared)
         seconds = None if prepared.info.duration is None else float(prepared.info.duration)
         return Fitted(part=part, source=source, ready=_ready(prepared, look, name), seconds=seconds, name=name)
+
+
+def extract_audio(look: MediaLook, *, start: float | None, end: float | None, choices: PrepareOptions) -> Prepared:
+    """Encode the audio of a range of a video as a small file."""
+    sound = sound_of(look.info)
+    of_video = replace(look, info=sound)
+    plan = plan_for(of_video, budget="auto", start=start, end=end, choices=choices)
+    plan = replace(plan, action="audio", sound=True, reason="its audio alone")
+    return carry_out(of_video, plan, choices=choices)
+
+
+def sound_of(info: MediaInfo) -> MediaInfo:
+    """Return the facts about a video's audio, as if it were a file of its own."""
+    return replace(info, kind="audio", width=None, height=None, fps=None, frame_count=None, video_codec=None)
+
+
+def _kept(asked: MediaPart, made: MediaPart) -> MediaPart:
+    """Return the part that was asked for, or the audio of a video, which is sent beside it."""
+    return made if isinstance(made, AudioPart) and isinstance(asked, VideoPart) else asked
 
 
 def _ready(prepared: Prepared, look: MediaLook, name: str) -> MediaPayload:

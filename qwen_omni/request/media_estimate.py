@@ -29,7 +29,7 @@ from qwen_omni.messages import (
 )
 from qwen_omni.options import ChatRequest
 from qwen_omni.pricing.costs import TokenCounts
-from qwen_omni.profiles import Profile, profile_for
+from qwen_omni.profiles import Profile
 from qwen_omni.profiles.token_formulas import audio_tokens, frames_tokens, image_tokens, video_tokens
 from qwen_omni.request.fit import Fitter, check_part
 from qwen_omni.settings import Settings
@@ -239,7 +239,7 @@ class MediaEstimator:
     @classmethod
     def of(cls, request: ChatRequest, settings: Settings, ready: Mapping[MediaSource, Prepared]) -> Self:
         """Build the estimator of a call whose media have not been made to fit."""
-        profile = profile_for(request.model)
+        profile = settings.profile(request.model)
         fitter = Fitter.of(request, profile, settings, routes_of(settings, profile))
         return cls(request=request, settings=settings, fitter=fitter, ready=ready)
 

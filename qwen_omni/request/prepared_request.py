@@ -48,7 +48,7 @@ from qwen_omni.messages import (
     media_parts,
 )
 from qwen_omni.options import ChatRequest
-from qwen_omni.profiles import Profile, profile_for
+from qwen_omni.profiles import Profile
 from qwen_omni.request.accounting import Account, is_billed
 from qwen_omni.request.estimate import Estimate, EstimatedCall, too_slow
 from qwen_omni.request.fit import (
@@ -64,14 +64,16 @@ from qwen_omni.request.fit import (
 )
 from qwen_omni.request.media_estimate import MediaEstimator
 from qwen_omni.responses import SentMedia
+from qwen_omni.servers import Server, remember_refusal
 from qwen_omni.settings import Settings
+from qwen_omni.transport.api import find_server
 from qwen_omni.transport.chat import HttpCall
 from qwen_omni.transport.rate_limit import Pace, limiter_of
 from qwen_omni.transport.retry import Attempts, RetryPolicy
-from qwen_omni.upload.uploader import AvailableRoutes, Uploader, choose_route, hint_for, is_link, routes_of
+from qwen_omni.upload.uploader import AvailableRoutes, Uploader, choose_file, choose_route, hint_for, is_link, routes_of
 from qwen_omni.wire.request import draft_request, encode_headers, notices
 from qwen_omni.wire.stream import StreamState
-from qwen_omni.wire.vllm import unopened_tags
+from qwen_omni.wire.vllm import is_about_kwargs, kwargs_hint, unopened_tags
 
 # How the service reports that it found nothing at a link (Model Studio, error codes, spring 2026).
 _GONE = re.compile(r"authorization to access the media|(failed|unable) to download|url does not appear", re.IGNORECASE)
@@ -97,7 +99,8 @@ class PreparedRequest:
         """
         check_model(request.model, settings.base_url)
         self._settings, self._uploader, self._request = settings, uploader, request
-        self._profile, self._dialect = profile_for(request.model), settings.dialect_used
+        self._server = find_server(settings, request.model)
+        self._profile = settings.profile(request.model)
         self._account = Account(settings, self._profile.tokens)
         # An event loop that is closed drops its generators without running their `finally`.
         self._dropped = weakref.finalize(self, Account.abandon, self._account)
@@ -110,7 +113,7 @@ class PreparedRequest:
         self._delivered: dict[MediaSource, MediaPayload] = {}
         try:
             self._prepare(request)
-            for notice in notices(self._request, self._profile, self._delivered.__getitem__, self._dialect):
+            for notice in notices(self._request, self._profile, self._delivered.__getitem__, self._server):
                 warnings.warn(notice, UserWarning, stacklevel=2)
         except BaseException:
             self._account.close()
@@ -119,7 +122,7 @@ class PreparedRequest:
 
     def _prepare(self, request: ChatRequest) -> None:
         """Check, fit, reserve, upload and encode: problems show before a file is opened, or a byte sent."""
-        self._draft = draft_request(request, self._profile, self._dialect)
+        self._draft = draft_request(request, self._profile, self._server)
         fitted = FittedMedia(messages=request.messages)
         if found := media_parts(request.messages):
             media = Fitting(request=request, found=found, profile=self._profile, settings=self._settings)
@@ -167,7 +170,7 @@ class PreparedRequest:
         Raises:
             SpendLimitError: an earlier attempt used up what was reserved, and nothing is left for another.
         """
-        unopened = unopened_tags(self._request) if self._dialect == "vllm" else "text"
+        unopened = unopened_tags(self._request) if self._server.dialect == "vllm" else "text"
         state = StreamState(max_answer_bytes=self._settings.max_answer_bytes, unopened_thinking=unopened)
         self._account.begin(lambda: state.response)
         state.estimated_input, state.media = self._account.estimated_input, self._sent
@@ -189,6 +192,9 @@ class PreparedRequest:
             error = error.with_hint(hint) if hint else error
         if isinstance(error, NotFoundError) and (hint := instead_of(self._request.model)):
             error = error.with_hint(hint)
+        if self._server.dialect == "vllm" and is_about_kwargs(str(error)):
+            remember_refusal(self._settings.base_url, self._server)
+            error = error.with_hint(kwargs_hint(self._server))
         self._attempts = self._attempts or Attempts(self._retry)
         wait = self._attempts.failed(error, shown=shown)
         if self._pace is not None and isinstance(error, RateLimitError):
@@ -391,6 +397,7 @@ class Fitting:
     settings: Settings
     _routes: AvailableRoutes = field(init=False)
     _fitter: Fitter = field(init=False)
+    _server: Server = field(init=False)
     _media: dict[MediaSource, ReadyMedia] = field(default_factory=dict)
     _inside: list[tuple[str, MediaPart]] = field(default_factory=list)  # parts that are sent inside the request
     _sent: list[SentMedia] = field(default_factory=list)
@@ -398,6 +405,7 @@ class Fitting:
     def __post_init__(self) -> None:
         self._routes = routes_of(self.settings, self.profile)
         self._fitter = Fitter.of(self.request, self.profile, self.settings, self._routes)
+        self._server = self.settings.server_of(self.request.model)
 
     def check(self) -> None:
         """Check what needs no open file: where the paths lead, which media the model takes, and how many.
@@ -424,6 +432,7 @@ class Fitting:
             MediaDoesNotFitError: too many, too large, too long.
             DeliveryError: a link that the service cannot fetch.
         """
+        self._fitter.choose_soundtracks([part for _, part in self.found])
         parts = tuple(self._fit(part, place) for place, part in self.found)
         check_inline(self._inside, self.profile)
         left = iter(parts)
@@ -447,7 +456,11 @@ class Fitting:
 
     def _ready(self, made: Fitted) -> Route:
         """Choose the route of a piece of media."""
-        route = choose_route(made.ready, self._routes, seconds=made.seconds, name=made.name)
+        file_only = isinstance(made.part, VideoPart) and not self._server.reads_data_urls
+        if file_only:
+            route = choose_file(self._routes, self.settings.base_url, self._server, name=made.name)
+        else:
+            route = choose_route(made.ready, self._routes, seconds=made.seconds, name=made.name)
         self._media[made.source] = ReadyMedia(ready=made.ready, route=route, name=made.name)
         return route
 

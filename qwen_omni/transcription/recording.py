@@ -9,17 +9,13 @@ from typing import Literal, cast
 
 from qwen_omni.addresses import check_link, is_private_url
 from qwen_omni.errors import ConfigurationError, MediaDoesNotFitError, UnsupportedMediaError
-from qwen_omni.media.budget import PRESETS, PlanInputs
 from qwen_omni.media.files.safe_open import digest_of
-from qwen_omni.media.info import MediaInfo
-from qwen_omni.media.plan.plan import plan_media
-from qwen_omni.media.prepare import MediaLook, Prepared, PrepareOptions, carry_out, look_at
+from qwen_omni.media.prepare import MediaLook, Prepared, PrepareOptions, look_at
 from qwen_omni.media.source import Anything, MediaSource, as_source
 from qwen_omni.messages import AudioPart, MediaPayload, Message, Store, TextPart
 from qwen_omni.profiles import MediaLimits, Profile, profile_for
 from qwen_omni.profiles.transcription import TRANSCRIBERS, TranscriptionProfile
-from qwen_omni.ranges import exact_range
-from qwen_omni.request.fit import Fitted, Fitter
+from qwen_omni.request.fit import Fitted, Fitter, extract_audio
 from qwen_omni.settings import Settings
 from qwen_omni.transcription.options import TranscriptionOptions
 from qwen_omni.transcription.transcript import Sentence, Transcript, Word
@@ -176,16 +172,8 @@ def _extracted(
     look: MediaLook, options: TranscriptionOptions, settings: Settings, profile: TranscriptionProfile
 ) -> Prepared:
     """Encode the audio of a video as a small file."""
-    sound = sound_of(look.info)
-    first, last = exact_range(options.start, options.end)
-    inputs = PlanInputs(budget=PRESETS["auto"], profile=_limits(profile), start=first, end=last)
-    plan = replace(plan_media(sound, inputs, label=look.label), action="audio", sound=True, reason="its sound alone")
-    return carry_out(replace(look, info=sound), plan, choices=PrepareOptions(media_root=settings.media_root))
-
-
-def sound_of(info: MediaInfo) -> MediaInfo:
-    """Return the facts about a video's audio, as if it were a file of its own."""
-    return replace(info, kind="audio", width=None, height=None, fps=None, frame_count=None, video_codec=None)
+    choices = PrepareOptions(model=_limits(profile), media_root=settings.media_root)
+    return extract_audio(look, start=options.start, end=options.end, choices=choices)
 
 
 def _fitted(part: AudioPart, settings: Settings, profile: TranscriptionProfile) -> Fitted:

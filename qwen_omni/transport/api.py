@@ -10,8 +10,10 @@ answer therefore cannot redirect it, and a redirect is checked like the first li
 import asyncio
 import contextlib
 import socket
+import threading
 import time
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -28,6 +30,16 @@ from qwen_omni.errors import (
 )
 from qwen_omni.media.files.tempfiles import machine_fault
 from qwen_omni.redact import redact
+from qwen_omni.servers import (
+    Server,
+    guess_server,
+    is_dashscope,
+    known_server,
+    may_be_litellm,
+    read_litellm,
+    read_server,
+    remember_server,
+)
 from qwen_omni.settings import Settings
 from qwen_omni.transport.chat import (
     AsyncRequestBody,
@@ -38,10 +50,11 @@ from qwen_omni.transport.chat import (
     tls,
     with_deadlines,
 )
-from qwen_omni.transport.flow import Flow, Reply, Request, Sleep, T, adrive, drive
+from qwen_omni.transport.flow import Flow, Reply, Request, Sleep, T, adrive, ask, drive
 from qwen_omni.transport.proxies import ProxyChoice, address_of, network_fault, proxy_for, through_proxy
 
 _UNSENT = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout, httpx2.UnsupportedProtocol)
+_OK = range(200, 300)
 _WEB = (httpx2.HTTPError, httpx2.InvalidURL, httpx2.StreamError)
 
 
@@ -91,6 +104,54 @@ async def arun(flow: Flow[T], settings: Settings) -> T:
             return await ways[way].handle_async_request(tries[-1])
 
         return await adrive(flow, lambda step: _afetch(send, step, settings))
+
+
+# --- Who answers ---
+
+_FIND_SECONDS = 5.0
+_NO_SUCH_ROUTE = (404, 405)
+
+
+def find_server(settings: Settings, model: str) -> Server:
+    """Return what is known about a model's server; asks a server that is not DashScope's, once for each address.
+
+    Never raises: where the question fails, the request that follows it fails with the same, better explained.
+    """
+    if settings.dialect != "dashscope" and not is_dashscope(settings.base_url):
+        with _finding:
+            if known_server(settings.base_url) is None:
+                _find(settings, model)
+    return settings.server_of(model)
+
+
+_finding = threading.Lock()
+
+
+def _find(settings: Settings, model: str) -> None:
+    seconds = min(_FIND_SECONDS, settings.read_timeout), min(_FIND_SECONDS, settings.connect_timeout)
+    quick = replace(settings, read_timeout=seconds[0], connect_timeout=seconds[1])
+    guess = guess_server(settings.base_url)
+    try:
+        found = run(ask_server(settings.base_url, model, guess), quick)
+    except APITimeoutError:
+        found = guess  # it answers chat, perhaps; do not wait again
+    except QwenOmniError:
+        return
+    if found is not None:
+        remember_server(settings.base_url, found)
+
+
+def ask_server(base_url: str, model: str, guess: Server) -> Flow[Server | None]:
+    """Ask a server for its models, and return what that says about it; `None` if it may say more another time."""
+    reply = yield from ask(Request(method="GET", url=f"{base_url}/models", with_key=True))
+    if reply.status in _NO_SUCH_ROUTE:
+        return guess
+    if reply.status not in _OK:
+        return None
+    if may_be_litellm(reply.body):
+        info = yield from ask(Request(method="GET", url=f"{base_url}/model/info", with_key=True))
+        return read_litellm(info.body, guess) if info.status in _OK else guess
+    return read_server(reply.body, model, guess)
 
 
 _Way = tuple[ProxyChoice | None, str | None]

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
-from qwen_omni.addresses import native_url
+from qwen_omni.addresses import is_vendor_url, native_url
 from qwen_omni.errors import DeliveryError, MediaDoesNotFitError, StoreUnavailableError
 from qwen_omni.media.files.safe_open import read_blocks
 from qwen_omni.messages import MediaPayload
@@ -64,6 +64,7 @@ def _form_field(mark: str, name: str, value: str) -> str:
 # Model Studio, "Temporary file URL", read 2026-05-30.
 LIFETIME_SECONDS = 48 * 3600
 _OK = (200, 201, 204)
+_NO_SUCH_ROUTE = (404, 405)
 _REDIRECTS = range(300, 400)
 _POLICY_SECONDS = 300.0
 _PLAIN = {  # the policy's name → the form's name, in the vendor's order
@@ -96,6 +97,7 @@ def ask_policy(base_url: str, model: str, pace: Pace | None, now: Callable[[], f
 
     Raises:
         APIError: the service refused.
+        DeliveryError: a gateway that does not forward this route.
         StoreUnavailableError: the answer is not a policy.
     """
     yield from in_turn(pace)
@@ -108,6 +110,12 @@ def ask_policy(base_url: str, model: str, pace: Pace | None, now: Callable[[], f
         with_key=True,
     )
     reply = yield from ask(request)
+    if reply.status in _NO_SUCH_ROUTE and not is_vendor_url(base_url):
+        raise DeliveryError(
+            f"{base_url} has no temporary store: it answered {reply.status} to {native_url(base_url, '/uploads')}. A "
+            "gateway must forward that route to DashScope. Use a bucket of your own (oss=OssSettings(...)), or make "
+            "the file small enough to go inside the request (delivery='inline')."
+        )
     if reply.status not in _OK:
         raise to_error(reply.status, reply.body, reply.headers, url=reply.url)
     return parse_policy(reply.body, asked)

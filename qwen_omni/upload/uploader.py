@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from qwen_omni.addresses import STANDIN, check_link, is_private_url, native_url
+from qwen_omni.addresses import STANDIN, check_link, is_loopback, is_private_url, native_url
 from qwen_omni.errors import (
     APIConnectionError,
     ConfigurationError,
@@ -30,6 +30,7 @@ from qwen_omni.media.source import MediaSource
 from qwen_omni.messages import MediaPayload, Route, Store, Upload
 from qwen_omni.options import Delivery, UploadProgress
 from qwen_omni.profiles import Profile
+from qwen_omni.servers import Server
 from qwen_omni.settings import Settings
 from qwen_omni.transport.flow import Flow, Runner, T, repeating
 from qwen_omni.transport.rate_limit import upload_pace
@@ -84,16 +85,18 @@ class AvailableRoutes:
 
 def routes_of(settings: Settings, profile: Profile) -> AvailableRoutes:
     """Return the routes available for a model."""
-    dashscope, inline, most = settings.dialect_used == "dashscope", room_inline(profile), profile.limits.video_bytes
+    server, inline, most = settings.server_of(profile.name), room_inline(profile), profile.limits.video_bytes
+    dashscope = server.dialect == "dashscope"
     if settings.delivery == "inline":
         room = inline if dashscope else most
     else:
-        room = most if settings.oss is not None or not dashscope else max(inline, min(TEMPORARY_LIMIT, most))
+        stored = min(TEMPORARY_LIMIT, most) if server.has_stores else inline
+        room = most if settings.oss is not None or not dashscope else max(inline, stored)
     return AvailableRoutes(
         delivery=settings.delivery,
         inline_limit=profile.limits.inline_bytes if dashscope else None,
         bucket=settings.oss is not None,
-        temporary=dashscope,
+        temporary=server.has_stores,
         room_bytes=room,
     )
 
@@ -150,6 +153,22 @@ def choose_route(ready: MediaPayload, routes: AvailableRoutes, *, seconds: float
             return "temporary" if routes.temporary else _missing(name, "temporary", "only DashScope has that store")
         case "auto":
             return _automatic(ready, routes, seconds, name, fits=fits)
+
+
+def choose_file(routes: AvailableRoutes, base_url: str, server: Server, *, name: str) -> Route:
+    """Choose the route of a local video to a server that takes no data URI: a bucket, or its own file system.
+
+    Raises:
+        ConfigurationError: there is no bucket, and the server is on another machine.
+    """
+    if routes.bucket and routes.delivery != "inline":
+        return "oss"
+    if is_loopback(base_url):
+        return "inline"
+    raise ConfigurationError(
+        f"{name}: {server.name} takes videos as links or as files of its own machine, not inside a request. "
+        "Pass oss=OssSettings(...) or a link, or run the program on the server's machine."
+    )
 
 
 def _automatic(ready: MediaPayload, routes: AvailableRoutes, seconds: float | None, name: str, *, fits: bool) -> Route:

@@ -25,7 +25,7 @@ from qwen_omni.video.engine.run import (
     over_source,
     stream,
 )
-from qwen_omni.video.options import DEFAULT_OPTIONS, SummaryOptions
+from qwen_omni.video.options import DEFAULT_OPTIONS, SummaryOptions, on_server
 from qwen_omni.video.results import VideoSummary, gaps_of, to_bill
 from qwen_omni.video.source_video import SourceVideo
 from qwen_omni.video.summarize import Summary
@@ -116,6 +116,7 @@ class _Passes(Job[Findings]):
     _runs: list[Run[Findings]] = field(default_factory=list)
 
     def runs(self, settings: Settings) -> Iterator[Run[Findings]]:
+        self.options = on_server(self.options, settings.server_of(self.options.model))
         first = self._looking(settings, _COARSE, None)
         yield first
         is_video = first.video.facts.kind == "video"  # audio has no frames to add

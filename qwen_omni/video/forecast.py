@@ -16,7 +16,7 @@ from qwen_omni.request.estimate import FIRST_TOKEN_SECONDS, TOKENS_PER_SECOND
 from qwen_omni.responses import Usage
 from qwen_omni.settings import Settings
 from qwen_omni.video.engine.run import over_source
-from qwen_omni.video.options import DEFAULT_OPTIONS, DETAIL_FPS, Detail, SummaryOptions
+from qwen_omni.video.options import DEFAULT_OPTIONS, DETAIL_FPS, Detail, SummaryOptions, on_server
 from qwen_omni.video.results import Bill, to_bill
 from qwen_omni.video.source_video import SourceVideo
 
@@ -60,6 +60,7 @@ def forecast(
         ConfigurationError: the segment length and overlap leave no room to advance.
     """
     settings = settings or Settings.load(needs_key=False)
+    options = on_server(options, settings.server_of(options.model))
     forecasts = []
     _, single = over_source(source, settings, options)
     for detail in DETAIL_FPS:

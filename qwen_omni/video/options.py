@@ -3,7 +3,7 @@
 import abc
 import contextlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, Protocol, get_args
 
@@ -12,11 +12,12 @@ from qwen_omni.media.budget import MediaBudget
 from qwen_omni.media.info import AudioTrackChoice, read_audio_track
 from qwen_omni.media.plan.segments import DEFAULT_SECONDS
 from qwen_omni.messages import AudioPart, FramesPart, ImagePart, Part, Role, TextPart, VideoPart
-from qwen_omni.options import ChatRequest, Effort, with_old_options
+from qwen_omni.options import OPTION_RANGES, ChatOptions, ChatRequest, Effort, with_old_options
 from qwen_omni.profiles import DEFAULT_MODEL, DEFAULT_TEXT_MODEL, Profile
 from qwen_omni.profiles.rate_limits import RateLimits
 from qwen_omni.ranges import COUNT, END, PARALLEL, POSITIVE_COUNT, START, WAIT, Range, check_numbers, check_span
 from qwen_omni.responses import Response
+from qwen_omni.servers import Server
 
 Detail = Literal["low", "medium", "high"]
 Strategy = Literal["map_reduce", "single", "auto"]
@@ -26,6 +27,13 @@ DETAIL_FPS: dict[Detail, float] = {"low": 0.5, "medium": 1.0, "high": 2.0}
 
 _STRATEGIES = ("map_reduce", "single", "auto")
 
+
+TOKENS_OF_ANSWER = OPTION_RANGES["max_tokens"]
+DEFAULT_CHAT = ChatOptions()
+_CHAT_FIELDS = (
+    "temperature", "top_p", "top_k", "max_tokens", "seed", "presence_penalty", "repetition_penalty", "extra_body",
+    "extra_headers",
+)  # fmt: skip
 
 _RANGES = {
     "single_call_seconds": Range(least=0, endless=True),
@@ -41,6 +49,7 @@ _RANGES = {
     "tpm": POSITIVE_COUNT,
     "reduce_tokens": Range(least=1000, most=1_000_000_000, whole=True),  # fewer cannot hold the notes of two segments
     "workers": PARALLEL,
+    "note_tokens": TOKENS_OF_ANSWER,
 }
 
 
@@ -92,6 +101,9 @@ class SummaryOptions:
         tpm: tokens per minute, likewise.
         reduce_tokens: tokens of notes joined in one step; longer notes are joined in a tree.
         budget: how segment files are encoded; by `detail` if not given.
+        chat: options of every request: `max_tokens`, `temperature`, `seed`, `extra_body`, headers and so on. Adapters
+            pass those of the caller's model. Never serialised: headers may hold secrets.
+        note_tokens: the most tokens of an answer about a segment, unless `chat` sets `max_tokens`.
         thinking: whether the models reason first. Off, because reasoning is billed as output and may spoil JSON.
         allow_truncated: accept notes and joins cut short by the token limit or content inspection, with a notice;
             otherwise a segment with a truncated answer is a gap, and a truncated join ends the run.
@@ -120,6 +132,8 @@ class SummaryOptions:
     tpm: int | None = None
     reduce_tokens: int = 60_000
     budget: MediaBudget | None = None
+    chat: ChatOptions = DEFAULT_CHAT
+    note_tokens: int = 8_000
     thinking: bool | Effort = False
     allow_truncated: bool = False
     checkpoint: bool | Path = True
@@ -149,8 +163,35 @@ class SummaryOptions:
         """Name of the model that joins."""
         return self.text_model if isinstance(self.text_model, str) else self.text_model.name
 
+    def chat_options(self, *, joins: bool, json_mode: bool) -> ChatOptions:
+        """Return the options of a request: about a segment, or to the model that joins."""
+        chosen = {name: getattr(self.chat, name) for name in _CHAT_FIELDS}
+        if not joins and chosen["max_tokens"] is None:
+            chosen["max_tokens"] = self.note_tokens
+        return ChatOptions(**chosen, thinking=self.thinking, json_mode=json_mode)
+
+    @property
+    def chat_key(self) -> dict[str, Any]:
+        """What `chat` sets, for the keys of stored answers; empty by default, and headers do not count."""
+        set_here = {name: getattr(self.chat, name) for name in _CHAT_FIELDS if name != "extra_headers"}
+        changed = {name: value for name, value in set_here.items() if value != getattr(DEFAULT_CHAT, name)}
+        return {"chat": changed} if changed else {}
+
 
 DEFAULT_OPTIONS = SummaryOptions()
+
+
+def on_server(options: SummaryOptions, server: Server) -> SummaryOptions:
+    """Return options for a server: one's own has no text model of the service, so the same model joins.
+
+    Example:
+        >>> own = Server(dialect="vllm")
+        >>> on_server(SummaryOptions(model="my-model"), own).text_model
+        'my-model'
+    """
+    if server.dialect == "dashscope" or options.text_model != DEFAULT_TEXT_MODEL:
+        return options
+    return replace(options, text_model=options.model)
 
 
 def segment_budget(options: SummaryOptions, profile: Profile) -> MediaBudget:

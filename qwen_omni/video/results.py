@@ -156,6 +156,8 @@ def to_bill(paid: Iterable[tuple[str, Usage]], settings: Settings) -> Bill:
 def pricing_of(model: str, settings: Settings) -> Pricing:
     """Return the prices of a model; the model that joins notes may be any model of the caller's."""
     prices, rate = settings.prices, settings.exchange_rate
+    if settings.server_of(model).dialect != "dashscope":
+        return pricing_for(settings.profile(model), prices=prices, rate=rate)
     if not has_profile(model):
         return own_pricing(model, prices=prices, rate=rate)
     return pricing_for(model, region_of(settings.base_url), prices=prices, rate=rate)

@@ -20,7 +20,7 @@ from qwen_omni.media.source import Anything, MediaSource, as_source, check_page
 from qwen_omni.media.work import Deadline, usual_workers
 from qwen_omni.messages import AudioPart, MediaPart, VideoPart
 from qwen_omni.options import ChatOptions
-from qwen_omni.profiles import DEFAULT_MODEL, Profile, profile_for
+from qwen_omni.profiles import DEFAULT_MODEL, Profile
 from qwen_omni.profiles.token_formulas import frames_seen
 from qwen_omni.ranges import exact_seconds
 from qwen_omni.request.estimate import thinks
@@ -189,7 +189,13 @@ class SourceVideo:
 
 
 def look_over(
-    source: Anything, options: SummaryOptions, *, media_root: Path, room_bytes: int | None = None, whole: bool = False
+    source: Anything,
+    options: SummaryOptions,
+    profile: Profile,
+    *,
+    media_root: Path,
+    room_bytes: int | None = None,
+    whole: bool = False,
 ) -> SourceVideo:
     """Inspect a source and decide how it is cut; `whole` keeps it in one piece.
 
@@ -204,7 +210,6 @@ def look_over(
             f"{asked.label} is a link, and long videos are cut on this machine. Download it first, or ask about the "
             "link directly in one call."
         )
-    profile = profile_for(options.model)
     budget = segment_budget(options, profile)
     fps = budget.sampling_fps or DETAIL_FPS[options.detail]
     choices = PrepareOptions(

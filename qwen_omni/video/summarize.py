@@ -89,7 +89,7 @@ class Summary(Job[SegmentNotes]):
     def ended(self, run: Run[SegmentNotes]) -> Iterator[Progress | VideoSummary]:
         """Yield its end, and the summary."""
         run.check()
-        made = to_summary(run, self.options)
+        made = to_summary(run, run.worker.task.options)
         yield run.tracker.event("done", run.worker.paid)
         yield made
 

@@ -85,9 +85,11 @@ def plan_asking(
     rules = prompts.system_text(wanted, language=options.language)
     request = object_request(wanted, question, model=model, rules=rules, thinking=options.thinking)
     if joins and not isinstance(options.text_model, str):
-        request = replace(request, options=ChatOptions())  # the caller's own model; everything is in the prompt
+        chat = ChatOptions()  # the caller's own model; everything is in the prompt
+    else:
+        chat = options.chat_options(joins=joins, json_mode=request.options.json_mode)
     return CaptionPlan(
-        request=request,
+        request=replace(request, options=chat),
         schema=wanted,
         allow_truncated=options.allow_truncated,
         facts={"duration": duration},
@@ -110,7 +112,8 @@ class _VideoTask:
         return {
             "task": task, "version": prompts.PROMPTS_VERSION, "model": self.options.model,
             "thinking": self.options.thinking, "words": words,
-            "system": prompts.system_text(read_schema(schema), language=self.options.language), **others,
+            "system": prompts.system_text(read_schema(schema), language=self.options.language),
+            **self.options.chat_key, **others,
         }  # fmt: skip
 
     def _plan(

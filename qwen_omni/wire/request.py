@@ -31,6 +31,7 @@ from qwen_omni.messages import (
 from qwen_omni.options import ChatOptions, ChatRequest, Dialect, Tool
 from qwen_omni.profiles import ANSWER_RANGES, Profile, has_profile
 from qwen_omni.ranges import Range, checked
+from qwen_omni.servers import Server
 from qwen_omni.wire.vllm import (
     Look,
     encode_vllm,
@@ -38,7 +39,6 @@ from qwen_omni.wire.vllm import (
     encode_vllm_part,
     lost_sound,
     no_frames,
-    served_profile,
 )
 
 MALFORMED_ARGUMENTS = "malformed_arguments"
@@ -67,10 +67,15 @@ _OURS_ALONE = frozenset({"stream", "stream_options", "messages", "model"})
 
 
 class _Encoding(NamedTuple):
-    """The format of a request, and whether it has explicit cache markers."""
+    """The server that a request is for, and whether it has explicit cache markers."""
 
-    dialect: Dialect
+    server: Server
     marks: bool
+
+    @property
+    def dialect(self) -> Dialect:
+        """The format of the request."""
+        return self.server.dialect
 
 
 class _Slot(NamedTuple):
@@ -105,11 +110,20 @@ class RequestDraft:
         messages = [_filled(message, left, look, self._how) for message in self._fields["messages"]]
         assert next(left, None) is None, "every part has its slot"
         sent = [one for made in parts for one in made]
-        served = encode_vllm_media(sent, look) if self._how.dialect == "vllm" else {}
-        return {**self._fields, "messages": messages, **served, **self._added}
+        served = encode_vllm_media(sent, look, self._how.server) if self._how.dialect == "vllm" else {}
+        return {**_merged(self._fields, served), "messages": messages, **self._added}
 
 
-def draft_request(request: ChatRequest, profile: Profile, dialect: Dialect = "dashscope") -> RequestDraft:
+def _merged(fields: dict[str, Any], more: dict[str, Any]) -> dict[str, Any]:
+    """Add fields; options for the chat template may come from both sides."""
+    both = {name: {**fields[name], **more[name]} for name in more if isinstance(fields.get(name), dict)}
+    return {**fields, **more, **both}
+
+
+_DASHSCOPE = Server(dialect="dashscope")
+
+
+def draft_request(request: ChatRequest, profile: Profile, server: Server = _DASHSCOPE) -> RequestDraft:
     """Check a request and encode everything but its media. Opens nothing.
 
     Raises:
@@ -117,17 +131,16 @@ def draft_request(request: ChatRequest, profile: Profile, dialect: Dialect = "da
         UnsupportedContentError: a part that its message cannot hold.
     """
     options = request.options
-    check_ranges(request, profile, dialect)
+    check_ranges(request, profile, server.dialect)
     if options.extra_headers:
         check_headers(options.extra_headers, "extra_headers=")  # here, before anything is opened
-    profile = served_profile(profile) if dialect == "vllm" else profile
     fields: dict[str, Any] = {
         "model": request.model,
-        "messages": encode_messages(request.messages, profile, dialect),
+        "messages": encode_messages(request.messages, profile, server),
         **_plain(options),
         **encode_tools(options, profile),
-        **encode_format(options, profile),
-        **(encode_vllm(request) if dialect == "vllm" else _own(options, profile)),
+        **(encode_format(options, profile) if server.has_formats else {}),
+        **(encode_vllm(request, server) if server.dialect == "vllm" else _own(options, profile)),
     }
     taken = _OURS_ALONE & set(options.extra_body)
     if taken:
@@ -135,7 +148,7 @@ def draft_request(request: ChatRequest, profile: Profile, dialect: Dialect = "da
             f"extra_body may not set {', '.join(sorted(taken))}: every request streams, by design."
         )
     added = {**options.extra_body, "stream": True, "stream_options": {"include_usage": True}}
-    return RequestDraft(fields, added, _Encoding(dialect, marks=profile.explicit_cache))
+    return RequestDraft(fields, added, _Encoding(server, marks=profile.explicit_cache))
 
 
 def _filled(
@@ -161,7 +174,7 @@ def encode_media(part: MediaPart, place: str, look: Look, how: _Encoding) -> dic
         UnsupportedContentError: this kind of server does not support such a part.
     """
     if how.dialect == "vllm":
-        return encode_vllm_part(part, place, look)
+        return encode_vllm_part(part, place, look, how.server)
     match part:
         case ImagePart():
             return {"type": "image_url", "image_url": {"url": look(part.source)}, **_sampling(part.sampling)}
@@ -181,12 +194,14 @@ def _sampling(sampling: Sampling) -> dict[str, float]:
     return {name: value for name, value in values.items() if value is not None}
 
 
-def notices(request: ChatRequest, profile: Profile, look: Look, dialect: Dialect) -> list[str]:
+def notices(request: ChatRequest, profile: Profile, look: Look, server: Server = _DASHSCOPE) -> list[str]:
     """Return the parts of a request that this model or server ignores, so that nothing is dropped silently."""
-    explicit = profile.explicit_cache and dialect == "dashscope"
+    explicit = profile.explicit_cache and server.dialect == "dashscope"
     marked = [part for message in request.messages for part in message.parts if getattr(part, "cache", None)]
     media = [part for message in request.messages for part in message.parts if isinstance(part, MediaPart)]
-    lost = lost_sound(media, look) if dialect == "vllm" else ""
+    lost = lost_sound(media, look, server) if server.dialect == "vllm" else ""
+    if request.options.json_mode and not server.has_formats:
+        lost = " ".join((lost, f"json_mode has no effect: {server.name} has no JSON mode.")).strip()
     return [*_cache_notices(marked, request.model, explicit=explicit), *([lost] if lost else [])]
 
 
@@ -279,12 +294,12 @@ def encode_headers(
 
 
 def encode_messages(
-    messages: tuple[Message, ...], profile: Profile, dialect: Dialect = "dashscope"
+    messages: tuple[Message, ...], profile: Profile, server: Server = _DASHSCOPE
 ) -> list[dict[str, Any]]:
     """Encode the conversation, with slots for its media; tool results become separate messages."""
     encoded: list[dict[str, Any]] = []
     for index, message in replayable(messages):
-        encoded += _message(message, index, profile, _Encoding(dialect, marks=profile.explicit_cache))
+        encoded += _message(message, index, profile, _Encoding(server, marks=profile.explicit_cache))
     if not any(message["role"] == "user" for message in encoded):
         raise UnsupportedContentError("The conversation has no user message; the service needs at least one.")
     return encoded

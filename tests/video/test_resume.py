@@ -15,6 +15,7 @@ import pytest
 from qwen_omni.client import AsyncOmniClient
 from qwen_omni.errors import AccountError, ConfigurationError, TooManyGapsError
 from qwen_omni.media.budget import MediaBudget
+from qwen_omni.options import ChatOptions
 from qwen_omni.responses import Usage
 from qwen_omni.standin.server.script import Fault
 from qwen_omni.video.engine.run import aiter_notes, checkpoint_path, iter_notes, over_source
@@ -88,12 +89,12 @@ def test_notes_come_while_later_ones_are_missing(fresh, client, short):
 OTHER = {
     "model": "qwen3.5-omni-flash", "language": "French", "focus": "dogs", "detail": "medium", "strategy": "single",
     "single_call_seconds": 200, "segment_seconds": 14, "overlap": 1, "start": 2, "end": 30, "thinking": True,
-    "budget": MediaBudget(name="mine", fps=1),
+    "budget": MediaBudget(name="mine", fps=1), "chat": ChatOptions(temperature=0.5),
 }  # fmt: skip
 SAME = {
     "text_model": "qwen-flash", "concurrency": 3, "max_gaps": 4, "step_retries": 1, "retry_seconds": 1.0, "rpm": 5,
     "tpm": 50_000, "reduce_tokens": 5000, "checkpoint": Path("elsewhere"), "workers": 1, "reuse_unverified": True,
-    "allow_truncated": True, "audio_track": "mix",  # of one track
+    "allow_truncated": True, "note_tokens": 900, "audio_track": "mix",  # of one track
 }  # fmt: skip
 
 

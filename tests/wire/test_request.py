@@ -197,7 +197,7 @@ def test_marks_that_the_service_does_not_take_are_told(times, words):
     """It keeps a mark for five minutes, and takes four of them in a request."""
     marked = Message(role="user", parts=tuple(TextPart(text="hi", cache=time) for time in times))
     request = ChatRequest(model="qwen-plus", messages=(marked,))
-    found = notices(request, profile_for("qwen-plus"), link, "dashscope")
+    found = notices(request, profile_for("qwen-plus"), link)
     assert len(found) == len(words)
     assert all(re.search(word, notice) for word, notice in zip(words, found, strict=True))
 
@@ -215,7 +215,7 @@ def test_marks_without_effect_are_told(model):
     request = ChatRequest(model=model, messages=MARKED)
     body = encode_request(request, profile_for(model), link)
     assert "cache_control" not in json.dumps(body)
-    (notice,) = notices(request, profile_for(model), link, "dashscope")
+    (notice,) = notices(request, profile_for(model), link)
     assert notice.startswith(f"cache_control has no effect: {model} has no explicit cache")
 
 
@@ -223,4 +223,4 @@ def test_a_mark_in_a_result_of_a_tool_is_told():
     tool = Message(role="tool", parts=(ToolResultPart(tool_call_id="c", text="x", cache="5m"),))
     call = Message(role="assistant", parts=(ToolCallPart(id="c", name="f", arguments="{}"),))
     request = ChatRequest(model="qwen-plus", messages=(user("?"), call, tool))
-    assert "tool result" in notices(request, profile_for("qwen-plus"), link, "dashscope")[0]
+    assert "tool result" in notices(request, profile_for("qwen-plus"), link)[0]

@@ -4,6 +4,7 @@ import base64
 import io
 import json
 import wave
+from dataclasses import replace
 
 import pytest
 
@@ -11,11 +12,12 @@ from qwen_omni.errors import ConfigurationError, StreamInterruptedError, Unsuppo
 from qwen_omni.media.budget import Sampling
 from qwen_omni.media.source import MediaSource
 from qwen_omni.messages import AudioPart, FramesPart, ImagePart, MediaPayload, VideoPart, user
-from qwen_omni.options import ChatOptions, ChatRequest
-from qwen_omni.profiles import profile_for
+from qwen_omni.options import ChatOptions, ChatRequest, Tool
+from qwen_omni.profiles.open_models import open_profile
 from qwen_omni.request.prepared_request import RequestBody
 from qwen_omni.responses import AudioDelta, TextDelta
-from qwen_omni.settings import Settings, dialect_of
+from qwen_omni.servers import TRANSFORMERS, Server, guess_server
+from qwen_omni.settings import Settings
 from qwen_omni.wire.request import notices
 from qwen_omni.wire.stream import StreamState
 from qwen_omni.wire.vllm import unopened_tags
@@ -23,6 +25,9 @@ from tests.support.encoding import encode_request
 
 FILE, LINK = MediaSource.from_bytes(b"abc"), MediaSource.from_url("https://host/a.wav")
 MODEL = "qwen3-omni-flash"
+UNKNOWN_SERVER = Server(dialect="vllm")
+TRUSTING, DEFAULT = replace(UNKNOWN_SERVER, request_kwargs=True), replace(UNKNOWN_SERVER, request_kwargs=False)
+TRANSFORMERS_SERVER = replace(UNKNOWN_SERVER, name=TRANSFORMERS)
 
 
 def look(source):
@@ -31,9 +36,9 @@ def look(source):
     return MediaPayload(data=b"abc", size_bytes=3, format="wav", content_type="video/mp4")
 
 
-def body(*parts, **options):
+def body(*parts, server=TRUSTING, **options):
     request = ChatRequest(model=MODEL, messages=(user(*parts, "?"),), options=ChatOptions(**options))
-    encoded = encode_request(request, profile_for(MODEL), look, "vllm")
+    encoded = encode_request(request, open_profile(MODEL), look, server)
     return json.loads(b"".join(RequestBody(encoded)))
 
 
@@ -50,7 +55,7 @@ def body(*parts, **options):
 )
 def test_the_dialect_follows_the_address(url, dialect):
     """The vendor's hosts and path mean DashScope, other private hosts one's own server; the caller has the word."""
-    assert dialect_of(url) == dialect
+    assert guess_server(url).dialect == dialect
     assert Settings.load(api_key="k", base_url=url, dialect="vllm").dialect_used == "vllm"
 
 
@@ -70,7 +75,8 @@ def test_video_has_its_sound_and_its_type():
         "type": "video_url",
         "video_url": {"url": "data:video/mp4;base64,YWJj"},
     }
-    assert sent["mm_processor_kwargs"] == {"fps": 1, "max_pixels": 1000, "use_audio_in_video": True}
+    assert sent["mm_processor_kwargs"] == {"max_pixels": 1000, "use_audio_in_video": True}
+    assert sent["media_io_kwargs"] == {"video": {"fps": 1}}
 
 
 def test_fields_of_dashscope_stay_away():
@@ -88,6 +94,7 @@ def test_fields_of_dashscope_stay_away():
 KNOWN = {
     "model", "messages", "stream", "stream_options", "temperature", "top_p", "top_k", "max_tokens", "seed", "stop",
     "presence_penalty", "repetition_penalty", "response_format", "modalities", "audio", "mm_processor_kwargs",
+    "media_io_kwargs",
     "chat_template_kwargs",
 }  # fmt: skip
 
@@ -111,7 +118,7 @@ def test_what_a_server_has_of_its_own_goes_through_extra_body():
     request = ChatRequest(
         model=MODEL, messages=(user("?"),), options=ChatOptions(extra_body={"videos": ["https://host/a.mp4"]})
     )
-    assert encode_request(request, profile_for(MODEL), look, "vllm")["videos"] == ["https://host/a.mp4"]
+    assert encode_request(request, open_profile(MODEL), look, TRUSTING)["videos"] == ["https://host/a.mp4"]
 
 
 @pytest.mark.parametrize("option", ["enable_search", "high_resolution_images", "multichannel"])
@@ -125,10 +132,11 @@ def test_what_only_dashscope_has_is_refused(option):
     ("parts", "says"),
     [
         ([FramesPart(frames=(FILE, FILE))], "part 0: a list of frames"),
-        ([ImagePart(source=FILE), VideoPart(source=FILE, sampling=Sampling(fps=1))], "different sampling"),
+        ([ImagePart(source=FILE), VideoPart(source=FILE, sampling=Sampling(max_pixels=9))], "different sampling"),
+        ([VideoPart(source=FILE), VideoPart(source=FILE, sampling=Sampling(fps=1))], "different sampling"),
         ([VideoPart(source=FILE, sampling=Sampling(total_pixels=5))], "total_pixels"),
     ],
-    ids=["frames", "sampling", "total-pixels"],
+    ids=["frames", "pixels", "rates", "total-pixels"],
 )
 def test_what_cannot_be_said_is_refused(parts, says):
     """Nothing is dropped in silence."""
@@ -207,6 +215,47 @@ def test_only_text_is_thinking(told):
     assert (state.response.thinking, state.response.text) == ("", "Hi")
 
 
+@pytest.mark.parametrize("server", [UNKNOWN_SERVER, DEFAULT], ids=["unknown", "default"])
+def test_nothing_is_sent_that_a_default_server_refuses(server):
+    """Since 0.31, vLLM refuses options of the processor in requests, unless it was started to trust them."""
+    sent = body(VideoPart(source=FILE), AudioPart(source=FILE), ImagePart(source=FILE), server=server)
+    assert not {"mm_processor_kwargs", "media_io_kwargs", "chat_template_kwargs"} & set(sent)
+
+
+@pytest.mark.parametrize("sampling", [{"fps": 1}, {"min_pixels": 9}, {"max_pixels": 9}], ids=str)
+def test_sampling_that_a_server_refused_once_is_refused_here(sampling):
+    """The error says how the server would take it; a server of which nothing is known is asked."""
+    part = VideoPart(source=FILE, sampling=Sampling(**sampling))
+    with pytest.raises(UnsupportedContentError, match="--trust-request-mm-kwargs and pass request_kwargs=True"):
+        body(part, server=DEFAULT)
+    assert body(part, server=UNKNOWN_SERVER)
+
+
+def test_transformers_serve_samples_at_the_models_rate():
+    """Its own default is 32 frames, whatever the length; and fewer are an error there (transformers 5.24)."""
+    assert body(VideoPart(source=FILE), server=TRANSFORMERS_SERVER)["chat_template_kwargs"] == {
+        "fps": 2, "num_frames": None,
+    }  # fmt: skip
+    asked = Sampling(fps=0.5, max_pixels=1000)
+    sent = body(VideoPart(source=FILE, sampling=asked), server=TRANSFORMERS_SERVER, thinking=False)
+    assert sent["chat_template_kwargs"] == {
+        "fps": 0.5, "num_frames": None, "max_pixels": 1000, "enable_thinking": False,
+    }  # fmt: skip
+    assert "mm_processor_kwargs" not in sent
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"top_k": 3}, {"repetition_penalty": 1.1}, {"presence_penalty": 1}, {"stop": ("x",)}, {"json_schema": {}},
+     {"json_schema": {"title": "x"}}, {"modalities": ("text", "audio")}, {"parallel_tool_calls": False},
+     {"tools": (Tool(name="look"),), "tool_choice": "look"}],
+    ids=str,
+)  # fmt: skip
+def test_what_transformers_serve_refuses_or_ignores_is_refused_here(options):
+    with pytest.raises(ConfigurationError, match=f"{TRANSFORMERS} (has no|cannot)"):
+        body(server=TRANSFORMERS_SERVER, **options)
+
+
 SILENT, HEARD, UNKNOWN = (MediaSource.from_bytes(name) for name in (b"silent", b"heard", b"unknown"))
 SOUNDS = {SILENT: False, HEARD: True, UNKNOWN: None, FILE: None}
 
@@ -222,21 +271,26 @@ def hearing(source):
         ([VideoPart(source=UNKNOWN)], True, False),
         ([VideoPart(source=SILENT)], False, False),
         ([VideoPart(source=HEARD), VideoPart(source=HEARD)], True, False),
-        ([VideoPart(source=HEARD), VideoPart(source=SILENT)], False, True),
-        ([VideoPart(source=HEARD), AudioPart(source=FILE)], False, True),
+        ([VideoPart(source=HEARD), VideoPart(source=SILENT)], False, False),
+        ([VideoPart(source=HEARD), AudioPart(source=FILE)], False, False),
+        ([VideoPart(source=UNKNOWN), AudioPart(source=FILE)], False, True),
+        ([VideoPart(source=UNKNOWN), VideoPart(source=SILENT)], False, True),
         ([VideoPart(source=SILENT), AudioPart(source=FILE)], False, False),
         ([AudioPart(source=FILE)], False, False),
         ([ImagePart(source=FILE)], False, False),
     ],
 )
 def test_the_audio_of_videos_is_asked_for_where_it_is_in_all_of_them(parts, asked, lost):
-    """Servers fail where a video is silent or other audio is there; sound that goes unheard so is told."""
+    """Servers fail where a video is silent or other audio is there; the audio of links that goes unheard is told.
+
+    The audio of local videos is then a part of its own, which `request.fit` adds.
+    """
     request = ChatRequest(model=MODEL, messages=(user(*parts, "?"),))
-    encoded = encode_request(request, profile_for(MODEL), hearing, "vllm")
+    encoded = encode_request(request, open_profile(MODEL), hearing, TRUSTING)
     assert encoded.get("mm_processor_kwargs", {}).get("use_audio_in_video", False) is asked
-    told = notices(request, profile_for(MODEL), hearing, "vllm")
+    told = notices(request, open_profile(MODEL), hearing, TRUSTING)
     assert ["is not heard by this server" in one for one in told] == ([True] if lost else [])
-    assert notices(request, profile_for(MODEL), hearing, "dashscope") == []
+    assert notices(request, open_profile(MODEL), hearing) == []
 
 
 UNOPENED = ["hm {\n</think>\n\nYes.", "hm {</think>Yes.", "</think>Yes.", "hm {\n</think>\n\nYes. </think>"]

@@ -28,7 +28,6 @@ from qwen_omni.client import AsyncOmniClient, OmniClient
 from qwen_omni.errors import ConfigurationError, QwenOmniError, SpendLimitError
 from qwen_omni.media.source import Anything
 from qwen_omni.media.work import Deadline, StoppedError, usual_workers
-from qwen_omni.profiles import profile_for
 from qwen_omni.request.fit import check_model
 from qwen_omni.request.prepared_request import PreparedRequest
 from qwen_omni.responses import Response
@@ -38,7 +37,7 @@ from qwen_omni.transport import flow
 from qwen_omni.upload.uploader import routes_of
 from qwen_omni.video.engine.machine import Action, Ask, Cut, Deliver, Joins, Machine, Prepare, Reduce, Rules
 from qwen_omni.video.engine.worker import Checkpoint, News, Question, Upload, Worker
-from qwen_omni.video.options import DEFAULT_OPTIONS, SummaryOptions, TextModel
+from qwen_omni.video.options import DEFAULT_OPTIONS, SummaryOptions, TextModel, on_server
 from qwen_omni.video.results import pricing_of
 from qwen_omni.video.schemas import SegmentNotes
 from qwen_omni.video.source_video import SourceVideo, chosen_strategy, look_over
@@ -216,10 +215,9 @@ def over_source(source: Anything, settings: Settings, options: SummaryOptions) -
     """
     for model in (options.model, *([options.text_model] if isinstance(options.text_model, str) else [])):
         check_model(model, settings.base_url)
-    profile = profile_for(options.model)
-    video = look_over(
-        source, options, media_root=settings.media_root, room_bytes=routes_of(settings, profile).room_bytes
-    )
+    profile = settings.profile(options.model)
+    room = routes_of(settings, profile).room_bytes
+    video = look_over(source, options, profile, media_root=settings.media_root, room_bytes=room)
     single = chosen_strategy(video, options) == "single"
     video = replace(video, seconds=max(video.seconds, video.duration)) if single else video
     video.check()
@@ -234,6 +232,7 @@ def notes_run(source: Anything, settings: Settings, options: SummaryOptions, *, 
         ConfigurationError: the checkpoint cannot be opened, the segment length and overlap leave no room to advance,
             or money is limited and the price of the model that joins is not known.
     """
+    options = on_server(options, settings.server_of(options.model))
     video, whole = over_source(source, settings, options)
     if joins and not whole:
         check_joining(settings, options)
