@@ -165,7 +165,7 @@ class LongVideoChain(Runnable[LongVideoInput, Any]):
         from qwen_omni.video.options import SummaryOptions  # noqa: PLC0415  (loads on first use)
 
         with as_langchain_errors():
-            changes = {"model": llm.model, **choices}
+            changes = {"model": llm.model, **({"tier": llm.tier} if llm.tier is not None else {}), **choices}
             if text_model is not None:
                 changes["text_model"] = text_model if isinstance(text_model, str) else ChatTextModel(text_model)
             self.options = replace(options or SummaryOptions(), **changes)

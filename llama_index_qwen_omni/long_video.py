@@ -105,7 +105,7 @@ class LongVideoWorkflow(Workflow):
     ) -> None:
         """Check the options; raises `ConfigurationError` for an invalid value, `TypeError` for an unknown option."""
         super().__init__(timeout=timeout, num_concurrent_runs=num_concurrent_runs)
-        changes = {"model": llm.model, **choices}
+        changes = {"model": llm.model, **({"tier": llm.tier} if llm.tier is not None else {}), **choices}
         if text_model is not None:
             changes["text_model"] = text_model if isinstance(text_model, str) else LLMTextModel(text_model)
         self.options = replace(options or SummaryOptions(), **changes)

@@ -19,7 +19,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from qwen_omni.errors import CaptionSyntaxError, QwenOmniError, TruncatedAnswerError
 from qwen_omni.messages import Message, TextPart, user
-from qwen_omni.options import ChatOptions, ChatRequest, Effort
+from qwen_omni.options import ChatOptions, ChatRequest, Effort, Tier
 from qwen_omni.profiles import Profile, profile_for
 from qwen_omni.responses import Response, Usage
 from qwen_omni.structured.parse import CaptionStream, Parsed, parse_caption
@@ -267,13 +267,14 @@ def object_request(
     model: str,
     language: str | None = None,
     thinking: bool | Effort = False,
+    tier: Tier | None = None,
 ) -> ChatRequest:
     """Build the request for an object: JSON mode if available, the schema in the prompt, thinking off."""
     system = Message(role="system", parts=(TextPart(text=instructions(schema, language=language)),))
     return ChatRequest(
         model=model,
         messages=(system, question),
-        options=ChatOptions(thinking=thinking, json_mode=json_mode(profile_for(model), schema)),
+        options=ChatOptions(thinking=thinking, json_mode=json_mode(profile_for(model), schema), tier=tier),
     )
 
 

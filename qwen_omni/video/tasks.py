@@ -87,7 +87,8 @@ def plan_asking(
     if joins and not isinstance(options.text_model, str):
         chat = ChatOptions()  # the caller's own model; everything is in the prompt
     else:
-        chat = ChatOptions(thinking=options.thinking, json_mode=json_mode(profile_for(model), wanted))
+        tier = options.tier if joins else None
+        chat = ChatOptions(thinking=options.thinking, json_mode=json_mode(profile_for(model), wanted), tier=tier)
     return CaptionPlan(
         request=ChatRequest(model=model, messages=(system, question), options=chat),
         schema=wanted,
