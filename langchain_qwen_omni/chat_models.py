@@ -49,6 +49,7 @@ if TYPE_CHECKING:
 
     from langchain_qwen_omni._convert_output import EventBuilder
     from langchain_qwen_omni.output_parsers import Method, Schema
+    from qwen_omni.options import ChatRequest
     from qwen_omni.request.estimate import Estimate
 
 
@@ -506,6 +507,17 @@ class ChatQwenOmni(ModelFields, BaseChatModel):
             plan = self._plan(self._convert_input(messages).to_messages(), None, kwargs)
             return estimate_plan(plan, answer_tokens)
 
+    def to_request(self, messages: LanguageModelInput, **kwargs: Any) -> "ChatRequest":
+        """Return what a call with these messages and options would ask, without sending it.
+
+        For `qwen_omni.archive.BatchJob` and other parts of the core.
+
+        Raises:
+            QwenOmniError: a message that cannot be sent.
+        """
+        with as_langchain_errors():
+            return self._plan(self._convert_input(messages).to_messages(), None, kwargs).request
+
     # --- Model properties for LangChain ---
 
     def _resolve_model_profile(self) -> ModelProfile | None:
@@ -525,7 +537,9 @@ class ChatQwenOmni(ModelFields, BaseChatModel):
         if headers:  # they may change the answer, so their digest is part of the key
             same = str(sorted(headers.items(), key=str) if isinstance(headers, Mapping) else headers)
             shown["extra_headers"] = hashlib.sha256(same.encode()).hexdigest()
-        return super()._get_llm_string(stop=stop, **shown)
+        shown.pop("tier", None)  # an answer that was paid for at one price is not paid for again at the other
+        same_model = self if self.tier is None else self.model_copy(update={"tier": None})
+        return super(ChatQwenOmni, same_model)._get_llm_string(stop=stop, **shown)
 
     @property
     def _llm_type(self) -> str:

@@ -166,6 +166,8 @@ class LongVideoChain(Runnable[LongVideoInput, Any]):
 
         with as_langchain_errors():
             changes = {"model": llm.model, "chat": llm.chat_options(), **choices}
+            if llm.tier is not None:
+                changes = {"tier": llm.tier, **changes}
             if text_model is not None:
                 changes["text_model"] = text_model if isinstance(text_model, str) else ChatTextModel(text_model)
             self.options = replace(options or SummaryOptions(), **changes)

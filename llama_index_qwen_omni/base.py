@@ -36,6 +36,7 @@ from qwen_omni.integrations.model_fields import ModelFields
 from qwen_omni.integrations.request_builder import RequestPlan, count_call, estimate_plan, plan_call
 
 if TYPE_CHECKING:
+    from qwen_omni.options import ChatRequest
     from qwen_omni.request.estimate import Estimate
 
 # ruff: noqa: ANN401  (LlamaIndex's own signatures take any keyword)
@@ -238,6 +239,16 @@ class QwenOmni(ModelFields, ToolCalling, StructuredPrediction):
             QwenOmniError: a message that cannot be sent, or media that cannot or must not be read.
         """
         return estimate_plan(self._plan(_conversation(messages), kwargs), answer_tokens)
+
+    def to_request(self, messages: str | Sequence[ChatMessage], **kwargs: Any) -> "ChatRequest":
+        """Return what a call with these messages and options would ask, without sending it.
+
+        For `qwen_omni.archive.BatchJob` and other parts of the core.
+
+        Raises:
+            QwenOmniError: a message that cannot be sent.
+        """
+        return self._plan(_conversation(messages), kwargs).request
 
     def count_tokens(self, messages: str | Sequence[ChatMessage], tools: "Sequence[BaseTool]" = ()) -> int:
         """Count the tokens of a conversation, to trim a history: media by kind and duration, without opening it.

@@ -106,6 +106,8 @@ class LongVideoWorkflow(Workflow):
         """Check the options; raises `ConfigurationError` for an invalid value, `TypeError` for an unknown option."""
         super().__init__(timeout=timeout, num_concurrent_runs=num_concurrent_runs)
         changes = {"model": llm.model, "chat": llm.chat_options(), **choices}
+        if llm.tier is not None:
+            changes = {"tier": llm.tier, **changes}
         if text_model is not None:
             changes["text_model"] = text_model if isinstance(text_model, str) else LLMTextModel(text_model)
         self.options = replace(options or SummaryOptions(), **changes)

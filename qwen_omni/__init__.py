@@ -9,7 +9,8 @@ from qwen_omni._lazy import attach
 _HOMES = {
     "qwen_omni.client": "AsyncOmniClient OmniClient",
     "qwen_omni.errors": """
-        APIConnectionError APIError APITimeoutError AccountError AuthenticationError CaptionSyntaxError
+        APIConnectionError APIError APITimeoutError AccountError AuthenticationError BatchCancelledError
+        BatchExpiredError BatchTimeoutError CaptionSyntaxError
         ConfigurationError ContentFilterError ContextOverflowError DeadlineExceededError DeliveryError
         InvalidRequestError LocalNetworkError LocalResourceError MediaDoesNotFitError
         MediaDownloadTimeoutError MediaError MediaOutsideRootError MediaRefusedError NoToolCallError

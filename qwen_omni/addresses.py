@@ -15,7 +15,7 @@ import warnings
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
-from urllib.parse import SplitResult, parse_qsl, urlsplit
+from urllib.parse import SplitResult, parse_qsl, urlencode, urlsplit
 
 from qwen_omni.errors import ConfigurationError, DeliveryError, UnsupportedMediaError
 from qwen_omni.media.source import check_page
@@ -37,7 +37,8 @@ _SHARED_HOST = re.compile(r"(?:[a-z0-9-]+\.)?dashscope(?:-[a-z0-9-]+)?\.aliyuncs
 _TRIAL_HOST = re.compile(r"trial\.[a-z0-9-]+\.maas\.aliyuncs\.com")
 _ZONE = re.compile(r"\.([a-z0-9-]+)\.maas\.aliyuncs\.com$")
 _WORKSPACE = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?")
-_BATCH_HOST = "batch.dashscope.aliyuncs.com"
+BATCH_HOST = "batch.dashscope.aliyuncs.com"
+"""The host of Batch Chat, for all workspaces of the mainland."""
 _STANDIN_KEY = "sk-standin"
 _PORTS = {"http": 80, "https": 443}
 VENDOR, STANDIN = "dashscope", "standin"
@@ -85,7 +86,7 @@ def host_kind(base_url: str) -> HostKind:
         ('shared', 'custom')
     """
     host = host_of(base_url)
-    if host == _BATCH_HOST:
+    if host == BATCH_HOST:
         return "batch"
     if _TRIAL_HOST.fullmatch(host):
         return "trial"
@@ -258,6 +259,7 @@ _PUBLIC_STEP = "Upload it to a public or signed URL, or pass the file itself (a 
 # Parameter names of the start time and of the lifetime in seconds: OSS V4, S3 V4, Google Cloud Storage V4.
 _SIGNED_FOR = (("x-oss-date", "x-oss-expires"), ("x-amz-date", "x-amz-expires"), ("x-goog-date", "x-goog-expires"))
 _SIGNED_WITH = ("signature", "ossaccesskeyid", "awsaccesskeyid", "googleaccessid")
+_OF_SIGNATURES = ("x-oss-", "x-amz-", "x-goog-", "expires", "security-token", *_SIGNED_WITH)
 _AN_EPOCH = 10**9  # seconds; smaller numbers without a signature next to them mean something else
 
 
@@ -328,6 +330,24 @@ def expiry_of(url: str) -> datetime | None:
     if until.isdecimal() and (int(until) >= _AN_EPOCH or any(mark in fields for mark in _SIGNED_WITH)):
         return _from_epoch(int(until))
     return None
+
+
+def unsigned(url: str) -> str:
+    """Return a link without its signature, which differs every time the same object is signed.
+
+    Example:
+        >>> unsigned("https://b.example.com/a.mp4?v=2&Expires=1893456000&OSSAccessKeyId=i&Signature=s")
+        'https://b.example.com/a.mp4?v=2'
+    """
+    if expiry_of(url) is None:
+        return url
+    split = urlsplit(url)
+    kept = [
+        (name, value)
+        for name, value in parse_qsl(split.query, keep_blank_values=True)
+        if not name.lower().startswith(_OF_SIGNATURES)
+    ]
+    return split._replace(query=urlencode(kept)).geturl()
 
 
 def names_seconds(url: str) -> bool:

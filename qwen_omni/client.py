@@ -65,7 +65,7 @@ class OmniClient:
             ConfigurationError: there is no key.
         """
         self.settings = (settings or Settings.load()).with_key()
-        self._connection = Connection(self.settings)
+        self._kept = {False: Connection(self.settings)}
         self._carrier = make_carrier(self.settings)
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -128,7 +128,7 @@ class OmniClient:
 
     def _exchange(self, call: HttpCall, state: StreamState) -> Generator[Delta, None, None]:
         broken: APIConnectionError | None = None
-        with self._connection.post(call) as answer:
+        with self._connection(batch=call.batch).post(call) as answer:
             try:
                 for piece in answer:
                     yield from state.feed(piece)
@@ -141,9 +141,15 @@ class OmniClient:
                 raise _with_partial(error, state) from None
         yield from _end(state, broken)
 
+    def _connection(self, *, batch: bool) -> Connection:
+        if batch not in self._kept:  # two threads may make one; the one that is not kept closes itself
+            self._kept.setdefault(batch, Connection(self.settings.for_tier("batch")))
+        return self._kept[batch]
+
     def close(self) -> None:
-        """Close the connection."""
-        self._connection.close()
+        """Close the connections."""
+        for connection in self._kept.values():
+            connection.close()
 
     def __enter__(self) -> Self:
         return self
@@ -161,7 +167,7 @@ class AsyncOmniClient:
     def __init__(self, settings: Settings | None = None) -> None:
         """Use these settings, or those from the environment; raises `ConfigurationError` without a key."""
         self.settings = (settings or Settings.load()).with_key()
-        self._connection = AsyncConnection(self.settings)
+        self._kept = {False: AsyncConnection(self.settings)}
         self._carrier = make_carrier(self.settings)
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -214,7 +220,7 @@ class AsyncOmniClient:
 
     async def _exchange(self, call: HttpCall, state: StreamState) -> AsyncGenerator[Delta, None]:
         broken: APIConnectionError | None = None
-        async with self._connection.post(call) as answer, aclosing(answer.pieces()) as pieces:
+        async with self._connection(batch=call.batch).post(call) as answer, aclosing(answer.pieces()) as pieces:
             try:
                 async for piece in pieces:
                     for delta in state.feed(piece):
@@ -229,9 +235,15 @@ class AsyncOmniClient:
         for delta in _end(state, broken):
             yield delta
 
+    def _connection(self, *, batch: bool) -> AsyncConnection:
+        if batch not in self._kept:
+            self._kept.setdefault(batch, AsyncConnection(self.settings.for_tier("batch")))
+        return self._kept[batch]
+
     async def aclose(self) -> None:
-        """Close the connection that belongs to the running event loop."""
-        await self._connection.aclose()
+        """Close the connections that belong to the running event loop."""
+        for connection in self._kept.values():
+            await connection.aclose()
 
     async def __aenter__(self) -> Self:
         return self

@@ -27,9 +27,12 @@ QwenOmniError
 │   ├─ ServerError                   5xx, 408, 409, 425                               retryable
 │   └─ APIConnectionError            no connection, or it broke before an answer      retryable
 │       ├─ APITimeoutError           nothing arrived in time                          retryable
-│       │   └─ DeadlineExceededError no complete answer within the total deadline (partial)
+│       │   ├─ DeadlineExceededError no complete answer within the total deadline (partial)
+│       │   └─ BatchTimeoutError     Batch Chat did not get to the request in time; not billed   retryable
 │       └─ LocalNetworkError         this machine's name resolution or proxy; also a LocalResourceError  retryable
 ├─ TaskFailedError                   an asynchronous task of the service failed (task_id, code)
+│   ├─ BatchExpiredError             a line of a batch that was not answered within the window; not billed
+│   └─ BatchCancelledError           a line of a batch that was cancelled before its answer; not billed
 ├─ TaskUnfinishedError               a task did not finish within the waiting time (task_id); it continues
 ├─ StreamInterruptedError            the answer stopped in the middle (partial)       retryable
 ├─ NoToolCallError                   a tool had to be called, and the model called none (partial)
@@ -299,6 +302,10 @@ class DeadlineExceededError(APITimeoutError):
     retryable = False
 
 
+class BatchTimeoutError(APITimeoutError):
+    """Batch Chat did not get to the request within the waiting time. Nothing is billed, and it may be sent again."""
+
+
 class LocalNetworkError(APIConnectionError, LocalResourceError):
     """The request never reached the service: no name server answered, or the proxy of this machine cannot be used.
 
@@ -325,6 +332,14 @@ class TaskFailedError(QwenOmniError):
         super().__init__(message)
         self.task_id = task_id
         self.code = code
+
+
+class BatchExpiredError(TaskFailedError):
+    """The batch expired before this line was answered. The line is not billed; `BatchJob.retry` submits it again."""
+
+
+class BatchCancelledError(TaskFailedError):
+    """The batch was cancelled before this line was answered. The line is not billed."""
 
 
 class TaskUnfinishedError(QwenOmniError):

@@ -3,9 +3,10 @@
 import functools
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, get_args
 
 from qwen_omni._moved import MOVED_OPTIONS, warn
+from qwen_omni.errors import ConfigurationError
 from qwen_omni.messages import Message, Store
 from qwen_omni.profiles.rate_limits import RateLimits
 from qwen_omni.ranges import Range, check_numbers
@@ -17,6 +18,8 @@ Delivery = Literal["auto", "inline", "oss", "temporary"]
 """How local media may be delivered to the service."""
 Dialect = Literal["dashscope", "vllm"]
 """The request format: DashScope's, or that of vLLM and compatible servers."""
+Tier = Literal["standard", "batch"]
+"""How soon a call is answered: in real time, or when Batch Chat has room, within an hour and at half price."""
 
 
 _SEED = 2**63
@@ -75,6 +78,12 @@ def old_option(old: str) -> property:
     return property(read)
 
 
+def check_tier(tier: object) -> None:
+    """Raise `ConfigurationError` for anything but a tier or `None`."""
+    if tier not in (None, *get_args(Tier)):
+        raise ConfigurationError(f"tier={tier!r} is not known; choose one of {', '.join(map(repr, get_args(Tier)))}.")
+
+
 @with_old_options("enable_search")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChatOptions:
@@ -91,6 +100,8 @@ class ChatOptions:
         enable_search: the model may search the web.
         high_resolution_images: use up to 16,384 tokens per image; supported by qwen3.8 and qwen3.5 omni models.
         multichannel: process the channels of stereo or ambisonic audio separately.
+        tier: `"batch"` sends the call to Batch Chat: half price, an answer within an hour; only some models, in
+            Beijing. The body of the request is the same.
         extra_body: additional fields of the request, under the service's names.
         extra_headers: additional headers of the request. They may hold secrets, so no repr shows them.
     """
@@ -114,11 +125,13 @@ class ChatOptions:
     enable_search: bool | None = None
     high_resolution_images: bool | None = None
     multichannel: bool | None = None
+    tier: Tier | None = None
     extra_body: Mapping[str, Any] = field(default_factory=dict)
     extra_headers: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
         check_numbers(self, OPTION_RANGES)
+        check_tier(self.tier)
 
     @property
     def speaks(self) -> bool:

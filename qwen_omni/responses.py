@@ -230,6 +230,11 @@ class Response:
     annotations: Mapping[str, str] = field(default_factory=dict)
     media: tuple[SentMedia, ...] = field(default=(), compare=False)
 
+    @property
+    def holds_anything(self) -> bool:
+        """Whether any text, reasoning, speech or tool call has arrived."""
+        return bool(self.text or self.thinking or self.audio or self.tool_calls)
+
     def __repr__(self) -> str:
         shown = {"text": self.text, "tool_calls": self.tool_calls, "finish_reason": self.finish_reason}
         inner = ", ".join(f"{name}={value!r}" for name, value in shown.items() if value)

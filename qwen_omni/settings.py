@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 from pydantic import SecretStr
 
 from qwen_omni.addresses import (
+    BATCH_HOST,
     CHAT_PATH,
     VENDOR,
     HiddenHeaders,
@@ -30,11 +31,12 @@ from qwen_omni.addresses import (
     zone_of,
 )
 from qwen_omni.errors import ConfigurationError
-from qwen_omni.options import Delivery, Dialect, UploadProgress
+from qwen_omni.options import Delivery, Dialect, Tier, UploadProgress
 from qwen_omni.pricing.costs import PriceOverride
 from qwen_omni.pricing.ledger import UsageLedger
 from qwen_omni.pricing.limit import SpendLimit
 from qwen_omni.profiles import USUAL_RATE, ExchangeRate, Profile, Region, profile_for
+from qwen_omni.profiles.batch import QUEUE_SECONDS
 from qwen_omni.profiles.open_models import open_profile
 from qwen_omni.profiles.rate_limits import LimitsOverride, RateLimits, check_limits, published_limits
 from qwen_omni.ranges import COUNT, POSITIVE_COUNT, RATE, TIMEOUT, WAIT, Range, check_numbers
@@ -253,6 +255,7 @@ HOSTS: dict[Region, str] = {
 API_KEY_VARIABLE = "DASHSCOPE_API_KEY"
 BASE_URL_VARIABLE = "DASHSCOPE_BASE_URL"
 WORKSPACE_VARIABLE = "DASHSCOPE_WORKSPACE"
+BATCH_URL_VARIABLE = "DASHSCOPE_BATCH_BASE_URL"
 CACHE_VARIABLE = "QWEN_OMNI_CACHE_DIR"
 PRIVATE_LINKS_VARIABLE = "QWEN_OMNI_PRIVATE_LINKS"
 MAX_CNY_VARIABLE = "QWEN_OMNI_MAX_CNY"
@@ -272,6 +275,7 @@ SETTINGS_RANGES = {
 
 _NO_KEY = "none is needed"
 _NO_WORKSPACE = "no-workspace"  # in the address of an estimate, which is sent nowhere
+_GRACE_SECONDS = 60.0  # so that the service reports that a request waited in vain, before this side gives up
 
 
 def default_cache_dir() -> Path:
@@ -300,9 +304,11 @@ class Settings(OwnCopy):
     Attributes:
         api_key: the API key; never shown.
         base_url: the address of the OpenAI-compatible routes.
+        batch_base_url: the address of Batch Chat, for calls with `tier="batch"`. `None` is DashScope's own, for keys of
+            its mainland hosts; a gateway needs the address under which it offers Batch Chat.
         connect_timeout: seconds to wait for a connection.
         read_timeout: seconds to wait for the next byte. Several minutes by default, since the service may be silent
-            for a minute while it downloads a video.
+            for a minute while it downloads a video; an hour at least for batch calls, which `total_timeout` shortens.
         total_timeout: seconds to wait for a whole answer; time spent sending, and time that the reader of a stream
             takes, do not count. `None` is the host's own limit: 600 s on DashScope's shared hosts, 3,600 s elsewhere.
         max_retries: the most retries after transient errors.
@@ -334,6 +340,7 @@ class Settings(OwnCopy):
 
     api_key: SecretStr
     base_url: str
+    batch_base_url: str | None = None
     connect_timeout: float = 10
     read_timeout: float = 600
     total_timeout: float | None = None
@@ -362,6 +369,8 @@ class Settings(OwnCopy):
         object.__setattr__(self, "headers", HiddenHeaders(self.headers))
         check_header_value(self.api_key.get_secret_value(), "The API key")
         check_headers(self.headers, "headers=")
+        if self.batch_base_url is not None:
+            object.__setattr__(self, "batch_base_url", check_url("batch_base_url", self.batch_base_url))
         _check_choice("delivery", self.delivery, get_args(Delivery))
         _check_choice("dialect", self.dialect, (None, *get_args(Dialect)))
         check_numbers(self, SETTINGS_RANGES)
@@ -395,6 +404,45 @@ class Settings(OwnCopy):
     def answer_seconds(self) -> float:
         """The most seconds that an answer may take: `total_timeout`, or the host's limit, which may be infinite."""
         return self.total_timeout or most_seconds(self.base_url)
+
+    def tier_of(self, tier: Tier | None) -> Tier:
+        """Return the tier of a call with this option; every call to the host of Batch Chat is a batch call."""
+        return "batch" if tier == "batch" or urlsplit(self.base_url).hostname == BATCH_HOST else "standard"
+
+    def for_tier(self, tier: Tier | None) -> "Settings":
+        """Return the settings of a call: a batch call goes to another address, and may wait for an hour.
+
+        Both addresses belong to one account, and so do answers: finished work is shared by both.
+
+        Raises:
+            ConfigurationError: there is no Batch Chat for this address, or it is another server's.
+        """
+        if self.tier_of(tier) == "standard":
+            return self
+        batch = replace(
+            self,
+            base_url=self._batch_url(),
+            read_timeout=max(self.read_timeout, QUEUE_SECONDS + _GRACE_SECONDS),
+            total_timeout=self.total_timeout or QUEUE_SECONDS + _GRACE_SECONDS,
+        )
+        if batch.origin != self.origin:
+            raise ConfigurationError(
+                f"batch_base_url {batch.base_url} is on another server than base_url {self.base_url}; answers of one "
+                "would be reused as answers of the other. Pass the address of Batch Chat at the same server."
+            )
+        return batch
+
+    def _batch_url(self) -> str:
+        if urlsplit(self.base_url).hostname == BATCH_HOST:
+            return self.base_url
+        if self.dialect_used == "vllm":
+            raise ConfigurationError(f'tier="batch" needs DashScope; {self.base_url} is another server. Drop tier=.')
+        if self.batch_base_url is None and region_of(self.base_url) is None:
+            raise ConfigurationError(
+                f'tier="batch": the address of Batch Chat behind {self.base_url} is not known. Pass batch_base_url=, '
+                f"or set {BATCH_URL_VARIABLE}."
+            )
+        return self.batch_base_url or f"https://{BATCH_HOST}{CHAT_PATH}"
 
     @property
     def burst_seconds(self) -> int | None:
@@ -498,8 +546,10 @@ class Settings(OwnCopy):
             usual_workspace=os.environ.get(WORKSPACE_VARIABLE, "").strip() or None, needs_workspace=needs_key,
         )  # fmt: skip
         private = os.environ.get(PRIVATE_LINKS_VARIABLE, "").strip().lower() in ("1", "true", "yes")
+        batch = os.environ.get(BATCH_URL_VARIABLE, "").strip()
         given = {
             "oss": from_environment(),
+            "batch_base_url": batch or None,
             "private_links": private,
             **{name: value for name, value in choices.items() if value is not None},
         }
@@ -533,7 +583,7 @@ def resolve_base_url(
     if region is not None and region not in get_args(Region):
         raise ConfigurationError(f"Unknown region {region!r}; choose one of {', '.join(get_args(Region))}.")
     if region is None and workspace is None and (base_url or from_environment):
-        return _checked_url(base_url or from_environment or "")
+        return check_url("base_url", base_url or from_environment or "")
     place = region or "cn"
     chosen = workspace if workspace is not None else usual_workspace
     if chosen is not None:
@@ -548,11 +598,12 @@ def resolve_base_url(
     return HOSTS[place] + CHAT_PATH
 
 
-def _checked_url(text: str) -> str:
-    url = text.strip().rstrip("/")
+def check_url(name: str, url: str) -> str:
+    """Return an address without a slash at its end; raise `ConfigurationError` if it is not one."""
+    url = url.strip().rstrip("/")
     split = urlsplit(url)
     if split.scheme not in ("http", "https") or not split.netloc:
-        raise ConfigurationError(f"base_url must be an http or https URL, for example {HOSTS['cn'] + CHAT_PATH}.")
+        raise ConfigurationError(f"{name} must be an http or https URL, for example {HOSTS['cn'] + CHAT_PATH}.")
     return url
 
 
@@ -565,4 +616,6 @@ def _check_choice(name: str, value: object, choices: tuple[object, ...]) -> None
 def region_of(base_url: str) -> Region | None:
     """Return the region that an address belongs to; `None` for custom hosts."""
     host = host_of(base_url)
+    if host == BATCH_HOST:
+        return "cn"
     return next((region for region, shared in HOSTS.items() if host == host_of(shared)), zone_of(base_url))

@@ -63,6 +63,7 @@ def folder(media, tmp_path, monkeypatch, standin):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("DASHSCOPE_API_KEY", standin.api_key)
     monkeypatch.setenv("DASHSCOPE_BASE_URL", standin.base_url)
+    monkeypatch.setenv("DASHSCOPE_BATCH_BASE_URL", standin.batch_base_url)
     return codes
 
 

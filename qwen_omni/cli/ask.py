@@ -7,8 +7,10 @@ import typer
 
 from qwen_omni.cli.output import (
     EFFORTS,
+    TIERS,
     WAYS,
     AudioTrack,
+    CallTier,
     Frame,
     ServiceRegion,
     ServiceUrl,
@@ -46,6 +48,7 @@ def ask(  # noqa: PLR0913  (each argument is an option of the command)
     thinking: Annotated[
         str | None, typer.Option(help=f"One of {', '.join(EFFORTS)}; default: the model's own.")
     ] = None,
+    tier: CallTier = None,
     system: Annotated[str | None, typer.Option(help="System prompt.")] = None,
     region: ServiceRegion = None,
     workspace: ServiceWorkspace = None,
@@ -63,7 +66,7 @@ def ask(  # noqa: PLR0913  (each argument is an option of the command)
     The key is read from DASHSCOPE_API_KEY.
     """
     settings = settings_for(region, base_url, workspace, delivery)
-    options = ChatOptions(thinking=choose("thinking", thinking, EFFORTS))
+    options = ChatOptions(thinking=choose("thinking", thinking, EFFORTS), tier=choose("tier", tier, TIERS))
     about = question(
         media,
         text,

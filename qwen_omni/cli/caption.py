@@ -13,7 +13,9 @@ import typer
 
 from qwen_omni.cli.output import (
     EFFORTS,
+    TIERS,
     AudioTrack,
+    CallTier,
     Frame,
     ServiceRegion,
     ServiceUrl,
@@ -143,6 +145,7 @@ def caption(  # noqa: PLR0913  (each argument is an option of the command)
     prompt: Annotated[str | None, typer.Option(help="What to describe.")] = None,
     language: Annotated[str | None, typer.Option(help="Language of the captions, as free text.")] = None,
     thinking: Thinking = "off",
+    tier: CallTier = None,
     fps: Annotated[float | None, typer.Option(help="Frames per second that the service samples.")] = None,
     max_pixels: Annotated[int | None, typer.Option(help="Maximum pixels per frame or image.")] = None,
     audio_track: AudioTrack = "auto",
@@ -170,7 +173,7 @@ def caption(  # noqa: PLR0913  (each argument is an option of the command)
     options = CaptionOptions(
         model=model, prompt=prompt, language=language, thinking=choose("thinking", thinking, EFFORTS) or False,
         sampling=Sampling(fps=fps, max_pixels=max_pixels), audio_track=read_audio_track(audio_track),
-        tile=tile, frame=frame,
+        tile=tile, frame=frame, tier=choose("tier", tier, TIERS),
     )  # fmt: skip
     stored = None if fresh else Results(results, reuse_unverified=reuse_unverified)
     with (

@@ -7,8 +7,10 @@ import typer
 
 from qwen_omni.cli.output import (
     REGIONS,
+    TIERS,
     WAYS,
     AudioTrack,
+    CallTier,
     Frame,
     Tile,
     choose,
@@ -43,6 +45,7 @@ def estimate(  # noqa: PLR0913 - one for each option of the command line
     frame: Frame = None,
     answer: Annotated[int | None, typer.Option(help="Expected tokens of the answer.")] = None,
     thinking: Annotated[bool | None, typer.Option(help="Whether the model thinks first.")] = None,
+    tier: CallTier = None,
     region: Annotated[str | None, typer.Option(help=f"Region of the prices: one of {', '.join(REGIONS)}.")] = None,
     delivery: Annotated[str | None, typer.Option(help="auto, inline, oss or temporary.")] = None,
     compare: Annotated[bool, typer.Option("--compare", help="Compare all models and budgets.")] = False,
@@ -54,10 +57,11 @@ def estimate(  # noqa: PLR0913 - one for each option of the command line
     )
     asked = message_of(media, settings.media_root, audio_track=read_audio_track(audio_track), tile=tile, frame=frame)
     message = Message(role="user", parts=(*asked.parts, *user(question).parts))
+    asked_for = ChatOptions(thinking=thinking, tier=choose("tier", tier, TIERS))
     models = _split(model) or (tuple(profile.name for profile in OMNI) if compare else (DEFAULT_MODEL,))
     budgets = _split(budget) or (tuple(PRESETS) if compare else ("auto",))
     made = [
-        (name, reckon(_request(message, one, thinking), budget=name, settings=settings, answer_tokens=answer))  # type: ignore[arg-type]  # an unknown name raises
+        (name, reckon(_request(message, one, asked_for), budget=name, settings=settings, answer_tokens=answer))  # type: ignore[arg-type]  # an unknown name raises
         for one in models
         for name in budgets
     ]
@@ -72,8 +76,8 @@ def estimate(  # noqa: PLR0913 - one for each option of the command line
             show_note(f"assumed: {note}")
 
 
-def _request(message: Message, model: str, thinking: bool | None) -> ChatRequest:
-    return ChatRequest(model=model, messages=(message,), options=ChatOptions(thinking=thinking))
+def _request(message: Message, model: str, options: ChatOptions) -> ChatRequest:
+    return ChatRequest(model=model, messages=(message,), options=options)
 
 
 def _split(names: str | None) -> tuple[str, ...]:

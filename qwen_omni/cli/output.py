@@ -25,7 +25,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from qwen_omni.errors import RESOURCES, ConfigurationError, LocalResourceError, QwenOmniError
-from qwen_omni.options import Delivery, Effort
+from qwen_omni.options import Delivery, Effort, Tier
 from qwen_omni.profiles import Region
 from qwen_omni.redact import clean
 from qwen_omni.responses import Usage
@@ -263,6 +263,7 @@ EFFORTS: dict[str, bool | Effort] = {
     "on": True, "off": False, "minimal": "minimal", "low": "low", "medium": "medium", "high": "high", "max": "max",
 }  # fmt: skip
 WAYS: dict[str, Delivery] = {"auto": "auto", "inline": "inline", "oss": "oss", "temporary": "temporary"}
+TIERS: dict[str, Tier] = {"standard": "standard", "batch": "batch"}
 REGIONS: dict[str, Region] = {name: name for name in get_args(Region)}
 
 # Options that several commands share; a command whose option means something of its own declares that itself.
@@ -276,6 +277,10 @@ ServiceWorkspace = Annotated[
 ]
 ServiceUrl = Annotated[str | None, typer.Option(help="URL of another service, e.g. the stand-in.")]
 Thinking = Annotated[str, typer.Option(help=f"One of {', '.join(EFFORTS)}.")]
+CallTier = Annotated[
+    str | None,
+    typer.Option("--tier", help="batch: half price, an answer within an hour; some models only, in Beijing."),
+]
 
 
 def choose(name: str, given: str | None, choices: Mapping[str, _Choice]) -> _Choice | None:

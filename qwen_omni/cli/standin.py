@@ -36,6 +36,7 @@ def _announce(service: "Standin") -> None:
         f"The stand-in is listening. In another terminal:\n"
         f"  export DASHSCOPE_API_KEY={service.api_key}\n"
         f"  export DASHSCOPE_BASE_URL={service.base_url}\n"
+        f"  export DASHSCOPE_BATCH_BASE_URL={service.batch_base_url}\n"
         f"  qwen-omni ask FILE 'What is in it?'\n"
         f"Press Ctrl-C to stop."
     )

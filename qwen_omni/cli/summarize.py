@@ -9,6 +9,7 @@ import typer
 
 from qwen_omni.cli.output import (
     EFFORTS,
+    TIERS,
     WAYS,
     AudioTrack,
     SegmentSeconds,
@@ -80,6 +81,7 @@ def summarize(  # noqa: PLR0913  (each argument is an option of the command)
     end: Annotated[float | None, typer.Option(help="End, in seconds.")] = None,
     audio_track: AudioTrack = "auto",
     thinking: Thinking = "off",
+    tier: Annotated[str | None, typer.Option(help="batch: half price for the steps without media.")] = None,
     concurrency: Annotated[int, typer.Option("--concurrency", "-j", help="Number of requests at a time.")] = 8,
     max_gaps: Annotated[int | None, typer.Option(help="Number of segments that may fail permanently.")] = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Ignore the checkpoint and request everything again.")] = False,
@@ -104,6 +106,7 @@ def summarize(  # noqa: PLR0913  (each argument is an option of the command)
         model=model, text_model=text_model, language=language, focus=_focus(focus, wish), detail=detail,  # type: ignore[arg-type]
         strategy=strategy, segment_seconds=seconds, overlap=overlap, start=start, end=end,  # type: ignore[arg-type]
         concurrency=concurrency, max_gaps=max_gaps, thinking=choose("thinking", thinking, EFFORTS) or False,
+        tier=choose("tier", tier, TIERS),
         checkpoint=not fresh, reuse_unverified=reuse_unverified, audio_track=read_audio_track(audio_track),
     )  # fmt: skip
     settings = settings_for(region, base_url, workspace, delivery, needs_key=not dry_run)

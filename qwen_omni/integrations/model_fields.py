@@ -26,7 +26,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr,
 from qwen_omni._moved import MOVED_OPTIONS, warn
 from qwen_omni.addresses import HiddenHeaders, warn_of_headers
 from qwen_omni.errors import ConfigurationError
-from qwen_omni.options import OPTION_RANGES, ChatOptions, Delivery, Dialect, Effort, OutputModality, old_option
+from qwen_omni.options import OPTION_RANGES, ChatOptions, Delivery, Dialect, Effort, OutputModality, Tier, old_option
 from qwen_omni.pricing.ledger import UsageLedger
 from qwen_omni.pricing.limit import SpendLimit
 from qwen_omni.profiles import DEFAULT_MODEL, Profile, Region
@@ -118,7 +118,8 @@ CONNECTION_FIELDS = tuple(ConnectionOptions.__dataclass_fields__)
 
 CALL_FIELDS = (
     "temperature", "top_p", "top_k", "max_tokens", "seed", "stop", "presence_penalty", "repetition_penalty", "thinking",
-    "modalities", "voice", "enable_search", "high_resolution_images", "multichannel", "extra_body", "extra_headers",
+    "modalities", "voice", "enable_search", "high_resolution_images", "multichannel", "tier", "extra_body",
+    "extra_headers",
 )  # fmt: skip
 """Fields of one answer."""
 
@@ -395,6 +396,11 @@ class ModelFields(BaseModel):
     """Whether images are read at a higher resolution, with more tokens."""
     multichannel: bool | None = None
     """Whether the channels of stereo or ambisonic audio are processed separately."""
+    tier: Tier | None = None
+    """`"batch"` sends calls to Batch Chat: half price, an answer within an hour; some models only, in Beijing.
+
+    Of a long video, it applies to the steps without media. Loaders, readers and tools answer in real time.
+    """
     extra_body: dict[str, Any] | None = None
     """Additional fields of the request, under the service's names."""
     extra_headers: dict[str, str] | None = Field(default=None, repr=False, exclude=True)

@@ -145,7 +145,7 @@ class Pricing:
         prices: the list, one row per range of input lengths; empty if no price is known.
         rate: converts between yuan and dollars.
         region: whose list it is; `None` for the caller's own prices.
-        batch: whether calls use the batch interface.
+        batch: whether calls use a batch interface, which has no cache discount.
         notes: assumptions made.
     """
 

@@ -239,5 +239,4 @@ def _closed(loop: asyncio.AbstractEventLoop) -> Callable[[], bool]:
 
 def is_billed(error: QwenOmniError, came: Response) -> bool:
     """Whether a failed attempt counts as billed: only if some of the answer had arrived."""
-    answered = bool(came.text or came.thinking or came.audio or came.tool_calls)
-    return answered and isinstance(error, StreamInterruptedError | APIError)
+    return came.holds_anything and isinstance(error, StreamInterruptedError | APIError)

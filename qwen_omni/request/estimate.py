@@ -21,11 +21,12 @@ from qwen_omni.errors import (
 )
 from qwen_omni.media.budget import BudgetName, MediaBudget
 from qwen_omni.messages import ImagePart, Message, TextPart, VideoPart
-from qwen_omni.options import ChatOptions, ChatRequest
+from qwen_omni.options import ChatOptions, ChatRequest, Tier
 from qwen_omni.pricing.costs import (
     FEWEST_CACHED,
     TEXT_ERROR,
     Cost,
+    Pricing,
     TokenCounts,
     count_text,
     count_tools,
@@ -35,6 +36,7 @@ from qwen_omni.pricing.costs import (
     pricing_for,
 )
 from qwen_omni.profiles import DEFAULT_MODEL, Profile, Region
+from qwen_omni.profiles.batch import MOST_INPUT, PROMOTION, SHARE, why_not
 from qwen_omni.profiles.profile import WORKSPACE_HOST_SECONDS
 from qwen_omni.ranges import TOKENS, checked
 from qwen_omni.request.fit import check_conversation, check_model
@@ -70,6 +72,8 @@ class Estimate:
         cost_cached: what the call costs if the service has everything but the last question in its cache, as after an
             earlier question about the same media; `None` if the model has no known price for cached input. `cost`
             assumes that nothing is cached: a hit is never certain.
+        tier: in real time, or through Batch Chat at half price.
+        list_cost: `cost` at the list price, for a batch call: its discount is a promotion, dated in `notes`.
         media: each piece of media.
         text_exact: whether text was counted with the model's vocabulary rather than approximately.
         call_seconds: estimated duration of the request: sending what is inside it, reading it, and an answer as long as
@@ -93,6 +97,8 @@ class Estimate:
     call_seconds: float = 0.0
     problems: tuple[str, ...] = ()
     notes: tuple[str, ...] = field(default=())
+    tier: Tier = "standard"
+    list_cost: Cost | None = None
 
     @property
     def input_tokens(self) -> int:
@@ -132,6 +138,8 @@ class Estimate:
         lines = [f"{self.model}: {_counted(self.tokens)}", f"cost: {_money(self.cost)}{_range(self)}"]
         if self.cost_cached is not None:
             lines.append(f"all but the last question from the cache: {_money(self.cost_cached)}")
+        if self.list_cost is not None:
+            lines.append(f"list price: {_money(self.list_cost)}; Batch Chat charges {SHARE:.0%} of it ({PROMOTION})")
         if self.as_is is not None and self.media:
             same = f"unchanged, sampled by the service: {self.as_is.input:,} tokens in"
             lines.append(same + (f", {_money(self.cost_as_is)}" if self.cost_as_is is not None else ""))
@@ -142,7 +150,7 @@ class Estimate:
     def as_dict(self) -> dict[str, Any]:
         """Return the estimate in plain JSON types."""
         shown = {one.name: getattr(self, one.name) for one in fields(self)}
-        for name in ("cost_low", "cost", "cost_high", "cost_as_is", "cost_cached"):
+        for name in ("cost_low", "cost", "cost_high", "cost_as_is", "cost_cached", "list_cost"):
             shown[name] = _money_of(shown[name])
         shown["media"] = [asdict(piece) for piece in self.media]
         for name in ("tokens", "most", "as_is"):
@@ -300,7 +308,8 @@ def estimate(
 def too_slow(made: Estimate, settings: Settings) -> str | None:
     """Return a notice about a request that is likely to outlast what a shared host allows; `None` if it is not."""
     most = most_seconds(settings.base_url)
-    if made.call_seconds <= most or host_kind(settings.base_url) not in ("shared", "trial"):
+    waits = made.tier == "batch"  # on a host of its own
+    if waits or made.call_seconds <= most or host_kind(settings.base_url) not in ("shared", "trial"):
         return None
     return (
         f"the request may take about {made.call_seconds:,.0f} s, and {host_of(settings.base_url)} ends requests after "
@@ -315,8 +324,13 @@ class EstimatedCall:
     def __init__(self, request: ChatRequest, settings: Settings, *, exact_text: bool) -> None:
         self.request, self.settings, self.exact_text = request, settings, exact_text
         self.profile, self.region = settings.profile(request.model), region_of(settings.base_url)
+        self.tier = settings.tier_of(request.options.tier)
         priced = request.model if settings.server_of(request.model).dialect == "dashscope" else self.profile
-        self.pricing = pricing_for(priced, self.region, prices=settings.prices, rate=settings.exchange_rate)
+        self.pricing = self._pricing(priced, batch=self.tier == "batch")
+
+    def _pricing(self, model: str | Profile, *, batch: bool = False) -> Pricing:
+        settings = self.settings
+        return pricing_for(model, self.region, prices=settings.prices, rate=settings.exchange_rate, batch=batch)
 
     def estimate(self, media: tuple[MediaEstimate, ...], answer_tokens: int | None) -> Estimate:
         """Combine the parts into one estimate."""
@@ -326,13 +340,15 @@ class EstimatedCall:
         known = TokenCounts.sum((text, *(piece.tokens for piece in media)))
         most = TokenCounts.sum((text, *(piece.most for piece in media)))
         as_is = _untouched(text, media)
+        cost = self.pricing.cost(most, answer.assumed)
+        listed = self._pricing(self.request.model).cost(most, answer.assumed) if self.tier == "batch" else None
         return Estimate(
             model=self.request.model,
             region=self.region,
             tokens=known + answer.assumed,
             most=most + answer.most,
             cost_low=self.pricing.cost(known),
-            cost=self.pricing.cost(most, answer.assumed),
+            cost=cost,
             cost_high=self.pricing.cost(most, answer.most),
             as_is=as_is,
             cost_as_is=None if as_is is None else self.pricing.cost(as_is, answer.assumed),
@@ -340,7 +356,9 @@ class EstimatedCall:
             media=media,
             text_exact=self.exact_text,
             call_seconds=self._seconds(known, answer, media),
-            notes=self._notes(answer),
+            notes=(*self._notes(answer), *self._batch_notes(cost, TokenCounts.sum((most, answer.assumed)))),
+            tier=self.tier,
+            list_cost=listed,
         )
 
     def _cached(self, sent: TokenCounts, answer: TokenCounts) -> Cost | None:
@@ -376,6 +394,7 @@ class EstimatedCall:
         found = [piece.problem for piece in made.media if piece.problem]
         try:
             check_model(self.request.model, self.settings.base_url)
+            check_call_tier(self.request, self.settings)
             check_ranges(self.request, self.profile, self.settings.server_of(self.request.model).dialect)
             check_conversation(self.request.messages, self.profile)
         except _REFUSALS as error:
@@ -383,6 +402,7 @@ class EstimatedCall:
         room = self.profile.max_input
         if thinks(self.profile, self.request.options) and self.profile.max_input_thinking:
             room = self.profile.max_input_thinking
+        room = min(room, MOST_INPUT) if self.tier == "batch" else room
         if made.input_tokens > room:
             found.append(f"{made.input_tokens:,} tokens go in; {self.request.model} takes {room:,}. Send less of it.")
         elif most_in > room:
@@ -393,6 +413,13 @@ class EstimatedCall:
             except (SpendLimitError, ConfigurationError) as error:
                 found.append(str(error))
         return tuple(found)
+
+    def _batch_notes(self, cost: Cost, tokens: TokenCounts) -> tuple[str, ...]:
+        if self.tier != "batch":
+            return ()
+        notes = [f"no cache discount and no free quota in Batch Chat; {SHARE:.0%} off is a promotion ({PROMOTION})"]
+        dearer = dearer_than_real_time(cost, tokens, self._pricing(DEFAULT_MODEL))
+        return (*notes, dearer) if dearer and "omni" in self.profile.name else tuple(notes)
 
     def _notes(self, answer: AnswerLength) -> tuple[str, ...]:
         notes = [answer.note]
@@ -406,6 +433,31 @@ class EstimatedCall:
             rate = self.pricing.rate
             notes.append(f"{rate.cny_per_usd:g} yuan to the dollar, {rate.source}")
         return (*notes, *self.pricing.notes)
+
+
+def dearer_than_real_time(cost: Cost, tokens: TokenCounts, fast: Pricing) -> str:
+    """Return a note if a batch call costs more than the same tokens in real time with another model; else empty."""
+    other = fast.cost(tokens)
+    if cost.cny is None or other.cny is None or cost.cny <= other.cny:
+        return ""
+    return (
+        f"batch is dearer here: {fast.model} takes CNY {other.cny:.4g} for the same tokens in real time, and "
+        f"{cost.pricing.model} CNY {cost.cny:.4g} at half price"
+    )
+
+
+def check_call_tier(request: ChatRequest, settings: Settings) -> None:
+    """Check that Batch Chat takes a call that is meant for it, before anything is opened or sent.
+
+    Raises:
+        ConfigurationError: another model, another region, or a server without Batch Chat.
+    """
+    if settings.tier_of(request.options.tier) != "batch":
+        return
+    refused = why_not(request.model, region_of(settings.base_url), "chat")
+    if refused:
+        raise ConfigurationError(f'{refused} Drop tier="batch", or choose another model.')
+    settings.for_tier("batch")
 
 
 def _untouched(text: TokenCounts, media: tuple[MediaEstimate, ...]) -> TokenCounts | None:

@@ -11,6 +11,7 @@ import json
 import re
 import secrets
 import threading
+import time
 import warnings
 import weakref
 from collections.abc import Callable, Iterator, Sequence
@@ -50,7 +51,7 @@ from qwen_omni.messages import (
 from qwen_omni.options import ChatRequest
 from qwen_omni.profiles import Profile
 from qwen_omni.request.accounting import Account, is_billed
-from qwen_omni.request.estimate import Estimate, EstimatedCall, too_slow
+from qwen_omni.request.estimate import Estimate, EstimatedCall, check_call_tier, too_slow
 from qwen_omni.request.fit import (
     Fitted,
     Fitter,
@@ -71,6 +72,7 @@ from qwen_omni.transport.chat import HttpCall
 from qwen_omni.transport.rate_limit import Pace, limiter_of
 from qwen_omni.transport.retry import Attempts, RetryPolicy
 from qwen_omni.upload.uploader import AvailableRoutes, Uploader, choose_file, choose_route, hint_for, is_link, routes_of
+from qwen_omni.wire.errors import as_batch_timeout
 from qwen_omni.wire.request import draft_request, encode_headers, notices
 from qwen_omni.wire.stream import StreamState
 from qwen_omni.wire.vllm import is_about_kwargs, kwargs_hint, unopened_tags
@@ -101,6 +103,8 @@ class PreparedRequest:
         self._settings, self._uploader, self._request = settings, uploader, request
         self._server = find_server(settings, request.model)
         self._profile = settings.profile(request.model)
+        self._batch = settings.tier_of(request.options.tier) == "batch"
+        self._begun = 0.0
         self._account = Account(settings, self._profile.tokens)
         # An event loop that is closed drops its generators without running their `finally`.
         self._dropped = weakref.finalize(self, Account.abandon, self._account)
@@ -122,6 +126,7 @@ class PreparedRequest:
 
     def _prepare(self, request: ChatRequest) -> None:
         """Check, fit, reserve, upload and encode: problems show before a file is opened, or a byte sent."""
+        check_call_tier(request, self._settings)
         self._draft = draft_request(request, self._profile, self._server)
         fitted = FittedMedia(messages=request.messages)
         if found := media_parts(request.messages):
@@ -130,7 +135,7 @@ class PreparedRequest:
             fitted = media.fit()
         estimate = estimate_fitted(request, fitted, self._settings)
         self._account.open(estimate)
-        limits = self._settings.rate_limits(request.model, request.limits)
+        limits = None if self._batch else self._settings.rate_limits(request.model, request.limits)
         if limits is not None:
             self._pace = Pace(limiter_of(self._settings, request.model), limits, estimate.tokens.total)
         slow = too_slow(estimate, self._settings)
@@ -174,7 +179,7 @@ class PreparedRequest:
         state = StreamState(max_answer_bytes=self._settings.max_answer_bytes, unopened_thinking=unopened)
         self._account.begin(lambda: state.response)
         state.estimated_input, state.media = self._account.estimated_input, self._sent
-        self._state = state
+        self._state, self._begun = state, time.monotonic()
         return state
 
     def failed(self, error: QwenOmniError, *, shown: bool = False) -> float:
@@ -182,6 +187,8 @@ class PreparedRequest:
 
         A link that the service could not fetch is repaired once, if it can be repaired.
         """
+        if self._batch and self._state is not None and not self._state.response.holds_anything:
+            error = as_batch_timeout(error, time.monotonic() - self._begun)
         self._end(error)
         gone = isinstance(error, MediaRefusedError) and bool(_GONE.search(str(error)))
         if gone and not shown and not self._repaired and self._renew(gone=True):
@@ -277,7 +284,7 @@ class PreparedRequest:
         body = self._draft.body(self._parts, self._delivered.__getitem__)
         settings, media = self._settings, tuple(self._delivered.values())
         headers = encode_headers(self._request, media, burst_wait=settings.burst_seconds, usual=settings.headers)
-        return HttpCall(body=RequestBody(body), headers=headers)
+        return HttpCall(body=RequestBody(body), headers=headers, batch=self._batch)
 
 
 def _is_about_media(error: QwenOmniError) -> bool:

@@ -19,7 +19,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from qwen_omni.errors import CaptionSyntaxError, QwenOmniError, TruncatedAnswerError
 from qwen_omni.messages import Message, TextPart, media_of, user
-from qwen_omni.options import ChatOptions, ChatRequest, Effort
+from qwen_omni.options import ChatOptions, ChatRequest, Effort, Tier
 from qwen_omni.pricing import costs
 from qwen_omni.profiles import Profile, profile_for
 from qwen_omni.responses import Response, Usage
@@ -303,7 +303,7 @@ def with_system_text(messages: tuple[Message, ...], text: str) -> tuple[Message,
     return (Message(role="system", parts=(part,)), *messages)
 
 
-def object_request(
+def object_request(  # noqa: PLR0913  (one keyword per choice)
     schema: CaptionSchema,
     question: Message,
     *,
@@ -311,6 +311,7 @@ def object_request(
     rules: str | None = None,
     thinking: bool | Effort = False,
     many_media: bool = False,
+    tier: Tier | None = None,
 ) -> ChatRequest:
     """Build the request for an object: JSON mode if available, the schema in the prompt, thinking off.
 
@@ -321,13 +322,14 @@ def object_request(
         rules: what the prompt says about the answer; `instructions` of the schema if not given.
         thinking: whether the model reasons first.
         many_media: whether the same is asked about many media.
+        tier: `"batch"` asks at half price; see `ChatOptions`.
     """
     profile = profile_for(model)
     text = instructions(schema) if rules is None else rules
     return ChatRequest(
         model=model,
         messages=with_rules((question,), text, profile, many_media=many_media),
-        options=ChatOptions(thinking=thinking, json_mode=json_mode(profile, schema.json_schema)),
+        options=ChatOptions(thinking=thinking, json_mode=json_mode(profile, schema.json_schema), tier=tier),
     )
 
 

@@ -176,7 +176,7 @@ def _read_old(path: Path) -> tuple[dict[str, dict[str, Any]], int]:
 
 _AGAIN_SECONDS = 0.2  # before checking again on a caption that another process asks for
 _NOTICE_SECONDS = 1.0  # waiting time before the first notice
-_NOT_ASKED = ("repair", "allow_truncated")  # options that only affect how an answer is treated
+_NOT_ASKED = ("repair", "allow_truncated", "tier")  # options that change how an answer is treated, or what it costs
 
 OnNotice = Callable[[str], None]
 

@@ -15,7 +15,7 @@ from qwen_omni.media.budget import DEFAULT_SAMPLING, Sampling
 from qwen_omni.media.info import AudioTrackChoice, MediaKind, read_audio_track
 from qwen_omni.media.source import MediaSource, as_source
 from qwen_omni.messages import FRAME_RANGES, user
-from qwen_omni.options import Effort
+from qwen_omni.options import Effort, Tier, check_tier
 from qwen_omni.profiles import DEFAULT_MODEL
 from qwen_omni.ranges import check_numbers
 from qwen_omni.request.question import as_part, kind_of, look
@@ -45,6 +45,7 @@ class CaptionOptions:
         audio_track: which of several audio tracks to use: `"auto"`, a number from 0, or `"mix"`.
         tile: whether a tall or wide image may be sent as several images.
         frame: which frame of an animation, or page of a file, to describe as an image, from 0.
+        tier: `"batch"` sends the request to Batch Chat: half price, an answer within an hour; see `ChatOptions`.
     """
 
     model: str = DEFAULT_MODEL
@@ -58,9 +59,11 @@ class CaptionOptions:
     audio_track: AudioTrackChoice = "auto"
     tile: bool = True
     frame: int | None = None
+    tier: Tier | None = None
 
     def __post_init__(self) -> None:
         check_numbers(self, FRAME_RANGES)
+        check_tier(self.tier)
         object.__setattr__(self, "audio_track", read_audio_track(self.audio_track))
 
 
@@ -109,6 +112,7 @@ def plan_caption(
             rules=instructions(wanted, language=options.language),
             thinking=options.thinking,
             many_media=many_media,
+            tier=options.tier,
         ),
         schema=wanted,
         repair=options.repair,

@@ -47,7 +47,7 @@ from qwen_omni.transcription.protocol import TaskState, encode_chat_options, enc
 from qwen_omni.transcription.recording import Recording, prepare_recording
 from qwen_omni.transcription.speakers import plan_spoken, to_transcript
 from qwen_omni.transcription.transcript import Transcript
-from qwen_omni.transport.flow import Flow, Reply, Request, Sleep, ask, repeating
+from qwen_omni.transport.flow import BytesContent, Flow, Reply, Request, Sleep, ask, repeating
 from qwen_omni.transport.rate_limit import Pace, in_turn, limiter_of
 from qwen_omni.transport.retry import RetryPolicy
 from qwen_omni.upload.cache import TASKS, Claim, Held, UploadCache
@@ -98,18 +98,6 @@ def was_refused(error: QwenOmniError) -> bool:
             return False
 
 
-@dataclass(frozen=True, slots=True)
-class _Written:
-    data: bytes
-
-    @property
-    def length(self) -> int:
-        return len(self.data)
-
-    def __iter__(self) -> Iterator[bytes]:
-        yield self.data
-
-
 def pause(seconds: float) -> Flow[None]:
     """Wait as the driver does: no thread is blocked in `asyncio`."""
     yield Sleep(seconds)
@@ -128,7 +116,7 @@ def submit(context: TaskContext, profile: TranscriptionProfile, options: Transcr
         yield from in_turn(context.pace)
         request = Request(
             method="POST", url=wire.submit_url(context.base_url), headers=wire.submit_headers(link),
-            content=_Written(body), with_key=True,
+            content=BytesContent(body), with_key=True,
         )  # fmt: skip
         reply = yield from ask(request)
         _check(reply)

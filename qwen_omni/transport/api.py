@@ -83,8 +83,8 @@ def run(flow: Flow[T], settings: Settings) -> T:
         return drive(flow, lambda step: _fetch(send, step, settings))
 
 
-async def arun(flow: Flow[T], settings: Settings) -> T:
-    """Run a flow to its end without blocking the event loop; the `asyncio` version of `run`."""
+async def arun(flow: Flow[T], settings: Settings, *, blocking: bool = False) -> T:
+    """Run a flow to its end; the `asyncio` version of `run`. A `blocking` flow works in threads between its steps."""
     ways: dict[_Way, httpx2.AsyncHTTPTransport] = {}
     hosts = PublicHosts()
     async with contextlib.AsyncExitStack() as stack:
@@ -103,7 +103,7 @@ async def arun(flow: Flow[T], settings: Settings) -> T:
                     return await ways[way].handle_async_request(one)
             return await ways[way].handle_async_request(tries[-1])
 
-        return await adrive(flow, lambda step: _afetch(send, step, settings))
+        return await adrive(flow, lambda step: _afetch(send, step, settings), blocking=blocking)
 
 
 # --- Who answers ---

@@ -320,6 +320,7 @@ def _close_soon(loop: asyncio.AbstractEventLoop, value: object) -> None:
 _RAW = {"X-Stainless-Raw-Response": "stream"}  # makes the SDK return the response unread; never sent
 _CHAT = "/chat/completions"
 _OK = range(200, 300)
+_UNSENT = ("ConnectTimeout", "PoolTimeout")  # of httpx and httpx2
 _Client = TypeVar("_Client", "openai.OpenAI", "openai.AsyncOpenAI")
 _Plug = TypeVar("_Plug", bound=Any)
 _DRAIN_SECONDS = 2.0  # how long to wait for the end of the body after [DONE]
@@ -344,6 +345,8 @@ class HttpCall:
 
     body: Content
     headers: Mapping[str, str] = field(repr=False)  # may hold secrets, and tracebacks may show locals
+    batch: bool = False
+    """Whether it goes to Batch Chat."""
 
 
 def package_version() -> str:
@@ -386,11 +389,13 @@ def _translate(error: Exception, settings: Settings) -> QwenOmniError:
             status_code=_OK[0],
         )
     if isinstance(error, openai.APITimeoutError) or "Timeout" in type(error).__name__:
-        return APITimeoutError(
+        late = APITimeoutError(
             f"No answer: nothing was received for {settings.read_timeout:g} s (read_timeout) or no connection was "
             f"made within {settings.connect_timeout:g} s (connect_timeout). "
             f"{settings.base_url}{through_proxy(settings.base_url)}"
         )
+        late.sent = type(cause).__name__ not in _UNSENT
+        return late
     words = f"{type(cause).__name__}: {cause}" if str(cause) else type(cause).__name__
     return APIConnectionError(
         f"The connection to {settings.base_url}{through_proxy(settings.base_url)} failed ({words}). Check the network "

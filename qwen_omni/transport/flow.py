@@ -33,6 +33,21 @@ class Content(Protocol):
     def __iter__(self) -> Iterator[bytes]: ...
 
 
+@dataclass(frozen=True, slots=True)
+class BytesContent:
+    """A body in memory."""
+
+    data: bytes = field(repr=False)
+
+    @property
+    def length(self) -> int:
+        """The length in bytes."""
+        return len(self.data)
+
+    def __iter__(self) -> Iterator[bytes]:
+        yield self.data
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
     """One HTTP request.

@@ -15,7 +15,7 @@ from qwen_omni.addresses import is_vendor_url, native_url
 from qwen_omni.errors import DeliveryError, MediaDoesNotFitError, StoreUnavailableError
 from qwen_omni.media.files.safe_open import read_blocks
 from qwen_omni.messages import MediaPayload
-from qwen_omni.transport.flow import Flow, Request, ask
+from qwen_omni.transport.flow import Content, Flow, Request, ask
 from qwen_omni.transport.rate_limit import Pace, in_turn
 from qwen_omni.upload.oss import Refused, parse_xml
 from qwen_omni.wire.errors import parse_retry_after, to_error
@@ -25,36 +25,49 @@ _BLOCK = 262_144
 
 
 class FormBody:
-    """The body of one form. It can be read again, and is never complete if the file changed meanwhile."""
+    """The body of one form. It can be read again, as often as its file can."""
 
     def __init__(
-        self, fields: Mapping[str, str], ready: MediaPayload, file_name: str, sent: Callable[[int], None]
+        self, fields: Mapping[str, str], file: Content, file_name: str, content_type: str = "application/octet-stream"
     ) -> None:
         mark = secrets.token_hex(16)
         parts = [_form_field(mark, name, value) for name, value in fields.items()]
-        kind = ready.content_type or "application/octet-stream"
         parts.append(
             f'--{mark}\r\nContent-Disposition: form-data; name="file"; filename="{file_name}"\r\n'
-            f"Content-Type: {kind}\r\n\r\n"
+            f"Content-Type: {content_type}\r\n\r\n"
         )
         self._head = "".join(parts).encode()
         self._tail = f"\r\n--{mark}--\r\n".encode()
-        self._ready, self._sent = ready, sent
+        self._file = file
         self.content_type = f"multipart/form-data; boundary={mark}"
 
     @property
     def length(self) -> int:
         """The form's length in bytes."""
-        return len(self._head) + self._ready.size_bytes + len(self._tail)
+        return len(self._head) + self._file.length + len(self._tail)
 
     def __iter__(self) -> Iterator[bytes]:
         yield self._head
+        yield from self._file
+        yield self._tail
+
+
+class _MediaFile:
+    """Media as the file of a form; never complete if the file changed meanwhile."""
+
+    def __init__(self, ready: MediaPayload, sent: Callable[[int], None]) -> None:
+        self._ready, self._sent = ready, sent
+
+    @property
+    def length(self) -> int:
+        return self._ready.size_bytes
+
+    def __iter__(self) -> Iterator[bytes]:
         done = 0
         for block in read_blocks(self._ready, _BLOCK):
             yield block
             done += len(block)
             self._sent(done)
-        yield self._tail
 
 
 def _form_field(mark: str, name: str, value: str) -> str:
@@ -200,7 +213,8 @@ def _form(policy: Policy, ready: MediaPayload, sent: Callable[[int], None]) -> t
     fields = {**policy.fields, "key": key, "success_action_status": "200"}
     if ready.content_type:
         fields["x-oss-content-type"] = ready.content_type
-    return FormBody(fields, ready, name, sent), key
+    kind = ready.content_type or "application/octet-stream"
+    return FormBody(fields, _MediaFile(ready, sent), name, kind), key
 
 
 def _not_posted(refused: Refused, label: str) -> DeliveryError:

@@ -17,7 +17,7 @@ from qwen_omni.responses import Usage
 from qwen_omni.settings import Settings
 from qwen_omni.video.engine.run import over_source
 from qwen_omni.video.options import DEFAULT_OPTIONS, DETAIL_FPS, Detail, SummaryOptions, on_server
-from qwen_omni.video.results import Bill, to_bill
+from qwen_omni.video.results import Bill, Paid, to_bill
 from qwen_omni.video.source_video import SourceVideo
 
 _WORDS_IN = 700  # tokens of a prompt with its schema
@@ -80,10 +80,11 @@ def _forecast_of(
 ) -> Forecast:
     count = 1 if whole else video.about
     tokens = segment_tokens(video, float(video.duration) / count + (0 if whole else float(video.overlap)), whole=whole)
-    answers = [(options.model, Usage(input_tokens=sum(tokens) + _WORDS_IN, output_tokens=_NOTES_OUT,
-                                     input_details={"video": tokens[0], "audio": tokens[1]}))] * count  # fmt: skip
+    answers = [Paid(options.model, Usage(input_tokens=sum(tokens) + _WORDS_IN, output_tokens=_NOTES_OUT,
+                                         input_details={"video": tokens[0], "audio": tokens[1]}))] * count  # fmt: skip
     if not whole:
-        answers.append((options.text_model_name, Usage(input_tokens=count * _NOTES_OUT, output_tokens=_SUMMARY_OUT)))
+        joined = Usage(input_tokens=count * _NOTES_OUT, output_tokens=_SUMMARY_OUT)
+        answers.append(Paid(options.text_model_name, joined, options.tier or "standard"))
     return Forecast(
         strategy="single" if whole else "map_reduce",
         detail=options.detail,

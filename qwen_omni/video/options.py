@@ -12,7 +12,7 @@ from qwen_omni.media.budget import MediaBudget
 from qwen_omni.media.info import AudioTrackChoice, read_audio_track
 from qwen_omni.media.plan.segments import DEFAULT_SECONDS
 from qwen_omni.messages import AudioPart, FramesPart, ImagePart, Part, Role, TextPart, VideoPart
-from qwen_omni.options import OPTION_RANGES, ChatOptions, ChatRequest, Effort, with_old_options
+from qwen_omni.options import OPTION_RANGES, ChatOptions, ChatRequest, Effort, Tier, check_tier, with_old_options
 from qwen_omni.profiles import DEFAULT_MODEL, DEFAULT_TEXT_MODEL, Profile
 from qwen_omni.profiles.rate_limits import RateLimits
 from qwen_omni.ranges import COUNT, END, PARALLEL, POSITIVE_COUNT, START, WAIT, Range, check_numbers, check_span
@@ -79,6 +79,8 @@ class SummaryOptions:
     Attributes:
         model: the model that sees the segments of the video.
         text_model: joins the notes: the name of a model of the service, or any `TextModel`.
+        tier: `"batch"` sends the steps without media (joining notes, chapters, the answer to a question) to Batch Chat,
+            at half price; each may wait for an hour. Segments are always asked about in real time.
         language: of the texts in the answer, as you would write it ("French", "中文"); `None` leaves it to the model.
         focus: what to focus on, in words; added to the prompts.
         detail: how closely the model looks: 0.5, 1 or 2 frames per second.
@@ -114,6 +116,7 @@ class SummaryOptions:
 
     model: str = DEFAULT_MODEL
     text_model: str | TextModel = DEFAULT_TEXT_MODEL
+    tier: Tier | None = None
     language: str | None = None
     focus: str | None = None
     detail: Detail = "medium"
@@ -151,6 +154,11 @@ class SummaryOptions:
             raise ConfigurationError(f"thinking={self.thinking!r}: choose True, False or one of {efforts}.")
         check_numbers(self, _RANGES)
         check_span(self.start, self.end)
+        check_tier(self.tier)
+        if self.tier == "batch" and not isinstance(self.text_model, str):
+            raise ConfigurationError(
+                f'tier="batch" needs a text_model of the service, not {self.text_model_name}; drop one of the two.'
+            )
         object.__setattr__(self, "audio_track", read_audio_track(self.audio_track))
 
     @property
@@ -168,7 +176,8 @@ class SummaryOptions:
         chosen = {name: getattr(self.chat, name) for name in _CHAT_FIELDS}
         if not joins and chosen["max_tokens"] is None:
             chosen["max_tokens"] = self.note_tokens
-        return ChatOptions(**chosen, thinking=self.thinking, json_mode=json_mode)
+        tier = self.tier if joins else None
+        return ChatOptions(**chosen, thinking=self.thinking, json_mode=json_mode, tier=tier)
 
     @property
     def chat_key(self) -> dict[str, Any]:

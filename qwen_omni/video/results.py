@@ -2,9 +2,10 @@
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from qwen_omni.errors import Gap
+from qwen_omni.options import Tier
 from qwen_omni.pricing.costs import Pricing, TokenCounts, own_pricing, pricing_for
 from qwen_omni.profiles import has_profile
 from qwen_omni.responses import Usage
@@ -133,34 +134,42 @@ class VideoSummary(Frozen):
         return to_html(self, None if path is None else Path(path), choices or DEFAULT_CHOICES)
 
 
-def to_bill(paid: Iterable[tuple[str, Usage]], settings: Settings) -> Bill:
+class Paid(NamedTuple):
+    """The usage of one answer, and what decides its price."""
+
+    model: str
+    usage: Usage
+    tier: Tier = "standard"
+
+
+def to_bill(paid: Iterable[Paid], settings: Settings) -> Bill:
     """Add up the usage of answers, at the prices of their models: the caller's own, else the region's."""
     used = list(paid)
-    pricings = {model: pricing_of(model, settings) for model, _ in used}
-    costs = [pricings[model].cost(usage) for model, usage in used]
+    pricings = {(one.model, one.tier): pricing_of(one.model, settings, one.tier) for one in used}
+    costs = [pricings[one.model, one.tier].cost(one.usage) for one in used]
     notes = [note for cost in costs for note in cost.notes if cost.cny is not None]
-    strangers = sorted(model for model, pricing in pricings.items() if not pricing.prices)
+    strangers = sorted({model for (model, _), pricing in pricings.items() if not pricing.prices})
     notes += [f"the price of {name} is not known; it is not in the total" for name in strangers]
     priced = [cost for cost in costs if cost.cny is not None and cost.usd is not None]
     return Bill(
         requests=len(used),
-        input_tokens=sum(usage.input_tokens for _, usage in used),
-        output_tokens=sum(usage.output_tokens for _, usage in used),
-        cached_tokens=sum(TokenCounts.of(usage).cached for _, usage in used),
+        input_tokens=sum(one.usage.input_tokens for one in used),
+        output_tokens=sum(one.usage.output_tokens for one in used),
+        cached_tokens=sum(TokenCounts.of(one.usage).cached for one in used),
         cny=sum(cost.cny or 0.0 for cost in priced) if priced or not used else None,
         usd=sum(cost.usd or 0.0 for cost in priced) if priced or not used else None,
         notes=tuple(dict.fromkeys(notes)),
     )
 
 
-def pricing_of(model: str, settings: Settings) -> Pricing:
+def pricing_of(model: str, settings: Settings, tier: Tier | None = None) -> Pricing:
     """Return the prices of a model; the model that joins notes may be any model of the caller's."""
     prices, rate = settings.prices, settings.exchange_rate
     if settings.server_of(model).dialect != "dashscope":
         return pricing_for(settings.profile(model), prices=prices, rate=rate)
     if not has_profile(model):
         return own_pricing(model, prices=prices, rate=rate)
-    return pricing_for(model, region_of(settings.base_url), prices=prices, rate=rate)
+    return pricing_for(model, region_of(settings.base_url), prices=prices, rate=rate, batch=tier == "batch")
 
 
 def arrange_chapters(chapters: Sequence[ChapterAnswer], *, start: float, end: float) -> tuple[Chapter, ...]:

@@ -16,6 +16,7 @@ from pydantic_core import from_json
 
 from qwen_omni import errors
 from qwen_omni.errors import APIError
+from qwen_omni.profiles.batch import QUEUE_SECONDS
 from qwen_omni.wire.values import as_number, as_words
 
 _INNER_STATUS = re.compile(r"\s*<([45]\d\d)\d*>")  # only at the very beginning: messages quote the request
@@ -238,6 +239,45 @@ def classify(status: int, code: str, message: str) -> type[APIError]:
             return _by_status(int(code))
         return next((kind for pattern, kind in _BY_CODE_INSIDE if pattern.search(code)), APIError)
     return _by_status(status)
+
+
+# RequestTimeOut and ResponseTimeout are on Model Studio's error codes page (spring 2026). How Batch Chat words the end
+# of its queue is not published.
+_TIMED_OUT = re.compile(r"time_?d?[ -]?out", re.IGNORECASE)
+_TIMEOUT_STATUS = (408, 504)
+_WHOLE_WAIT = QUEUE_SECONDS - 10
+
+
+def as_batch_timeout(error: errors.QwenOmniError, seconds: float) -> errors.QwenOmniError:
+    """Return a `BatchTimeoutError` for an error that means that a request waited in vain in Batch Chat.
+
+    Any other error, and one about media that took long to download, is returned unchanged.
+
+    Args:
+        error: what came in place of the first piece of an answer.
+        seconds: how long the request had waited: after an hour, the service may just end the connection.
+    """
+    if not (_says_timeout(error) or (seconds >= _WHOLE_WAIT and isinstance(error, _ENDED))):
+        return error
+    late = errors.BatchTimeoutError(
+        f"Batch Chat did not get to the request in time ({error}). It is not billed; send it again later, or without "
+        'tier="batch".'
+    )
+    late.retry_after = error.retry_after
+    for name in ("status_code", "code", "request_id", "body"):
+        setattr(late, name, getattr(error, name, None))
+    return late
+
+
+_ENDED = (errors.APIConnectionError, errors.StreamInterruptedError)
+
+
+def _says_timeout(error: errors.QwenOmniError) -> bool:
+    if isinstance(error, errors.APIConnectionError):
+        return isinstance(error, errors.APITimeoutError) and error.sent
+    if not isinstance(error, APIError) or isinstance(error, errors.MediaDownloadTimeoutError | errors.RateLimitError):
+        return False
+    return error.status_code in _TIMEOUT_STATUS or bool(_TIMED_OUT.search(f"{error.code} {error}"))
 
 
 def _by_status(status: int) -> type[APIError]:

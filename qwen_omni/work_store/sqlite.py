@@ -161,6 +161,16 @@ class SqliteStore:
             self._let_go(key)  # otherwise it stays claimed until it is written
         return row.value if counts is None else counts.value
 
+    def finish_all(self, values: Mapping[StepKey, Any]) -> None:
+        """Store many finished steps at once; of each, the first value that was stored counts."""
+        with self._state:
+            for key, value in values.items():
+                row = self.pending.get(key)
+                if row is None or not row.lasts:
+                    self.pending[key] = _Row(value, None)
+        if self.path is not None and not self._flush():
+            self._keep_beating()
+
     def _stored(self, key: StepKey, row: _Row) -> Found | None:
         """Write a finished step and return the stored value; `None` if it could not be written."""
         for _ in range(2):

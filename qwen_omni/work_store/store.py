@@ -160,6 +160,9 @@ class WorkStore(Protocol):
     def finish(self, key: StepKey, value: Any, *, expires_at: float | None = None) -> Any:  # noqa: ANN401  (JSON)
         """Store a finished step and end its claim; return the value that counts, which is the first one stored."""
 
+    def finish_all(self, values: Mapping[StepKey, Any]) -> None:
+        """Store many finished steps at once; of each, the first value that was stored counts."""
+
     def release(self, key: StepKey) -> None:
         """End a claim without a result."""
 

@@ -22,7 +22,7 @@ VALUES: dict[str, Any] = {
     "temperature": 0.5, "top_p": 0.9, "top_k": 3, "max_tokens": 7, "seed": 1, "stop": ["x"], "presence_penalty": 0.1,
     "repetition_penalty": 1.1, "thinking": "low", "enable_search": True, "extra_body": {"a_field_of_tomorrow": 1},
     "high_resolution_images": True, "multichannel": True, "extra_headers": {"X-Team": "film"},
-    "modalities": ["text", "audio"], "voice": "Tina",
+    "modalities": ["text", "audio"], "voice": "Tina", "tier": "batch",
 }  # fmt: skip
 
 

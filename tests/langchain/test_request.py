@@ -41,7 +41,7 @@ VALUES: dict[str, Any] = {
     "temperature": 0.5, "top_p": 0.9, "top_k": 3, "max_tokens": 7, "seed": 1, "stop": ("x",), "presence_penalty": 0.1,
     "repetition_penalty": 1.1, "thinking": "low", "modalities": ("text", "audio"), "voice": "Tina",
     "enable_search": True, "high_resolution_images": True, "multichannel": True, "extra_body": {"a": 1},
-    "extra_headers": {"b": "2"},
+    "extra_headers": {"b": "2"}, "tier": "batch",
 }  # fmt: skip
 
 

@@ -21,6 +21,7 @@ from qwen_omni.standin.server.script import Fault
 from qwen_omni.video.engine.run import aiter_notes, checkpoint_path, iter_notes, over_source
 from qwen_omni.video.engine.worker import Checkpoint
 from qwen_omni.video.options import SummaryOptions
+from qwen_omni.video.results import Paid
 from qwen_omni.video.schemas import SegmentNotes, TimedNote
 from qwen_omni.video.summarize import asummarize, stream_summary, summarize
 from qwen_omni.video.tasks import NotesTask, QuestionTask
@@ -94,7 +95,7 @@ OTHER = {
 SAME = {
     "text_model": "qwen-flash", "concurrency": 3, "max_gaps": 4, "step_retries": 1, "retry_seconds": 1.0, "rpm": 5,
     "tpm": 50_000, "reduce_tokens": 5000, "checkpoint": Path("elsewhere"), "workers": 1, "reuse_unverified": True,
-    "allow_truncated": True, "note_tokens": 900, "audio_track": "mix",  # of one track
+    "allow_truncated": True, "note_tokens": 900, "tier": "standard", "audio_track": "mix",  # of one track
 }  # fmt: skip
 
 
@@ -298,6 +299,7 @@ def test_a_claim_of_a_killed_process_counts_for_nothing(tmp_path):
     code = f"""
 import sys, time, pathlib
 from qwen_omni.video.engine.worker import Checkpoint
+from qwen_omni.video.results import Paid
 kept = Checkpoint(pathlib.Path({str(tmp_path / "a.sqlite3")!r}), lease_seconds=600)
 print(kept.claim("s"), flush=True)
 time.sleep(60)
@@ -319,7 +321,7 @@ def test_what_was_paid_is_kept(tmp_path):
         kept.pay("a", "m", usage)
         kept.pay("b", "n", usage)
     with Checkpoint(tmp_path / "a.sqlite3") as kept:
-        assert kept.paid() == [("m", usage), ("n", usage)]
+        assert kept.paid() == [Paid("m", usage), Paid("n", usage)]
 
 
 @pytest.mark.parametrize("content", [b"not a database at all, just some text that is long enough to be one" * 50])

@@ -8,7 +8,7 @@ import pytest
 from qwen_omni.profiles import ExchangeRate, Prices
 from qwen_omni.responses import Usage
 from qwen_omni.settings import Settings
-from qwen_omni.video.results import Bill, Chapter, FailedSegment, VideoSummary, arrange_chapters, to_bill
+from qwen_omni.video.results import Bill, Chapter, FailedSegment, Paid, VideoSummary, arrange_chapters, to_bill
 from qwen_omni.video.schemas import ChapterAnswer, TimedNote, VideoFacts
 
 
@@ -61,11 +61,11 @@ def test_bills_add_up_and_tell_what_is_not_known():
     """Two models at their prices; a model without a price is named, not guessed."""
     usage = Usage(input_tokens=1_000_000, output_tokens=0, total_tokens=1_000_000)
     settings = Settings.load(api_key="none", region="cn")
-    bill = to_bill([("qwen3.8-omni-flash", usage), ("my-own", usage)], settings)
+    bill = to_bill([Paid("qwen3.8-omni-flash", usage), Paid("my-own", usage)], settings)
     assert bill.cny == pytest.approx(0.8)
     assert "my-own" in bill.notes[0]
     assert (bill.requests, bill.input_tokens) == (2, 2_000_000)
-    assert to_bill([("my-own", usage)], settings).cny is None
+    assert to_bill([Paid("my-own", usage)], settings).cny is None
     assert to_bill([], settings).cny == 0
 
 
@@ -85,7 +85,7 @@ def test_prices_of_ones_own_count_for_any_model(model, prices, recwarn):
     """A known model, a snapshot of its family, and one that nobody knows; at the caller's own rate, without a guess."""
     usage = Usage(input_tokens=1_000_000, output_tokens=0, total_tokens=1_000_000)
     rate = ExchangeRate(cny_per_usd=8, source="my bank")
-    bill = to_bill([(model, usage)], Settings.load(api_key="none", prices=prices, exchange_rate=rate))
+    bill = to_bill([Paid(model, usage)], Settings.load(api_key="none", prices=prices, exchange_rate=rate))
     assert (bill.usd, bill.cny, bill.notes) == (3, 24, ())
     assert not recwarn.list
 

@@ -16,6 +16,7 @@ from qwen_omni.structured.batch import Results
 from qwen_omni.transcription.task import Submitted, Tasks
 from qwen_omni.upload.cache import Claim, Held, UploadCache
 from qwen_omni.video.engine.worker import Checkpoint
+from qwen_omni.video.results import Paid
 
 FIRST = Segment(index=0, start=Fraction(0), end=Fraction(12))
 SECOND = Segment(index=1, start=Fraction(10), end=Fraction(22))
@@ -270,7 +271,7 @@ USAGES = ['"x"', "[]", '{"model": 1}', '{"model": "m", "usage": {"input_tokens":
 def test_a_bill_that_cannot_be_read_is_left_out(path, value):
     run_sql(path, f"INSERT INTO spend VALUES ('b', 'run', 'dashscope', '{value}', 0)")
     with Checkpoint(path, origin="dashscope") as kept:
-        assert kept.paid() == [("m", Usage(input_tokens=5))]
+        assert kept.paid() == [Paid("m", Usage(input_tokens=5))]
 
 
 # --- Files of older versions ---
@@ -289,7 +290,7 @@ def test_a_checkpoint_of_an_older_version(tmp_path):
     with Checkpoint(path, origin="dashscope", reuse_unverified=True) as kept:
         assert json.loads(kept.find("segment:0")) == {"index": 0, "summary": "a"}
         assert kept.claim("join:1") == '{"summary": "b"}'
-        assert kept.paid() == [("m", Usage(input_tokens=5, output_tokens=7, total_tokens=12))]
+        assert kept.paid() == [Paid("m", Usage(input_tokens=5, output_tokens=7, total_tokens=12))]
         assert kept.unverified() == ""
     with Checkpoint(path, origin="dashscope") as kept:
         kept.finish("segment:0", "{}")

@@ -15,6 +15,7 @@ from urllib.parse import parse_qs
 
 from qwen_omni.standin.answers.answers import compose
 from qwen_omni.standin.answers.schema import BadSchemaError
+from qwen_omni.standin.batch.batches import CHAT_MODELS, UNSUPPORTED
 from qwen_omni.standin.media.perceive import Memory, Perception
 from qwen_omni.standin.rules import refusal
 from qwen_omni.standin.rules.limits import TASK_MODELS, find_model
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
     from qwen_omni.standin.answers.nearly import NearlyRight
     from qwen_omni.standin.asr.tasks import Tasks
+    from qwen_omni.standin.batch.batches import Batches
     from qwen_omni.standin.media.facts import MediaFacts
     from qwen_omni.standin.rules.limits import ModelLimits
     from qwen_omni.standin.rules.prefix_cache import PrefixCache
@@ -42,6 +44,8 @@ if TYPE_CHECKING:
 
 CHAT_PATH = "/compatible-mode/v1/chat/completions"
 QUOTAS_PATH = "/api/v1/quotas"
+BATCH_CHAT_PATH = "/batch/compatible-mode/v1/chat/completions"
+_MOST_BATCHED = 256_000  # input tokens of a Batch Chat request, or of a line
 STREAM_TYPE = "text/event-stream;charset=UTF-8"
 JSON_TYPE = "application/json"
 _OVERHEAD = 4  # tokens around each message
@@ -49,13 +53,14 @@ _OVERHEAD = 4  # tokens around each message
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """One HTTP request; header names are lower case."""
+    """One HTTP request; header names are lower case. `line` is whether it is a line of a batch."""
 
     method: str
     path: str
     headers: dict[str, str]
     body: bytes
     query: str = ""
+    line: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,6 +91,7 @@ class State:
     requests: list[LoggedRequest] = field(default_factory=list)
     stores: Stores = field(default_factory=lambda: Stores((), {}, "cn-standin"))
     tasks: Tasks | None = None
+    batches: Batches | None = None
     nearly: NearlyRight | None = None
     retired: bool = False
     quotas: Quotas | None = None
@@ -112,15 +118,28 @@ def respond(request: Request, state: State) -> Reply:
         logged = replace(logged, body=without_media(body), unknown=tuple(sorted(set(body) - KNOWN_FIELDS)))
         check_shapes(body)
         model = _find(body, state)
+        if request.path == BATCH_CHAT_PATH and not CHAT_MODELS.fullmatch(model.name):
+            raise invalid(UNSUPPORTED.format(name=model.name))
         logged = replace(logged, media=_judge(request, body, model, state))
-        if state.quotas is not None:
+        batched = request.line or request.path == BATCH_CHAT_PATH  # exempt from the limits of real time
+        if state.quotas is not None and not batched:
             wait, answered = _admit(request, body, logged, state.quotas)
     except Refusal as error:
         problem = error
         logged = replace(logged, refused=error.message)
     state.requests.append(logged)
-    reply = _reply(body, model, logged, problem, state, answered)
+    reply = _reply(body, model, logged, problem, state, answered, plain=request.line)
     return replace(reply, first_byte_delay=reply.first_byte_delay + wait) if wait else reply
+
+
+def answer_line(body: dict[str, Any], key: str, state: State) -> tuple[int, dict[str, Any]]:
+    """Answer a line of a batch: the status, and the whole answer or the error."""
+    streamed = {**body, "stream": True, "stream_options": {"include_usage": True}}
+    headers = {"authorization": f"Bearer {key}"}
+    line = Request(method="POST", path="", headers=headers, body=json.dumps(streamed).encode(), line=True)
+    reply = respond(line, state)
+    answer: dict[str, Any] = json.loads(reply.pieces[0].removeprefix(b"data: ")) if reply.pieces else {}
+    return (400 if "error" in answer else reply.status), answer
 
 
 def _count_nothing(_: int) -> None:
@@ -144,13 +163,15 @@ def _quotas_reply(query: str, quotas: Quotas) -> Reply:
     return Reply(headers=_ids(), pieces=(json.dumps(quotas.report(model)).encode(),))
 
 
-def _reply(
+def _reply(  # noqa: PLR0913 - what decides an answer
     body: dict[str, Any],
     model: ModelLimits | None,
     logged: LoggedRequest,
     problem: Refusal | None,
     state: State,
     answered: Callable[[int], None],
+    *,
+    plain: bool,
 ) -> Reply:
     """Apply a scripted fault first, then refusals, then the script, then the stand-in's own answer."""
     streams = body.get("stream") is True
@@ -173,7 +194,7 @@ def _reply(
     answered(answer.usage.get("completion_tokens", 0))
     if state.nearly is not None and scripted is None:
         answer = state.nearly.spoil(answer)
-    plain = not streams or (fault is not None and fault.kind == "plain_json")
+    plain = plain or not streams or (fault is not None and fault.kind == "plain_json")
     if plain:
         return _impaired(Reply(headers=_ids(), pieces=(sse.body(answer),)), fault)
     return _impaired(Reply(content_type=STREAM_TYPE, headers=_ids(), pieces=tuple(sse.events(answer))), fault)
@@ -192,7 +213,7 @@ def _check_key(request: Request, state: State) -> None:
 
 
 def _check_door(request: Request) -> None:
-    if request.path.rstrip("/") != CHAT_PATH:
+    if request.path.rstrip("/") not in (CHAT_PATH, BATCH_CHAT_PATH) and not request.line:
         raise Refusal(404, "not_found", f"Not Found: {request.path}", gateway=True)
     if request.method != "POST":
         raise Refusal(405, "method_not_allowed", f"Request method '{request.method}' is not supported.", gateway=True)
@@ -240,6 +261,8 @@ def _judge(request: Request, body: dict[str, Any], model: ModelLimits, state: St
         if model.asr and not any(one.sound_marks for one in facts):
             raise algo("ASR_RESPONSE_HAVE_NO_WORDS")
     most = (is_thinking(body, model) and model.max_input_thinking) or model.max_input
+    if request.line or request.path == BATCH_CHAT_PATH:
+        most = min(most, _MOST_BATCHED)
     if prompt_text_tokens(body) + sum(one.tokens for one in facts) > most:
         raise algo(f"Range of input length should be [1, {most}]")
     return facts

@@ -15,6 +15,7 @@ from starlette.routing import Route
 
 from qwen_omni.standin.answers.service import Reply, Request, State, respond
 from qwen_omni.standin.asr.tasks import TaskAsked
+from qwen_omni.standin.batch.batches import BatchAsked
 from qwen_omni.standin.server.store_door import StoreSending, serve_store
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
 
     from qwen_omni.standin.asr.tasks import Tasks
+    from qwen_omni.standin.batch.batches import Batches
 
 _METHODS = ["GET", "POST", "PUT", "DELETE", "HEAD", "OPTIONS", "PATCH"]
 _STEP_SECONDS = 0.05
@@ -42,6 +44,8 @@ def make_app(
         body = await request.body()
         if state.tasks is not None and state.tasks.owns(request.scope["path"]):
             return _Sending(await asyncio.to_thread(_transcribed, request, body, state.tasks), transport_of(client))
+        if state.batches is not None and state.batches.owns(request.scope["path"]):
+            return _Sending(await asyncio.to_thread(_batched, request, body, state.batches), transport_of(client))
         asked = Request(
             method=request.method, path=request.url.path, headers={k.lower(): v for k, v in request.headers.items()},
             body=body, query=request.url.query,
@@ -61,6 +65,16 @@ def _transcribed(request: HTTPRequest, body: bytes, tasks: Tasks) -> Reply:
         )
     )  # fmt: skip
     return Reply(status=reply.status, pieces=(reply.body,), ending="drop" if reply.cut else "complete")
+
+
+def _batched(request: HTTPRequest, body: bytes, batches: Batches) -> Reply:
+    reply = batches.respond(
+        BatchAsked(
+            method=request.method, path=request.scope["path"], query=request.scope["query_string"].decode("ascii"),
+            headers={name.lower(): value for name, value in request.headers.items()}, body=body,
+        )
+    )  # fmt: skip
+    return Reply(status=reply.status, pieces=(reply.body,), ending=reply.ending)
 
 
 class _Sending:

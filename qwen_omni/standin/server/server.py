@@ -11,8 +11,9 @@ import threading
 from typing import TYPE_CHECKING, Self
 
 from qwen_omni.standin.answers.nearly import NearlyRight
-from qwen_omni.standin.answers.service import State
+from qwen_omni.standin.answers.service import State, answer_line
 from qwen_omni.standin.asr.tasks import Tasks
+from qwen_omni.standin.batch.batches import Batches
 from qwen_omni.standin.rules.prefix_cache import PrefixCache
 from qwen_omni.standin.rules.quotas import Quota, Quotas
 from qwen_omni.standin.server import environment as names
@@ -82,8 +83,10 @@ class Standin:
         self.stores = Stores(*self._oss)
         intake = Intake(media_map=self.media_map, stores=self.stores)
         self.tasks = Tasks(intake, tuple(keys), self.stores.now)
+        self.batches = Batches(tuple(keys), lambda body, key: answer_line(body, key, self._state))
         self._state = State(
             keys=tuple(keys), intake=intake, script=script or Script(), stores=self.stores, tasks=self.tasks,
+            batches=self.batches,
             retired=retired,
             quotas=None if quotas is None else Quotas(dict(quotas)),
         )  # fmt: skip
@@ -98,6 +101,11 @@ class Standin:
     def base_url(self) -> str:
         """The address for a client's `base_url`."""
         return f"http://{self._host}:{self._running.port}/compatible-mode/v1"
+
+    @property
+    def batch_base_url(self) -> str:
+        """The address for a client's `batch_base_url`: Batch Chat."""
+        return f"http://{self._host}:{self._running.port}/batch/compatible-mode/v1"
 
     @property
     def oss_endpoint(self) -> str:
@@ -157,8 +165,9 @@ class Standin:
     def environment(self, *, bucket: bool = False) -> Iterator[Self]:
         """Point programs that read the environment to this service while the block runs.
 
-        Sets `DASHSCOPE_API_KEY` and `DASHSCOPE_BASE_URL`, and with `bucket` the variables of its bucket, which are
-        unset otherwise, so that no real bucket is written to. Starts the service if it does not run yet.
+        Sets `DASHSCOPE_API_KEY`, `DASHSCOPE_BASE_URL` and `DASHSCOPE_BATCH_BASE_URL`, and with `bucket` the variables
+        of its bucket, which are unset otherwise, so that no real bucket is written to. Starts the service if it does
+        not run yet.
 
         Example:
             with Standin().environment() as standin:
@@ -172,7 +181,9 @@ class Standin:
             yield self
 
     def _variables(self, *, bucket: bool) -> dict[str, str | None]:
-        service = {names.API_KEY: self.api_key, names.BASE_URL: self.base_url}
+        service = {
+            names.API_KEY: self.api_key, names.BASE_URL: self.base_url, names.BATCH_URL: self.batch_base_url
+        }  # fmt: skip
         if not bucket:
             return {**service, names.BUCKET: None}
         (bucket_name, *_), keys, region = self._oss

@@ -28,6 +28,8 @@ from qwen_omni.client import AsyncOmniClient, OmniClient
 from qwen_omni.errors import ConfigurationError, QwenOmniError, SpendLimitError
 from qwen_omni.media.source import Anything
 from qwen_omni.media.work import Deadline, StoppedError, usual_workers
+from qwen_omni.options import ChatOptions, ChatRequest
+from qwen_omni.request.estimate import check_call_tier
 from qwen_omni.request.fit import check_model
 from qwen_omni.request.prepared_request import PreparedRequest
 from qwen_omni.responses import Response
@@ -38,7 +40,7 @@ from qwen_omni.upload.uploader import routes_of
 from qwen_omni.video.engine.machine import Action, Ask, Cut, Deliver, Joins, Machine, Prepare, Reduce, Rules
 from qwen_omni.video.engine.worker import Checkpoint, News, Question, Upload, Worker
 from qwen_omni.video.options import DEFAULT_OPTIONS, SummaryOptions, TextModel, on_server
-from qwen_omni.video.results import pricing_of
+from qwen_omni.video.results import Paid, pricing_of
 from qwen_omni.video.schemas import SegmentNotes
 from qwen_omni.video.source_video import SourceVideo, chosen_strategy, look_over
 from qwen_omni.video.tasks import Joining, NotesTask, Task
@@ -98,7 +100,7 @@ class Tracker:
         texts, self.machine.notices = self.machine.notices, []
         return [self.event("notice", text=text) for text in texts]
 
-    def after(self, action: Action, paid: list[tuple[str, Any]]) -> Progress | None:
+    def after(self, action: Action, paid: list[Paid]) -> Progress | None:
         """Return the event for a finished step; `None` if it is of no interest to the caller."""
         match action:
             case Cut():
@@ -110,7 +112,7 @@ class Tracker:
             case _:
                 return self.event("joined", paid, text=_joined_text(action))
 
-    def _of_segment(self, action: Prepare | Deliver | Ask, paid: list[tuple[str, Any]]) -> Progress | None:
+    def _of_segment(self, action: Prepare | Deliver | Ask, paid: list[Paid]) -> Progress | None:
         segment = action.segment
         where = {"segment": segment.index, "start": float(segment.start), "end": float(segment.end)}
         if segment.index in self.machine.answers:
@@ -126,9 +128,9 @@ class Tracker:
             case _:
                 return None  # a transient failure, or another process works on it
 
-    def event(self, kind: Kind, paid: Iterable[tuple[str, Any]] = (), **fields: Any) -> Progress:  # noqa: ANN401  (of a Progress)
+    def event(self, kind: Kind, paid: Iterable[Paid] = (), **fields: Any) -> Progress:  # noqa: ANN401  (of a Progress)
         """Return an event, with the counts of now and what was paid."""
-        usages = [usage for _, usage in paid]
+        usages = [one.usage for one in paid]
         machine = self.machine
         done = len(machine.answers) + len(machine.gaps)
         total = machine.count if machine.cut_all else max(self.about, machine.count)
@@ -210,11 +212,13 @@ def over_source(source: Anything, settings: Settings, options: SummaryOptions) -
 
     Raises:
         MediaError: it cannot be used (see `look_over`), or does not fit the single call that was requested.
-        ConfigurationError: the segment length and overlap leave no room to advance.
+        ConfigurationError: the segment length and overlap leave no room to advance, or Batch Chat does not take the
+            model that joins notes.
         NotFoundError: the service has retired a model.
     """
     for model in (options.model, *([options.text_model] if isinstance(options.text_model, str) else [])):
         check_model(model, settings.base_url)
+    check_text_tier(settings, options)
     profile = settings.profile(options.model)
     room = routes_of(settings, profile).room_bytes
     video = look_over(source, options, profile, media_root=settings.media_root, room_bytes=room)
@@ -222,6 +226,13 @@ def over_source(source: Anything, settings: Settings, options: SummaryOptions) -
     video = replace(video, seconds=max(video.seconds, video.duration)) if single else video
     video.check()
     return video, single
+
+
+def check_text_tier(settings: Settings, options: SummaryOptions) -> None:
+    """Check the tier of the joins before a segment is paid for; raises as `check_call_tier` does."""
+    if isinstance(options.text_model, str):
+        chat = ChatOptions(tier=options.tier)
+        check_call_tier(ChatRequest(model=options.text_model, messages=(), options=chat), settings)
 
 
 def notes_run(source: Anything, settings: Settings, options: SummaryOptions, *, joins: bool) -> Run[SegmentNotes]:

@@ -23,12 +23,13 @@ from pydantic import TypeAdapter
 
 from qwen_omni.errors import QwenOmniError
 from qwen_omni.media.plan.segments import Segment
-from qwen_omni.options import ChatRequest
+from qwen_omni.options import ChatRequest, Tier
 from qwen_omni.request.prepared_request import PreparedRequest
 from qwen_omni.responses import Response, Usage
 from qwen_omni.structured.ask import CaptionPlan, CaptionResult, ask_until_valid
 from qwen_omni.transport.flow import Done, advance
 from qwen_omni.video.engine.machine import Action, Ask, Cut, Deliver, Machine, Prepare, Reduce
+from qwen_omni.video.results import Paid
 from qwen_omni.video.source_video import SourceVideo
 from qwen_omni.video.tasks import Joining, Task
 from qwen_omni.work_store.sqlite import SqliteStore
@@ -101,7 +102,7 @@ class Worker(Generic[T]):
         self._joins: dict[str, str] = {}
         self._failed: set[str] = set()  # steps whose requests have failed before
         self._lock = threading.Lock()
-        self.paid: list[tuple[str, Any]] = []
+        self.paid: list[Paid] = []
         """Model and usage of every answer of this run."""
         self.alive: Alive | None = None
         """Whether the driver of the requests makes progress; claims are renewed only while it does."""
@@ -189,8 +190,8 @@ class Worker(Generic[T]):
         if response.usage is None:
             return
         with self._lock:
-            self.paid.append((request.model, response.usage))
-        self.checkpoint.pay(new_answer_id(response.id), request.model, response.usage)
+            self.paid.append(Paid(request.model, response.usage, request.options.tier or "standard"))
+        self.checkpoint.pay(new_answer_id(response.id), *self.paid[-1])
 
     def stop(self) -> None:
         """Stop the work on files; answers in flight are still accepted."""
@@ -442,13 +443,13 @@ class Checkpoint(RunStore):
 
     # --- Usage ---
 
-    def pay(self, answer_id: str, model: str, usage: Usage) -> None:
+    def pay(self, answer_id: str, model: str, usage: Usage, tier: Tier = "standard") -> None:
         """Store the usage of an answer, whether or not it could be read."""
-        value = {"model": model, "usage": asdict(usage)}
+        value = {"model": model, "usage": asdict(usage), **({"tier": tier} if tier != "standard" else {})}
         self._store.spend(self._run, self._origin, Spent(answer_id, value))
 
-    def paid(self) -> list[tuple[str, Usage]]:
-        """Return model and usage of every answer of this run, of all processes together."""
+    def paid(self) -> list[Paid]:
+        """Return model, usage and tier of every answer of this run, of all processes together."""
         origins = (self._origin, UNVERIFIED) if self._reuse else (self._origin,)
         read = [_read_usage(value) for value in self._store.spent(self._run, *origins)]
         return [one for one in read if one is not None]
@@ -481,7 +482,7 @@ def _read_cut(index: int, value: Any) -> Segment | None:  # noqa: ANN401  (JSON)
     return Segment(index=index, start=Fraction(start), end=Fraction(end))
 
 
-def _read_usage(value: Any) -> tuple[str, Usage] | None:  # noqa: ANN401  (JSON)
+def _read_usage(value: Any) -> Paid | None:  # noqa: ANN401  (JSON)
     """Parse the usage of an answer; `None` if it is damaged."""
     try:
         model, usage = value["model"], TypeAdapter(Usage).validate_python(value["usage"])
@@ -489,4 +490,4 @@ def _read_usage(value: Any) -> tuple[str, Usage] | None:  # noqa: ANN401  (JSON)
         return None
     counts = (usage.input_tokens, usage.output_tokens, usage.total_tokens)
     sound = isinstance(model, str) and all(0 <= count <= _MOST_TOKENS for count in counts)
-    return (model, usage) if sound else None
+    return Paid(model, usage, "batch" if value.get("tier") == "batch" else "standard") if sound else None

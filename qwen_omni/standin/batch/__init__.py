@@ -1,0 +1,1 @@
+"""Batch File: files of requests, and the batches that answer them."""
