@@ -303,7 +303,7 @@ def with_system_text(messages: tuple[Message, ...], text: str) -> tuple[Message,
     return (Message(role="system", parts=(part,)), *messages)
 
 
-def object_request(
+def object_request(  # noqa: PLR0913 - each keyword is a choice of its own
     schema: CaptionSchema,
     question: Message,
     *,
@@ -311,6 +311,7 @@ def object_request(
     rules: str | None = None,
     thinking: bool | Effort = False,
     many_media: bool = False,
+    profile: Profile | None = None,
 ) -> ChatRequest:
     """Build the request for an object: JSON mode if available, the schema in the prompt, thinking off.
 
@@ -321,8 +322,9 @@ def object_request(
         rules: what the prompt says about the answer; `instructions` of the schema if not given.
         thinking: whether the model reasons first.
         many_media: whether the same is asked about many media.
+        profile: what the model can do on its server; the hosted model's, if not given.
     """
-    profile = profile_for(model)
+    profile = profile or profile_for(model)
     text = instructions(schema) if rules is None else rules
     return ChatRequest(
         model=model,
