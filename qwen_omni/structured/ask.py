@@ -312,6 +312,7 @@ def object_request(  # noqa: PLR0913  (one keyword per choice)
     thinking: bool | Effort = False,
     many_media: bool = False,
     tier: Tier | None = None,
+    profile: Profile | None = None,
 ) -> ChatRequest:
     """Build the request for an object: JSON mode if available, the schema in the prompt, thinking off.
 
@@ -323,8 +324,9 @@ def object_request(  # noqa: PLR0913  (one keyword per choice)
         thinking: whether the model reasons first.
         many_media: whether the same is asked about many media.
         tier: `"batch"` asks at half price; see `ChatOptions`.
+        profile: what the model can do on its server; the hosted model's, if not given.
     """
-    profile = profile_for(model)
+    profile = profile or profile_for(model)
     text = instructions(schema) if rules is None else rules
     return ChatRequest(
         model=model,

@@ -389,7 +389,10 @@ class _Job:
         return FileCaption(media=media, value=parsed.value, reused=True, truncated=bool(entry.get("truncated")))
 
     def _asked(self, media: str, source: MediaSource, began: float, key: str | None = None) -> FileCaption:
-        plan = plan_caption(source, self.schema, self.options, media_root=self._root, many_media=self.many)
+        profile = self.client.settings.profile(self.options.model)
+        plan = plan_caption(
+            source, self.schema, self.options, media_root=self._root, many_media=self.many, profile=profile
+        )
         made = carry_out(plan, self.client)
         if self.results is not None and key is not None:
             answer, facts = made.responses[-1].text, dict(plan.facts)

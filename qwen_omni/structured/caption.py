@@ -16,7 +16,7 @@ from qwen_omni.media.info import AudioTrackChoice, MediaKind, read_audio_track
 from qwen_omni.media.source import MediaSource, as_source
 from qwen_omni.messages import FRAME_RANGES, user
 from qwen_omni.options import Effort, Tier, check_tier
-from qwen_omni.profiles import DEFAULT_MODEL
+from qwen_omni.profiles import DEFAULT_MODEL, Profile
 from qwen_omni.ranges import check_numbers
 from qwen_omni.request.question import as_part, kind_of, look
 from qwen_omni.structured.ask import CaptionPlan, CaptionResult, acarry_out, carry_out, object_request
@@ -77,6 +77,7 @@ def plan_caption(
     *,
     media_root: Path = Path(),
     many_media: bool = False,
+    profile: Profile | None = None,
 ) -> CaptionPlan:
     """Inspect the media and build the request. Sends nothing.
 
@@ -86,6 +87,7 @@ def plan_caption(
         options: the model, the prompt, the language, …
         media_root: the folder that sources from messages must lie in: that of the client that will be asked.
         many_media: whether the same is asked about many files, one after the other.
+        profile: what the model can do on the client's server; the hosted model's, if not given.
 
     Raises:
         MediaError: the media is missing, damaged, or of unknown kind.
@@ -113,6 +115,7 @@ def plan_caption(
             thinking=options.thinking,
             many_media=many_media,
             tier=options.tier,
+            profile=profile,
         ),
         schema=wanted,
         repair=options.repair,
@@ -161,7 +164,8 @@ def caption(
     """
     with contextlib.ExitStack() as closing:
         asker = client if client is not None else closing.enter_context(OmniClient())
-        plan = plan_caption(media, schema, options, media_root=asker.settings.media_root)
+        root, profile = asker.settings.media_root, asker.settings.profile(options.model)
+        plan = plan_caption(media, schema, options, media_root=root, profile=profile)
         return carry_out(plan, asker)
 
 
@@ -187,6 +191,6 @@ async def acaption(
     """Describe one file; the asynchronous `caption`."""
     async with contextlib.AsyncExitStack() as closing:
         asker = client if client is not None else await closing.enter_async_context(AsyncOmniClient())
-        root = asker.settings.media_root
-        plan = await asyncio.to_thread(plan_caption, media, schema, options, media_root=root)
+        root, profile = asker.settings.media_root, asker.settings.profile(options.model)
+        plan = await asyncio.to_thread(plan_caption, media, schema, options, media_root=root, profile=profile)
         return await acarry_out(plan, asker)

@@ -34,6 +34,7 @@ from qwen_omni.request.estimate import estimate
 from qwen_omni.servers import LITELLM, TRANSFORMERS, Server, known_server
 from qwen_omni.settings import Settings
 from qwen_omni.standin.marked_media import make_audio, make_video
+from qwen_omni.structured.caption import CaptionOptions, caption
 from qwen_omni.transport.api import find_server, run
 from qwen_omni.upload.temporary import ask_policy
 from qwen_omni.upload.uploader import AvailableRoutes, choose_file
@@ -306,3 +307,15 @@ def test_steps_of_a_long_video_have_the_options_of_the_model(media):
 def test_both_frameworks_pass_on_the_options_of_their_model(made):
     sent = made().chat_options(joins=False, json_mode=False)
     assert (sent.max_tokens, sent.temperature, sent.seed) == (99, 0.5, 1)
+
+
+def test_captions_ask_for_json_where_the_server_has_it(media):
+    """Whatever the model's name, and without a warning about it."""
+    for kind, asked_for in (("vllm", {"type": "json_object"}), ("transformers", None)):
+        with own_server(kind) as server, warnings.catch_warnings():
+            warnings.simplefilter("error")
+            settings = settings_of(server, media)
+            find_server(settings, "my-av-model")
+            with OmniClient(settings) as client, pytest.raises(QwenOmniError):  # its words are noise
+                caption(media / "silent.mp4", client=client, options=CaptionOptions(model="my-av-model"))
+        assert [body.get("response_format") for body in server.bodies] == [asked_for]
