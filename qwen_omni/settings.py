@@ -41,7 +41,7 @@ from qwen_omni.profiles.open_models import open_profile
 from qwen_omni.profiles.rate_limits import LimitsOverride, RateLimits, check_limits, published_limits
 from qwen_omni.ranges import COUNT, POSITIVE_COUNT, RATE, TIMEOUT, WAIT, Range, check_numbers
 from qwen_omni.responses import MAX_ANSWER_BYTES
-from qwen_omni.servers import Server, guess_server, known_server
+from qwen_omni.servers import Server, guess_server, is_dashscope, known_server
 
 KEY_ID_VARIABLE = "OSS_ACCESS_KEY_ID"
 KEY_SECRET_VARIABLE = "OSS_ACCESS_KEY_SECRET"  # noqa: S105  (a name)
@@ -463,6 +463,11 @@ class Settings(OwnCopy):
     def server(self) -> Server:
         """What is known about the server: as found out, or as the address suggests; the caller's word wins."""
         return self.server_of("")
+
+    @property
+    def knows_server(self) -> bool:
+        """Whether the server's kind is given, shown by its address, or was found out before."""
+        return self.dialect == "dashscope" or is_dashscope(self.base_url) or known_server(self.base_url) is not None
 
     def server_of(self, model: str) -> Server:
         """What is known about the server of one model; several may stand behind one address."""

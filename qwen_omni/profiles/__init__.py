@@ -103,7 +103,7 @@ def profile_for(model: str) -> Profile:
         return replace(PROFILES[family], prices={} if model.endswith("-us") else PRICES.get(family, {}))
     nearest, text = _substitute(model)
     warn_of_name(text)
-    return replace(nearest, name=model, snapshots=(), prices={})
+    return replace(nearest, name=model, snapshots=(), prices={}, known=False)
 
 
 def near_names(model: str) -> tuple[str, ...]:

@@ -142,6 +142,7 @@ class Profile:
         voices: names known to work. The list grows, so it is a suggestion, never a reason to refuse.
         explicit_cache: `cache_control` marks what is cached for five minutes. (Implicit caching needs no mark.)
         cache_prefix: shortest beginning of a request, in tokens, that the implicit cache keeps; `None` without one.
+        known: whether these are the model's own facts; those of another model stand in for an unknown name.
     """
 
     name: str
@@ -169,6 +170,7 @@ class Profile:
     limits: MediaLimits = field(default_factory=MediaLimits)
     tokens: TokenRules = field(default_factory=TokenRules)
     prices: Mapping[Region, tuple[Prices, ...]] = field(default_factory=dict)
+    known: bool = True
 
     @property
     def high_resolution(self) -> bool:

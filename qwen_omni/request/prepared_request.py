@@ -101,7 +101,8 @@ class PreparedRequest:
         """
         check_model(request.model, settings.base_url)
         self._settings, self._uploader, self._request = settings, uploader, request
-        self._server = find_server(settings, request.model)
+        known = settings.knows_server
+        self._server = settings.server_of(request.model) if known else find_server(settings, request.model)
         self._profile = settings.profile(request.model)
         self._batch = settings.tier_of(request.options.tier) == "batch"
         self._begun = 0.0

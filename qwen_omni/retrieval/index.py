@@ -332,7 +332,9 @@ class MediaReading:
 
     def _opened(self, source: Source, settings: Settings) -> contextlib.AbstractContextManager[tuple[Path, str]]:
         name = os.fspath(source)
-        return opened(name, settings) if self.opening is None else self.opening(name)
+        if self.opening is not None:
+            return self.opening(name)
+        return opened(name, settings) if "://" in name else contextlib.nullcontext((Path(name), name))
 
     @contextlib.contextmanager
     def _skipping(self, source: Source) -> Iterator[None]:

@@ -33,8 +33,6 @@ from qwen_omni.redact import redact
 from qwen_omni.servers import (
     Server,
     guess_server,
-    is_dashscope,
-    known_server,
     may_be_litellm,
     read_litellm,
     read_server,
@@ -117,9 +115,9 @@ def find_server(settings: Settings, model: str) -> Server:
 
     Never raises: where the question fails, the request that follows it fails with the same, better explained.
     """
-    if settings.dialect != "dashscope" and not is_dashscope(settings.base_url):
+    if not settings.knows_server:
         with _finding:
-            if known_server(settings.base_url) is None:
+            if not settings.knows_server:
                 _find(settings, model)
     return settings.server_of(model)
 

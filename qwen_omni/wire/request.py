@@ -29,7 +29,7 @@ from qwen_omni.messages import (
     VideoPart,
 )
 from qwen_omni.options import ChatOptions, ChatRequest, Dialect, Tool
-from qwen_omni.profiles import ANSWER_RANGES, Profile, has_profile
+from qwen_omni.profiles import ANSWER_RANGES, Profile
 from qwen_omni.ranges import Range, checked
 from qwen_omni.servers import Server
 from qwen_omni.wire.vllm import (
@@ -228,7 +228,7 @@ def check_ranges(request: ChatRequest, profile: Profile, dialect: Dialect = "das
     if dialect != "dashscope":
         return
     ranges = dict(ANSWER_RANGES)
-    if request.options.max_tokens is not None and has_profile(request.model):
+    if request.options.max_tokens is not None and profile.known:
         ranges["max_tokens"] = Range(least=1, most=profile.max_output, whole=True)
     for name, allowed in ranges.items():
         value = getattr(request.options, name)
