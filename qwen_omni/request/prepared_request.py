@@ -100,6 +100,7 @@ class PreparedRequest:
             SpendLimitError: it would cost more than `settings.spend_limit` allows; nothing was uploaded.
         """
         check_model(request.model, settings.base_url)
+        check_call_tier(request, settings)  # before the server is asked what it is
         self._settings, self._uploader, self._request = settings, uploader, request
         known = settings.knows_server
         self._server = settings.server_of(request.model) if known else find_server(settings, request.model)
@@ -127,7 +128,6 @@ class PreparedRequest:
 
     def _prepare(self, request: ChatRequest) -> None:
         """Check, fit, reserve, upload and encode: problems show before a file is opened, or a byte sent."""
-        check_call_tier(request, self._settings)
         self._draft = draft_request(request, self._profile, self._server)
         fitted = FittedMedia(messages=request.messages)
         if found := media_parts(request.messages):

@@ -15,6 +15,7 @@ from pydantic import AliasChoices, BeforeValidator, Field
 from qwen_omni.media.plan.segments import Segment
 from qwen_omni.messages import MediaPart, user
 from qwen_omni.options import ChatOptions
+from qwen_omni.profiles import DEFAULT_TEXT_MODEL, profile_for
 from qwen_omni.responses import Usage
 from qwen_omni.structured.ask import CaptionPlan, CaptionResult, object_request
 from qwen_omni.structured.schema import Frozen, SchemaLike, read_schema
@@ -83,11 +84,11 @@ def plan_asking(
     question = user(text, about) if isinstance(about, str) else user(about, text)
     model = options.text_model_name if joins else options.model
     rules = prompts.system_text(wanted, language=options.language)
-    request = object_request(wanted, question, model=model, rules=rules, thinking=options.thinking)
-    if joins and not isinstance(options.text_model, str):
-        chat = ChatOptions()  # the caller's own model; everything is in the prompt
-    else:
-        chat = options.chat_options(joins=joins, json_mode=request.options.json_mode)
+    foreign = joins and not isinstance(options.text_model, str)  # its name says nothing about what it can do
+    profile = profile_for(DEFAULT_TEXT_MODEL) if foreign else None
+    request = object_request(wanted, question, model=model, rules=rules, thinking=options.thinking, profile=profile)
+    # The caller's own model gets no options: everything is in the prompt.
+    chat = ChatOptions() if foreign else options.chat_options(joins=joins, json_mode=request.options.json_mode)
     return CaptionPlan(
         request=replace(request, options=chat),
         schema=wanted,
