@@ -78,6 +78,11 @@ def known_server(base_url: str) -> Server | None:
     return _known.get(_key(base_url))
 
 
+def server_at(base_url: str, model: str) -> Server:
+    """Return what was found out about the server of a model, or what its address shows."""
+    return (known_server(base_url) or guess_server(base_url)).of(model)
+
+
 def remember_server(base_url: str, server: Server) -> None:
     """Keep what was found out about an address, for all clients of the process."""
     _known[_key(base_url)] = server

@@ -41,7 +41,7 @@ from qwen_omni.profiles.open_models import open_profile
 from qwen_omni.profiles.rate_limits import LimitsOverride, RateLimits, check_limits, published_limits
 from qwen_omni.ranges import COUNT, POSITIVE_COUNT, RATE, TIMEOUT, WAIT, Range, check_numbers
 from qwen_omni.responses import MAX_ANSWER_BYTES
-from qwen_omni.servers import Server, guess_server, is_dashscope, known_server
+from qwen_omni.servers import Server, is_dashscope, known_server, server_at
 
 KEY_ID_VARIABLE = "OSS_ACCESS_KEY_ID"
 KEY_SECRET_VARIABLE = "OSS_ACCESS_KEY_SECRET"  # noqa: S105  (a name)
@@ -471,7 +471,9 @@ class Settings(OwnCopy):
 
     def server_of(self, model: str) -> Server:
         """What is known about the server of one model; several may stand behind one address."""
-        found = (known_server(self.base_url) or guess_server(self.base_url)).of(model)
+        found = server_at(self.base_url, model)
+        if self.dialect in (None, found.dialect) and self.request_kwargs is None:
+            return found
         known = found.request_kwargs is not None or self.request_kwargs is None  # what it said itself wins
         trusted = found.request_kwargs if known else self.request_kwargs
         return replace(found, dialect=self.dialect or found.dialect, request_kwargs=trusted)
