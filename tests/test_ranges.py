@@ -37,6 +37,7 @@ from qwen_omni import (
 )
 from qwen_omni.errors import ConfigurationError, UnsupportedContentError
 from qwen_omni.integrations.model_fields import NUMBERS, ConnectionOptions, ModelFields
+from qwen_omni.profiles.rate_limits import RateLimits
 from qwen_omni.ranges import COUNT, END, FRAME_RATE, PARALLEL, Range, check_span, checked
 
 NOWHERE = MediaSource.from_path("nowhere.mp4", trusted=True)
@@ -52,7 +53,8 @@ NEEDED = {
 }
 OPTIONS = (
     ChatOptions, PrepareOptions, ConnectionOptions, ExchangeRate, MediaBudget, OssCredentials, OssSettings, Prices,
-    Sampling, Settings, SummaryOptions, TranscriptionOptions, CaptionOptions, VideoPart, AudioPart, ImagePart,
+    RateLimits, Sampling, Settings, SummaryOptions, TranscriptionOptions, CaptionOptions, VideoPart, AudioPart,
+    ImagePart,
 )  # fmt: skip
 FOUND_OUT = {
     "AudioDelta", "Cost", "Entry", "Estimate", "FileCaption", "FinishDelta", "Forecast", "MediaEstimate", "MediaInfo",

@@ -13,7 +13,7 @@ from qwen_omni.media.info import AudioTrackChoice, read_audio_track
 from qwen_omni.media.plan.segments import DEFAULT_SECONDS
 from qwen_omni.messages import AudioPart, FramesPart, ImagePart, Part, Role, TextPart, VideoPart
 from qwen_omni.options import OPTION_RANGES, ChatOptions, ChatRequest, Effort, Tier, check_tier, with_old_options
-from qwen_omni.profiles import DEFAULT_MODEL, DEFAULT_TEXT_MODEL, Profile
+from qwen_omni.profiles import DEFAULT_MODEL, DEFAULT_TEXT_MODEL, Profile, profile_for
 from qwen_omni.profiles.rate_limits import RateLimits
 from qwen_omni.ranges import COUNT, END, PARALLEL, POSITIVE_COUNT, START, WAIT, Range, check_numbers, check_span
 from qwen_omni.responses import Response
@@ -105,7 +105,8 @@ class SummaryOptions:
         budget: how segment files are encoded; by `detail` if not given.
         chat: options of every request: `max_tokens`, `temperature`, `seed`, `extra_body`, headers and so on. Adapters
             pass those of the caller's model. Never serialised: headers may hold secrets.
-        note_tokens: the most tokens of an answer about a segment, unless `chat` sets `max_tokens`.
+        note_tokens: the most tokens of an answer about a segment, unless `chat` sets `max_tokens`; `None` is the
+            model's own limit.
         thinking: whether the models reason first. Off, because reasoning is billed as output and may spoil JSON.
         allow_truncated: accept notes and joins cut short by the token limit or content inspection, with a notice;
             otherwise a segment with a truncated answer is a gap, and a truncated join ends the run.
@@ -136,7 +137,7 @@ class SummaryOptions:
     reduce_tokens: int = 60_000
     budget: MediaBudget | None = None
     chat: ChatOptions = DEFAULT_CHAT
-    note_tokens: int = 8_000
+    note_tokens: int | None = 8_000
     thinking: bool | Effort = False
     allow_truncated: bool = False
     checkpoint: bool | Path = True
@@ -193,12 +194,17 @@ DEFAULT_OPTIONS = SummaryOptions()
 def on_server(options: SummaryOptions, server: Server) -> SummaryOptions:
     """Return options for a server: one's own has no text model of the service, so the same model joins.
 
+    A model of the service that cannot answer with as many tokens as `note_tokens` allows has its own limit.
+
     Example:
         >>> own = Server(dialect="vllm")
         >>> on_server(SummaryOptions(model="my-model"), own).text_model
         'my-model'
     """
-    if server.dialect == "dashscope" or options.text_model != DEFAULT_TEXT_MODEL:
+    if server.dialect == "dashscope":
+        most = profile_for(options.model).max_output
+        return options if (options.note_tokens or 0) <= most else replace(options, note_tokens=None)
+    if options.text_model != DEFAULT_TEXT_MODEL:
         return options
     return replace(options, text_model=options.model)
 

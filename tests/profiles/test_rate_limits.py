@@ -103,7 +103,7 @@ def test_the_host_of_a_workspace(region, host):
         ("https://cn-hongkong.dashscope.aliyuncs.com/compatible-mode/v1", "shared", 600, "hk"),
         ("https://trial.cn-beijing.maas.aliyuncs.com/compatible-mode/v1", "trial", 600, "cn"),
         ("https://trial.ap-southeast-1.maas.aliyuncs.com/compatible-mode/v1", "trial", 600, "intl"),
-        ("https://batch.dashscope.aliyuncs.com/compatible-mode/v1", "batch", 3600, None),
+        ("https://batch.dashscope.aliyuncs.com/compatible-mode/v1", "batch", 3600, "cn"),
         ("https://ws-1.cn-beijing.maas.aliyuncs.com.evil.example/v1", "custom", math.inf, None),
         ("https://evil.example/x.cn-beijing.maas.aliyuncs.com/v1", "custom", math.inf, None),
         ("https://notdashscope.aliyuncs.com/v1", "custom", math.inf, None),

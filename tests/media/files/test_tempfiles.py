@@ -18,7 +18,7 @@ from qwen_omni.media.files import tempfiles as temporary
 from qwen_omni.media.files.store import keep
 from qwen_omni.media.files.tempfiles import Scratch, machine_fault
 from qwen_omni.media.prepare import prepare, split
-from qwen_omni.media.probe import container
+from qwen_omni.media.probe import container, probe
 from tests.support import making
 
 CHILD = """
@@ -162,6 +162,7 @@ def test_whatever_it_is(folder, monkeypatch, error, lacking, name):
         raise error
 
     monkeypatch.setattr(container.av, "open", failing)
+    monkeypatch.setattr(probe, "_inspected", {})  # otherwise the file is not opened again
     with pytest.raises(LocalResourceError) as found:
         prepare(folder / name)
     assert found.value.resource == lacking
