@@ -5,6 +5,7 @@ import json
 import re
 import sqlite3
 import threading
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -55,7 +56,7 @@ def statuses(found: list[BatchResult]) -> list[str]:
 
 def stored(path: Path) -> int:
     """Count the stored answers, as any other program would."""
-    with sqlite3.connect(path) as base:
+    with closing(sqlite3.connect(path)) as base:
         return int(base.execute("SELECT count(*) FROM results WHERE run = 'batch answers'").fetchone()[0])
 
 

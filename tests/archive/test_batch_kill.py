@@ -4,6 +4,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -70,7 +71,7 @@ def test_a_killed_job_goes_on(where: str, standin: Standin, make: MakeJob, tmp_p
     assert ended.returncode == -signal.SIGKILL, ended.stderr.decode()
     assert len(standin.batches.created) == (0 if where == "before create" else 1)
     if where == "download":
-        with sqlite3.connect(store) as base:
+        with closing(sqlite3.connect(store)) as base:
             assert base.execute("SELECT count(*) FROM results WHERE run = 'batch answers'").fetchone() == (2,)
     job = make()
     job.submit()
@@ -79,7 +80,7 @@ def test_a_killed_job_goes_on(where: str, standin: Standin, make: MakeJob, tmp_p
     assert len(standin.batches.created) == 1
     assert sorted(standin.batches.billed) == ["q0", "q1", "q2", "q3"]
     job.close()
-    with sqlite3.connect(store) as base:
+    with closing(sqlite3.connect(store)) as base:
         counts = dict(base.execute("SELECT run, count(*) FROM results GROUP BY run").fetchall())
         assert counts == {"batch answers": 4, "batch jobs": 1, "batch rounds": 1}
         assert base.execute("SELECT count(*) FROM claims").fetchone() == (0,)
