@@ -270,7 +270,7 @@ def main() -> None:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         link = arguments.link
         if arguments.offline:
-            stack.enter_context(Standin().environment())
+            stack.enter_context(Standin(implicit_cache=True).environment())
             link = stack.enter_context(served(folder)) + "/sample.mp4"
         ledger = UsageLedger()
         try:

@@ -291,7 +291,7 @@ def test_a_body_that_never_ends_costs_two_seconds(settings):
 
         thread = threading.Thread(target=serve)
         thread.start()
-        address = f"http://127.0.0.1:{server.getsockname()[1]}/v1"
+        address = f"http://127.0.0.1:{server.getsockname()[1]}/compatible-mode/v1"
         begun = time.monotonic()
         with OmniClient(Settings.load(api_key="sk-x", base_url=address, max_retries=0)) as client:
             assert client.complete(HELLO).text == "Hi"

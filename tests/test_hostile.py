@@ -115,8 +115,8 @@ def noisy_image(root):
 
 
 BROKEN = {
-    "12 MB data URI": (large_uri, errors.MediaDoesNotFitError, "MiB as base64"),
-    "12 MB picture": (noisy_image, errors.MediaDoesNotFitError, "MiB as base64"),
+    "12 MB data URI": (large_uri, errors.MediaDoesNotFitError, "MB as base64"),
+    "12 MB picture": (noisy_image, errors.MediaDoesNotFitError, "MB as base64"),
     "zero bytes": (file_of("a.mp4", b""), errors.UnreadableMediaError, "0 bytes"),
     "text": (file_of("a.mp4", b"Dear reader, this is no video.\n"), errors.UnreadableMediaError, "text"),
     "half a header": (file_of("a.mp4", b"\0\0\0\x18ftypmp42"), errors.UnreadableMediaError, "a.mp4"),

@@ -13,7 +13,7 @@ from qwen_omni.media.info import AudioTrackChoice, read_audio_track
 from qwen_omni.media.plan.segments import DEFAULT_SECONDS
 from qwen_omni.messages import AudioPart, FramesPart, ImagePart, Part, Role, TextPart, VideoPart
 from qwen_omni.options import OPTION_RANGES, ChatOptions, ChatRequest, Effort, Tier, check_tier, with_old_options
-from qwen_omni.profiles import DEFAULT_MODEL, DEFAULT_TEXT_MODEL, Profile, profile_for
+from qwen_omni.profiles import DEFAULT_MODEL, DEFAULT_TEXT_MODEL, Profile
 from qwen_omni.profiles.rate_limits import RateLimits
 from qwen_omni.ranges import COUNT, END, PARALLEL, POSITIVE_COUNT, START, WAIT, Range, check_numbers, check_span
 from qwen_omni.responses import Response
@@ -30,6 +30,7 @@ _STRATEGIES = ("map_reduce", "single", "auto")
 
 TOKENS_OF_ANSWER = OPTION_RANGES["max_tokens"]
 DEFAULT_CHAT = ChatOptions()
+_OWN_NOTE_TOKENS = 8_000  # notes of a segment
 _CHAT_FIELDS = (
     "temperature", "top_p", "top_k", "max_tokens", "seed", "presence_penalty", "repetition_penalty", "extra_body",
     "extra_headers",
@@ -105,8 +106,8 @@ class SummaryOptions:
         budget: how segment files are encoded; by `detail` if not given.
         chat: options of every request: `max_tokens`, `temperature`, `seed`, `extra_body`, headers and so on. Adapters
             pass those of the caller's model. Never serialised: headers may hold secrets.
-        note_tokens: the most tokens of an answer about a segment, unless `chat` sets `max_tokens`; `None` is the
-            model's own limit.
+        note_tokens: the most tokens of an answer about a segment, unless `chat` sets `max_tokens`; without either, the
+            limit of the model, or 8,000 on other servers.
         thinking: whether the models reason first. Off, because reasoning is billed as output and may spoil JSON.
         allow_truncated: accept notes and joins cut short by the token limit or content inspection, with a notice;
             otherwise a segment with a truncated answer is a gap, and a truncated join ends the run.
@@ -137,7 +138,7 @@ class SummaryOptions:
     reduce_tokens: int = 60_000
     budget: MediaBudget | None = None
     chat: ChatOptions = DEFAULT_CHAT
-    note_tokens: int | None = 8_000
+    note_tokens: int | None = None
     thinking: bool | Effort = False
     allow_truncated: bool = False
     checkpoint: bool | Path = True
@@ -194,7 +195,7 @@ DEFAULT_OPTIONS = SummaryOptions()
 def on_server(options: SummaryOptions, server: Server) -> SummaryOptions:
     """Return options for a server: one's own has no text model of the service, so the same model joins.
 
-    A model of the service that cannot answer with as many tokens as `note_tokens` allows has its own limit.
+    Small models repeat themselves without end, so that their notes have a limit even if the options set none.
 
     Example:
         >>> own = Server(dialect="vllm")
@@ -202,11 +203,10 @@ def on_server(options: SummaryOptions, server: Server) -> SummaryOptions:
         'my-model'
     """
     if server.dialect == "dashscope":
-        most = profile_for(options.model).max_output
-        return options if (options.note_tokens or 0) <= most else replace(options, note_tokens=None)
-    if options.text_model != DEFAULT_TEXT_MODEL:
         return options
-    return replace(options, text_model=options.model)
+    most = _OWN_NOTE_TOKENS if options.note_tokens is None else options.note_tokens
+    joins = options.model if options.text_model == DEFAULT_TEXT_MODEL else options.text_model
+    return replace(options, text_model=joins, note_tokens=most)
 
 
 def segment_budget(options: SummaryOptions, profile: Profile) -> MediaBudget:
