@@ -64,7 +64,7 @@ HostKind = Literal["shared", "trial", "workspace", "batch", "custom"]
 
 
 def host_of(base_url: str) -> str:
-    """Return the host of an address, in lower case and without the dot of the root."""
+    """Return the host of an address, in lower case and without a trailing dot."""
     return (urlsplit(base_url.strip()).hostname or "").rstrip(".")
 
 

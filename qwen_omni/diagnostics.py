@@ -165,7 +165,7 @@ def ask_quotas(base_url: str, model: str) -> Flow[RateLimits | None]:
 
     Raises:
         NotFoundError: this host has no such route.
-        APIError: the service refused, or its answer is none that is documented.
+        APIError: the service refused, or its answer is not in the documented format.
     """
     url = native_url(base_url, f"{_QUOTAS}{urlencode({'model': model})}")
     reply = yield from ask(Request(method="GET", url=url, with_key=True))
@@ -176,7 +176,7 @@ def ask_quotas(base_url: str, model: str) -> Flow[RateLimits | None]:
         rows = [row for row in as_objects(output.get("quotas"), "quotas") if row.get("model") == model]
         read = [_quota(row, level) for row in rows for level in ("model_limit", "workspace_limit")]
     except ValueError as error:
-        raise APIError(f"the answer is none that is documented ({error})", status_code=reply.status) from None
+        raise APIError(f"the answer is not in the documented format ({error})", status_code=reply.status) from None
     found = [one for one in read if one is not None]
     if not found:
         return None
@@ -194,7 +194,7 @@ def _quota(row: Mapping[str, Any], level: str) -> RateLimits | None:
 
 
 def _per_minute(given: Mapping[str, Any], kind: str) -> int | None:
-    """Convert a limit to one a minute; `None` for none."""
+    """Convert a limit to a limit per minute; `None` stays `None`."""
     limit, period = as_number(given.get(kind)), as_number(given.get(f"{kind}_period"))
     if limit is None:
         return None
@@ -212,7 +212,7 @@ _NOT_SAMPLED = (
 
 
 def _media(settings: Settings, model: str) -> Iterator[Finding]:
-    """Send a few small pieces of media to a server of one's own: nothing else shows which it takes."""
+    """Send an image, a recording and a video to a self-hosted server: only that shows which of them it takes."""
     with OmniClient(replace(settings, max_retries=0)) as client:
         for kind, part in _samples():
             options = ChatOptions(max_tokens=1)

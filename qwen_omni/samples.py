@@ -1,4 +1,4 @@
-"""The sample clip of this package: twenty seconds to try everything with, and what is true about it."""
+"""The sample clip: 20 seconds of video for trying things out, with a description of its content."""
 
 import contextlib
 import os
@@ -41,12 +41,12 @@ SCENES = (
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """A copy of the clip, with a question that needs both eyes and ears.
+    """A copy of the clip, with a question that takes both watching and listening to answer.
 
     Attributes:
         path: the copy.
         question: a question about it.
-        answer: the true answer.
+        answer: the correct answer.
     """
 
     path: Path
@@ -55,7 +55,7 @@ class Sample:
 
 
 def sample(folder: str | os.PathLike[str] = ".") -> Sample:
-    """Copy the sample clip to a folder, and return it with a question and its true answer.
+    """Copy the sample clip to a folder, and return it with a question and the correct answer.
 
     The clip is an MP4 of 20 seconds, 640x360, with speech, on-screen words and two cuts. A copy that exists is reused.
 

@@ -21,7 +21,7 @@ _SELF_HOSTED = {
     "library": "Ollama",
     "organization_owner": "LM Studio",
 }
-"""What `owned_by` says in the list of models, and whose habit that is."""
+"""The `owned_by` of the models in a list, and the software that sends it."""
 TRANSFORMERS, LITELLM, VLLM = "transformers serve", "LiteLLM", "vLLM"
 
 
@@ -84,7 +84,7 @@ def server_at(base_url: str, model: str) -> Server:
 
 
 def remember_server(base_url: str, server: Server) -> None:
-    """Keep what was found out about an address, for all clients of the process."""
+    """Remember what was found out about an address, for all clients of the process."""
     _known[_key(base_url)] = server
 
 
@@ -94,7 +94,7 @@ def forget_servers() -> None:
 
 
 def remember_refusal(base_url: str, server: Server) -> None:
-    """Keep that a server takes no processor options in requests."""
+    """Remember that a server refuses processor options in requests."""
     remember_server(base_url, replace(known_server(base_url) or server, request_kwargs=False))
 
 

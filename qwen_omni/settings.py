@@ -275,7 +275,7 @@ SETTINGS_RANGES = {
 
 _NO_KEY = "none is needed"
 _NO_WORKSPACE = "no-workspace"  # in the address of an estimate, which is sent nowhere
-_GRACE_SECONDS = 60.0  # so that the service reports that a request waited in vain, before this side gives up
+_GRACE_SECONDS = 60.0  # on top of the queue's own limit, so that the service's timeout error arrives first
 
 
 def default_cache_dir() -> Path:

@@ -34,6 +34,7 @@ from qwen_omni import (
     MediaSource,
     OmniClient,
     QwenOmniError,
+    Sampling,
     Settings,
     SpendLimit,
     Tool,
@@ -46,13 +47,21 @@ from qwen_omni import (
     sample,
     user,
 )
+from qwen_omni.archive import try_batch_file
+from qwen_omni.diagnostics import ask_quotas
+from qwen_omni.errors import NotFoundError
+from qwen_omni.profiles.rate_limits import published_limits
 from qwen_omni.redact import redact
 from qwen_omni.settings import region_of
 from qwen_omni.standin import Standin
+from qwen_omni.standin.rules.quotas import Quota
+from qwen_omni.transport.api import run
 
 NEWEST, SPEAKING = "qwen3.8-omni-flash", "qwen3.5-omni-flash"
 SECONDS = 55.0  # after this no further fact is tried
 LIMIT_CNY = 1.0
+BATCH_SECONDS = 15.0
+SMALL = Sampling(max_pixels=65_536)  # what a link may cost at most is reserved
 REFUSED_BYTES = 10_485_760
 NEAR = 0.01  # of the estimate; the text of a request is counted approximately without its model's vocabulary
 LINK = "https://help-static-aliyun-doc.aliyuncs.com/file-manage-files/zh-CN/20241115/cqqkru/1.mp4"
@@ -191,6 +200,36 @@ def link(trial: Trial) -> Row:
     return Row("a video link", "answered", f"{(answer.usage or Usage()).input_tokens:,} input tokens", agrees=True)
 
 
+def batch_chat(trial: Trial) -> Row:
+    """A video link through Batch Chat; the row is not known if its turn does not come within a few seconds."""
+    settings = replace(trial.settings, total_timeout=BATCH_SECONDS)
+    request = ChatRequest(
+        model="qwen3.5-omni-plus",
+        messages=(user(VideoPart(source=MediaSource.from_url(trial.link), sampling=SMALL), "Say ok."),),
+        options=ChatOptions(max_tokens=8, tier="batch"),
+    )
+    with OmniClient(settings) as client:
+        answer = client.complete(request)
+    seen = f"{(answer.usage or Usage()).input_tokens:,} input tokens"
+    return Row("a video link in Batch Chat", "answered", seen, agrees=True)
+
+
+def batch_file(trial: Trial) -> Row:
+    """Two lines to the free test model of Batch File, all the way to their answers."""
+    texts = try_batch_file(trial.settings, timeout=BATCH_SECONDS, poll_seconds=1)
+    return Row("the test model of Batch File", "2 answers", f"{len(texts)} answers", len(texts) == 2)  # noqa: PLR2004
+
+
+def quotas(trial: Trial) -> Row:
+    """The account's limits, where the host reports them, against the published ones."""
+    published = published_limits(NEWEST, region_of(trial.settings.base_url))
+    try:
+        own = run(ask_quotas(trial.settings.base_url, NEWEST), trial.settings)
+    except NotFoundError:
+        return Row(f"limits of {NEWEST}", str(published), "this host does not report them", agrees=None)
+    return Row(f"limits of {NEWEST}", str(published), str(own), own is not None and str(own) == str(published))
+
+
 def image(trial: Trial) -> Row:
     """The tokens of an image, which the formulas of this package predict."""
     picture = io.BytesIO()
@@ -216,7 +255,10 @@ FACTS: dict[str, Callable[[Trial], Row]] = {
     "cache": cache,
     "upload": upload,
     "link": link,
+    "quotas": quotas,
     "inline limit": inline_limit,
+    "batch file": batch_file,
+    "batch chat": batch_chat,
 }
 
 
@@ -270,7 +312,9 @@ def main() -> None:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         link = arguments.link
         if arguments.offline:
-            stack.enter_context(Standin(implicit_cache=True).environment())
+            quota = Quota(rpm=30_000, tpm=2_000_000)
+            standin = Standin(implicit_cache=True, quotas={NEWEST: quota})
+            stack.enter_context(standin.environment())
             link = stack.enter_context(served(folder)) + "/sample.mp4"
         ledger = UsageLedger()
         try:

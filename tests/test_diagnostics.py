@@ -307,7 +307,7 @@ def test_the_limits_of_an_account(quotas, expected):
 )  # fmt: skip
 def test_an_odd_answer_about_limits_is_one_error(body):
     """And never anything but an `APIError`."""
-    with pytest.raises(APIError, match="none that is documented"):
+    with pytest.raises(APIError, match="not in the documented format"):
         asked_quotas(Reply(status=200, body=body))
 
 

@@ -1,4 +1,4 @@
-"""Ask your own server: vLLM, transformers serve or a compatible one.
+"""Use a self-hosted server: vLLM, `transformers serve`, or a compatible one.
 
     vllm serve Qwen/Qwen3-Omni-30B-A3B-Instruct --port 8091 --served-model-name qwen3-omni-flash
     export DASHSCOPE_BASE_URL=http://localhost:8091/v1 DASHSCOPE_API_KEY=none
@@ -19,7 +19,7 @@ from langchain_qwen_omni import ChatQwenOmni
 
 
 def main(path: Path) -> None:
-    """Ask once."""
+    """Ask about a video, and print the answer."""
     llm = ChatQwenOmni(model=os.environ.get("QWEN_OMNI_MODEL", "qwen3-omni-flash"), media_root=path.parent)
     video = {"type": "video", "path": str(path), "extras": {"budget": {"fps": 1, "long_side": 640}}}
     print(llm.invoke([HumanMessage([video, {"type": "text", "text": "What happens in this video?"}])]).text)

@@ -1,4 +1,4 @@
-"""Ask your own server: vLLM, transformers serve or a compatible one.
+"""Use a self-hosted server: vLLM, `transformers serve`, or a compatible one.
 
     vllm serve Qwen/Qwen3-Omni-30B-A3B-Instruct --port 8091 --served-model-name qwen3-omni-flash
     export DASHSCOPE_BASE_URL=http://localhost:8091/v1 DASHSCOPE_API_KEY=none
@@ -19,7 +19,7 @@ from llama_index_qwen_omni import QwenOmni
 
 
 def main(path: Path) -> None:
-    """Ask once."""
+    """Ask about a video, and print the answer."""
     llm = QwenOmni(model=os.environ.get("QWEN_OMNI_MODEL", "qwen3-omni-flash"), media_root=path.parent)
     question = ChatMessage(
         blocks=[VideoBlock(path=path), TextBlock(text="What happens in this video?")],

@@ -15,11 +15,10 @@ from qwen_omni.profiles.batch import TEST_MODEL
 from qwen_omni.settings import Settings
 from qwen_omni.transport.api import arun, run
 from qwen_omni.transport.flow import Flow
-from qwen_omni.wire.batch import BatchStatus
+from qwen_omni.wire.batch import BatchStatus, batch_metadata
 from qwen_omni.work_store.store import WorkStore
 
 T = TypeVar("T")
-_NAME_LENGTH = 100  # of ds_name
 
 
 class BatchJob:
@@ -73,12 +72,9 @@ class BatchJob:
         """
         settings = (settings or Settings.load()).with_key()
         lines = check_lines(requests, settings, window_hours)
-        metadata = {"ds_name": name[:_NAME_LENGTH]}
-        if callback_url is not None:
-            metadata["ds_batch_finish_callback"] = callback_url
         self.flows = BatchFlows(
             settings, store, digests=lines.digests, model=lines.model, hours=window_hours, lines=lines,
-            metadata=metadata,
+            metadata=batch_metadata(name, callback_url),
         )  # fmt: skip
 
     @classmethod

@@ -1,13 +1,13 @@
 """The steps of one batch at the service and in the store, as flows; `batch` is the public side.
 
-What must not happen is a batch that runs at the service and is not known here. So an *intent*, with a random marker, is
+A batch must never run at the service without being known here. So an *intent*, with a random marker, is
 on disk before the service is asked to create a batch, the marker travels in the batch's metadata, and the id is stored
 as soon as it is known. A job that finds an intent without an id looks for the marker in the list of batches before it
 creates anything. No claim is held while a batch runs, so any process can go on with it.
 
 Each answer is stored under the content of its line before the batch counts as read. Batch File, Batch Chat and real
-time are one account at one service, so they share an origin; stored answers of another server have another one, and are
-never given out here.
+time are one account at one service, so they share an origin; answers of another server have another origin, and are
+never returned here.
 """
 
 import itertools
@@ -52,23 +52,22 @@ from qwen_omni.work_store.store import Claim, Found, StepKey, StoreUse, Taken, W
 _JOBS, _ROUNDS, _ANSWERS = "batch jobs", "batch rounds", "batch answers"  # the runs in the store
 _USE = StoreUse(
     name="batch store",
-    way_out="Free some space, or name another file; a batch that runs already is found again in this one only.",
+    way_out="Free some space, or name another file; a running batch can only be resumed from this one.",
     holds="answers",
 )
 _OK = 200
 _UNSURE = frozenset({408, 409, 425, 499})  # of the 4xx: the request may have been carried out
-_SETTLE_SECONDS = 60.0  # how long a new batch may be missing from the list; our assumption, none is published
+_SETTLE_SECONDS = 60.0  # that a new batch may be missing from the list; an assumption, as nothing is published
 _LOOK_SECONDS = 5.0
 _TAKEN_SECONDS = 0.5  # between two looks at a job that another process works on
 _GROWTH, _LONGEST_POLL = 1.5, 600.0
 _MOST_FAILED_LOOKS = 10  # in a row, each with its retries; more than an hour at the longest interval
 _MOST_BYTES = 4 * MOST_FILE_BYTES  # of a file of answers
 _AT_ONCE = 500  # answers stored in one transaction
-_NAME_LENGTH = 100  # of ds_name
 
 T = TypeVar("T")
 _reserved: WeakKeyDictionary[SpendLimit, dict[str, Reservation]] = WeakKeyDictionary()
-"""What the jobs of this process may still cost, by limit and job: a job may be closed before its batch has ended."""
+"""What the jobs of this process may still cost, by limit and job; a job may be closed before its batch ends."""
 
 LineStatus = Literal["ok", "failed", "expired", "cancelled"]
 OnProgress = Callable[[BatchStatus], None]

@@ -133,7 +133,7 @@ def check_lines(requests: Mapping[str, ChatRequest], settings: Settings, hours: 
     if len(modes) > 1:
         first, second = list(modes.values())[:2]
         raise ConfigurationError(
-            f"Lines {first!r} and {second!r} have different thinking modes; a file must have one. Set thinking= alike."
+            f"Lines {first!r} and {second!r} have different thinking modes; set the same thinking= for all."
         )
     size = sum(sizes.values())
     most = TEST_BYTES if next(iter(requests.values())).model == TEST_MODEL else MOST_FILE_BYTES

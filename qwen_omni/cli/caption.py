@@ -176,10 +176,8 @@ def caption(  # noqa: PLR0913  (each argument is an option of the command)
         tile=tile, frame=frame, tier=choose("tier", tier, TIERS),
     )  # fmt: skip
     stored = None if fresh else Results(results, reuse_unverified=reuse_unverified)
-    with (
-        OmniClient(settings_for(region, base_url, workspace)) as client,
-        contextlib.closing(stored) if stored is not None else contextlib.nullcontext(),
-    ):
+    client = OmniClient(settings_for(region, base_url, workspace))
+    with client, contextlib.closing(stored) if stored is not None else contextlib.nullcontext():
         coming = caption_many(
             media, wanted, client=client, options=options, concurrency=concurrency, results=stored, on_notice=show_note
         )

@@ -1,4 +1,4 @@
-"""`qwen-omni sample`: puts the sample clip in a folder, to try the other commands with."""
+"""`qwen-omni sample`: writes the sample clip, a file to try the other commands on."""
 
 from pathlib import Path
 from typing import Annotated
@@ -12,7 +12,7 @@ from qwen_omni.samples import sample as copy_sample
 def sample(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder for the clip; created if missing.")] = Path(),
 ) -> None:
-    """Write a clip of 20 seconds to try everything with; print a question about it and the true answer."""
+    """Write a 20-second clip to try the other commands on; print a question about it and the correct answer."""
     clip = copy_sample(folder)
     write_text(f"{clip.path}\n")
-    show_note(f"Question: {clip.question}\nTrue answer: {clip.answer}")
+    show_note(f"Question: {clip.question}\nCorrect answer: {clip.answer}")

@@ -100,14 +100,13 @@ def summarize(  # noqa: PLR0913  (each argument is an option of the command)
     if question is not None:
         changed = {"out": out is not None, "detail": detail != _DETAIL, "strategy": strategy != _STRATEGY}
         _refuse_with_question({**files, "youtube": youtube, "dry-run": dry_run, **changed})
-    printed: dict[Form, bool] = {"json": as_json, "youtube": youtube}
-    form = one_form(printed, "text")
+    form: Form = one_form({"json": as_json, "youtube": youtube}, "text")
     options = SummaryOptions(
         model=model, text_model=text_model, language=language, focus=_focus(focus, wish), detail=detail,  # type: ignore[arg-type]
         strategy=strategy, segment_seconds=seconds, overlap=overlap, start=start, end=end,  # type: ignore[arg-type]
         concurrency=concurrency, max_gaps=max_gaps, thinking=choose("thinking", thinking, EFFORTS) or False,
-        tier=choose("tier", tier, TIERS),
-        checkpoint=not fresh, reuse_unverified=reuse_unverified, audio_track=read_audio_track(audio_track),
+        tier=choose("tier", tier, TIERS), audio_track=read_audio_track(audio_track),
+        checkpoint=not fresh, reuse_unverified=reuse_unverified,
     )  # fmt: skip
     settings = settings_for(region, base_url, workspace, delivery, needs_key=not dry_run)
     targets = _checked_targets(media, out, [ending for ending, on in files.items() if on])

@@ -360,7 +360,7 @@ class ModelFields(BaseModel):
     limits: LimitsOverride | None = Field(default=None, exclude=True)
     """Your account's requests and tokens a minute, for every model or by model name, instead of the published ones."""
     burst_wait: int | None = None
-    """Seconds that DashScope may queue a request on a rate that rises too quickly; 30 by default, 0 for none."""
+    """Seconds that DashScope may queue a request while the rate rises too quickly; 30 by default, 0 disables it."""
     dialect: Dialect | None = None
     """The request format of the server, "dashscope" or "vllm"; the server is asked if not given."""
     request_kwargs: bool | None = None

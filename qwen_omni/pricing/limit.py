@@ -127,7 +127,7 @@ class SpendLimit:
             self._check_all(Spent.of(cost), cost)
 
     def check_priced(self, pricing: Pricing) -> None:
-        """Check that the cost of a model can be limited, before others are paid whose work it is to finish.
+        """Check that a model's cost can be limited, before paying other models for work that it has to finish.
 
         Raises:
             ConfigurationError: money is limited, and the model's price is not known.

@@ -58,7 +58,7 @@ DEFAULT_TEXT_MODEL = "qwen-plus"
 _NAMES = {name: profile for profile in PROFILES.values() for name in (profile.name, *profile.snapshots)}
 _SNAPSHOT = re.compile(r"(?:-(?:latest|preview|\d{4}-\d{2}-\d{2}|\d{4}))?(?:-us)?$")  # -us: inference in the US only
 _VERSION = re.compile(r"^qwen-?(\d+(?:\.\d+)?)")
-_TYPO = 0.9  # how similar a misspelt name is; "-plus" and "-flash" of one version are 0.86 alike
+_TYPO = 0.9  # least similarity of a misspelt name; "-plus" and "-flash" of one version have 0.86
 
 
 def known_models() -> tuple[str, ...]:

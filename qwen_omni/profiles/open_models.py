@@ -1,4 +1,4 @@
-"""What the open models of the family can do, on a server of one's own.
+"""What the family's open models can do on a self-hosted server.
 
 Sources: `preprocessor_config.json` and `config.json` of Qwen/Qwen2.5-Omni-7B and Qwen/Qwen3-Omni-30B-A3B-Instruct, and
 the processors of transformers 5.24, read 2026-11; token counts compared with the `prompt_tokens` of vLLM 0.32 and
@@ -60,7 +60,7 @@ def open_profile(
     context: int | None = None,
     formats: bool = True,
 ) -> Profile:
-    """Return what a model on a server of one's own can do: no hosted limit applies, and no modality is refused.
+    """Return what a model can do on a self-hosted server: no hosted limit applies, and no modality is refused.
 
     Args:
         model: the name that the server gives it.

@@ -1,4 +1,4 @@
-"""Requests and tokens a minute, by model and region. Facts, each with its source.
+"""Requests and tokens per minute, by model and region. Facts, each with its source.
 
 The limits hold for an account and a model, over all workspaces and keys, and may be enforced per second as well (a
 sixtieth of each). They are floors: the service lets more through while it has capacity. Models with dynamic limits have

@@ -306,7 +306,7 @@ def estimate(
 
 
 def too_slow(made: Estimate, settings: Settings) -> str | None:
-    """Return a notice about a request that is likely to outlast what a shared host allows; `None` if it is not."""
+    """Return a notice about a request that is likely to exceed the time limit of a shared host; else `None`."""
     most = most_seconds(settings.base_url)
     waits = made.tier == "batch"  # on a host of its own
     if waits or made.call_seconds <= most or host_kind(settings.base_url) not in ("shared", "trial"):

@@ -429,7 +429,7 @@ def check_model(model: str, base_url: str) -> None:
 
 
 def instead_of(model: str) -> str:
-    """Say which name to use instead of one that a server does not know; empty if there is nothing to say.
+    """Return which name to use instead of one that a server does not know; empty if there is no suggestion.
 
     Example:
         >>> instead_of("qwen3.8-omni-flsh"), instead_of("qwen-plus")

@@ -128,18 +128,24 @@ def most_tokens(kind: str, profile: Profile, asked: Asked = AS_USUAL) -> TokenCo
     seconds = profile.limits.video_seconds
     wanted = int(seconds * (sampling.fps or rules.fps))
     frames = max(rules.frames[0], min(rules.frames[1], wanted) // _PAIR * _PAIR)
-    film = most_list_tokens(frames, profile, asked)
-    return replace(film, audio=audio_tokens(profile, seconds))
+    most = max(_most_of_frames(count, profile, sampling) for count in range(1, frames + 1))
+    return TokenCounts(video=most, audio=audio_tokens(profile, seconds))
 
 
 def most_list_tokens(count: int, profile: Profile, asked: Asked = AS_USUAL) -> TokenCounts:
     """Return the upper bound for `count` frames of any size."""
-    rules, sampling = profile.tokens, asked.sampling if profile.sampling_fields else DEFAULT_SAMPLING
+    sampling = asked.sampling if profile.sampling_fields else DEFAULT_SAMPLING
+    return TokenCounts(video=_most_of_frames(count, profile, sampling))
+
+
+def _most_of_frames(count: int, profile: Profile, sampling: Sampling) -> int:
+    """Count the tokens of frames of the least favourable size; the last one of an odd count is billed as a pair."""
+    rules = profile.tokens
     area, pairs = rules.factor**2, math.ceil(count / _PAIR)
     floor = int((sampling.min_pixels or rules.frame_tokens[0] * area) * _SLACK) // area
     frame = max((sampling.max_pixels or rules.frame_tokens[1] * area) // area, floor)
     pool = (sampling.total_pixels or rules.video_tokens * area) // area
-    return TokenCounts(video=max(min(pairs * frame, pool), pairs * floor) + _MARKERS)
+    return max(min(pairs * frame, pairs * _PAIR * pool // count), pairs * floor) + _MARKERS
 
 
 def _overlap(length: Fraction | None, begins: Fraction, start: Fraction, end: Fraction) -> Fraction | None:

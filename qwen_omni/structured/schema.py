@@ -9,6 +9,7 @@ default, a number of 400 digits, a type that a validator did not expect), the re
 `MismatchError`.
 """
 
+import abc
 import contextlib
 import inspect
 import json
@@ -94,9 +95,9 @@ class ReadsForms(Frozen):
     also_named: ClassVar[frozenset[str]] = frozenset()
 
     @classmethod
+    @abc.abstractmethod
     def of_form(cls, form: TextForm) -> dict[str, Any]:
         """Return the fields of the answer, unchecked, from an answer in a text form."""
-        raise NotImplementedError
 
 
 class MismatchError(ValueError):

@@ -193,7 +193,7 @@ DEFAULT_OPTIONS = SummaryOptions()
 
 
 def on_server(options: SummaryOptions, server: Server) -> SummaryOptions:
-    """Return options for a server: one's own has no text model of the service, so the same model joins.
+    """Return the options for a server: a self-hosted one lacks the service's text models, so the same model joins.
 
     Small models repeat themselves without end, so that their notes have a limit even if the options set none.
 

@@ -34,6 +34,7 @@ PAGE = 100
 """Batches on one page of the list; the most that the service returns."""
 _OK = 200
 _SHOWN_ERRORS = 5
+_NAME_LENGTH = 100
 
 
 def url_of(model: str) -> str:
@@ -55,6 +56,12 @@ def unstreamed(body: Mapping[str, Any], *, streams: bool) -> dict[str, Any]:
 def thinking_of(body: Mapping[str, Any]) -> tuple[object, ...]:
     """Return the thinking mode that a body asks for; one file must have one."""
     return body.get("enable_thinking"), body.get("reasoning_effort")
+
+
+def batch_metadata(name: str, callback_url: str | None) -> dict[str, str]:
+    """Return the metadata that names a batch in the console, and a public address that is called when it has ended."""
+    called = {} if callback_url is None else {"ds_batch_finish_callback": callback_url}
+    return {"ds_name": name[:_NAME_LENGTH], **called}
 
 
 def encode_batch(file_id: str, model: str, hours: int, metadata: Mapping[str, str]) -> bytes:

@@ -249,7 +249,7 @@ _WHOLE_WAIT = QUEUE_SECONDS - 10
 
 
 def as_batch_timeout(error: errors.QwenOmniError, seconds: float) -> errors.QwenOmniError:
-    """Return a `BatchTimeoutError` for an error that means that a request waited in vain in Batch Chat.
+    """Return a `BatchTimeoutError` for an error that means that a request's wait in Batch Chat timed out.
 
     Any other error, and one about media that took long to download, is returned unchanged.
 

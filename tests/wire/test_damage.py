@@ -260,12 +260,11 @@ def test_mutated_streams_lose_nothing():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("rounds", [3_000, pytest.param(24_000, marks=pytest.mark.long)])
-def test_many_mutated_streams_lose_nothing(rounds):
-    """Thousands of damaged streams: the same answer, an error of ours, or U+FFFD in place; never a shorter answer."""
-    counts = fuzz([*STREAMS, *recorded()], rounds, seed=20261128)
-    assert sum(counts.values()) == rounds
-    assert min(counts["same"], counts["error"]) > rounds // 12
+def test_many_mutated_streams_lose_nothing():
+    """24,000 damaged streams: the same answer, an error of ours, or U+FFFD in place; never a shorter answer."""
+    counts = fuzz([*STREAMS, *recorded()], 24_000, seed=20261128)
+    assert sum(counts.values()) == 24_000
+    assert min(counts["same"], counts["error"]) > 2_000
 
 
 ODD: list[object] = [
@@ -318,10 +317,9 @@ def test_odd_values_raise_nothing_foreign():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("rounds", [3_000, pytest.param(20_000, marks=pytest.mark.long)])
-def test_many_odd_values_raise_nothing_foreign(rounds):
-    """Thousands of chunks and plain answers with a value of another type, size or name: sense, or an error of ours."""
-    fuzz_values(rounds, seed=7)
+def test_many_odd_values_raise_nothing_foreign():
+    """20,000 chunks and plain answers with a value of another type, size or name: sense, or an error of ours."""
+    fuzz_values(20_000, seed=7)
 
 
 # --- Answers in other shapes ---

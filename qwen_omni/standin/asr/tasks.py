@@ -19,7 +19,7 @@ from urllib.parse import parse_qsl, urlencode
 from qwen_omni.standin.asr.transcriber import Dictation, sentences, take_down
 from qwen_omni.standin.media.open import UnreadableMediaError
 from qwen_omni.standin.rules.limits import TASK_MODELS, TaskModel
-from qwen_omni.standin.rules.refusal import Refusal
+from qwen_omni.standin.rules.refusal import NO_OBJECT, Refusal, json_object
 from qwen_omni.standin.stores.intake import Intake, Visitor, describe_url
 
 if TYPE_CHECKING:
@@ -188,7 +188,7 @@ class Tasks:
         account = self._account(asked)
         if asked.headers.get("x-dashscope-async") != "enable":
             raise Refusal(403, "AccessDenied", "current user api does not support synchronous calls.")
-        body = _object(asked.body)
+        body = json_object(asked.body, Refusal(400, "InvalidParameter", NO_OBJECT))
         model = _model(body, at_once=False)
         if model.by_token and not isinstance(body.get("parameters"), dict):
             raise Refusal(400, "InvalidParameter", "Required parameter missing or invalid: parameters")
@@ -210,7 +210,7 @@ class Tasks:
         account = self._account(asked)
         if asked.headers.get("x-dashscope-async") == "enable":
             raise Refusal(403, "AccessDenied", "current user api does not support asynchronous calls.")
-        body = _object(asked.body)
+        body = json_object(asked.body, Refusal(400, "InvalidParameter", NO_OBJECT))
         model = _model(body, at_once=True)
         resolves = asked.headers.get("x-dashscope-ossresourceresolve", "").lower() == "enable"
         media = self.intake.fetch(
@@ -381,16 +381,6 @@ def _links(body: dict[str, Any], model: TaskModel) -> list[str]:
         wanted = "file_urls" if model.many else "file_url"
         raise Refusal(400, "InvalidParameter", f"Required parameter missing or invalid: input.{wanted}")
     return links
-
-
-def _object(raw: bytes) -> dict[str, Any]:
-    try:
-        body = json.loads(raw)
-    except ValueError:
-        body = None
-    if not isinstance(body, dict):
-        raise Refusal(400, "InvalidParameter", "Required body invalid, please check the request body format.")
-    return body
 
 
 def _faulty(fault: HttpFault) -> TaskReply:

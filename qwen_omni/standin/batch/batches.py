@@ -209,7 +209,7 @@ class Batches:
         return _json({"id": name, "object": "file", "purpose": "batch", "status": "processed", **about})
 
     def _create(self, asked: BatchAsked, account: str) -> BatchReply:
-        body = _object(asked.body)
+        body = refusal.json_object(asked.body, refusal.invalid(refusal.NO_OBJECT))
         endpoint, window = body.get("endpoint"), str(body.get("completion_window"))
         self._file(str(body.get("input_file_id")), account)
         if endpoint not in _ENDPOINTS:
@@ -413,16 +413,6 @@ def _form(asked: BatchAsked) -> dict[str, bytes]:
         if name is not None:
             fields[name[1].decode()] = content.removesuffix(b"\r\n")
     return fields
-
-
-def _object(raw: bytes) -> dict[str, Any]:
-    try:
-        body = json.loads(raw)
-    except ValueError:
-        body = None
-    if not isinstance(body, dict):
-        raise refusal.invalid("Required body invalid, please check the request body format.")
-    return body
 
 
 def _json(value: dict[str, Any]) -> BatchReply:

@@ -13,6 +13,7 @@ from typing import Any
 
 _INVALID = "invalid_parameter_error"
 _ALGO = "<400> InternalError.Algo.InvalidParameter: "
+NO_OBJECT = "Required body invalid, please check the request body format."
 HELP = " For details, see: https://help.aliyun.com/zh/model-studio/error-code"
 
 
@@ -108,3 +109,14 @@ TOOL_SEARCH = "Tool names are not allowed to be [search]"
 AUDIO_STREAMS = "'audio' output only support with stream=true"
 TURBO_VOICES = "Input should be 'Cherry', 'Serena', 'Ethan' or 'Chelsie': parameters.audio.voice"
 RESPONSE_FORMAT = "Unknown format of response_format"
+
+
+def json_object(raw: bytes, refused: Refusal) -> dict[str, Any]:
+    """Parse a body; raise `refused` if it is not one JSON object."""
+    try:
+        body = json.loads(raw)
+    except ValueError:
+        body = None
+    if not isinstance(body, dict):
+        raise refused
+    return body
