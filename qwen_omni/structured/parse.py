@@ -7,7 +7,6 @@ A wrapper around it (`{"result": {…}}`) is removed. A text that ends inside an
 before it. Where nothing of that is the answer, and its schema reads them, the text forms of `forms` are.
 """
 
-import functools
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -157,11 +156,7 @@ class CaptionStream:
         self._rejected = 0  # number of the reader's values that are not the answer
         self._complete = False  # the whole answer has been shown
         self._form_shown: dict[str, Any] | None = None
-
-    @functools.cached_property
-    def _reader(self) -> JsonReader:
-        """The reader, which a correct answer does not need unless it is shown while it arrives."""
-        return JsonReader(arrays=self._schema.arrays)
+        self._reader = JsonReader(arrays=schema.arrays)
 
     @property
     def text(self) -> str:
