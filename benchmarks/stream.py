@@ -204,7 +204,7 @@ def main() -> None:
         )
     with tempfile.TemporaryDirectory() as folder:
         film = Path(folder) / "film.mp4"
-        write_video(film, 100)
+        write_video(film, 90)  # the largest that is sent inline: 10,000,000 bytes in base64
         write_video(film.with_name("small.mp4"), 25)
         size = film.stat().st_size / 1e6
         mine = extra_memory("ChatQwenOmni", sys.executable, short, film)
