@@ -77,7 +77,9 @@ test-servers: $(VENV)/.test  ## install vLLM, transformers serve and LiteLLM, ea
 	$(BIN)/python tests/servers/install.py
 	nice $(BIN)/python -m pytest -n0 -m servers tests/servers
 
-check: lint types contracts test test-newest test-lowest test-slow mutants docs wheels  ## everything that CI runs
+check: $(VENV)/.docs  ## everything that CI runs
+	$(MAKE) --jobs 2 lint types contracts docs
+	$(MAKE) test test-newest test-lowest test-slow mutants wheels
 
 lint: $(VENV)/.check
 	$(BIN)/ruff check
