@@ -5,7 +5,7 @@ samples from it, by default 2 frames per second whatever we send. `media.plan.pl
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Literal
 
@@ -229,9 +229,9 @@ def sampling_for(inputs: PlanInputs) -> Sampling:
     if not inputs.profile.sampling_fields:
         return inputs.sampling
     asked, budget = inputs.sampling, inputs.budget
-    return Sampling(
+    return replace(
+        asked,
         fps=asked.fps if asked.fps is not None else budget.sampling_fps,
         min_pixels=asked.min_pixels if asked.min_pixels is not None else budget.min_pixels,
         max_pixels=asked.max_pixels if asked.max_pixels is not None else budget.max_pixels,
-        total_pixels=asked.total_pixels,
     )

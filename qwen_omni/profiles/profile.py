@@ -1,4 +1,7 @@
-"""The shape of what is known about a model. The facts are in `catalog`, `voices` and `prices`."""
+"""The shape of what is known about a model, with the limits that most models share as defaults of `MediaLimits`.
+
+The facts of single models are in `catalog`, `voices` and `prices`.
+"""
 
 import warnings
 from collections.abc import Mapping

@@ -24,7 +24,8 @@ from qwen_omni.pricing import costs
 from qwen_omni.profiles import Profile, profile_for
 from qwen_omni.responses import Response, Usage
 from qwen_omni.structured.parse import CaptionStream, Parsed, parse_caption
-from qwen_omni.structured.schema import CaptionSchema, complaint, instructions
+from qwen_omni.structured.prompts import complaint, instructions
+from qwen_omni.structured.schema import CaptionSchema
 from qwen_omni.transport.flow import adrive, drive
 
 T = TypeVar("T")

@@ -6,7 +6,8 @@ The prompts are part of a run's key, so that a changed prompt is never combined 
 
 from dataclasses import dataclass
 
-from qwen_omni.structured.schema import CaptionSchema, instructions
+from qwen_omni.structured.prompts import instructions
+from qwen_omni.structured.schema import CaptionSchema
 
 PROMPTS_VERSION = 1
 

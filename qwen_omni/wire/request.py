@@ -6,7 +6,7 @@ completed with the media. One function per kind of part. Whatever cannot be enco
 
 import json
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any, NamedTuple, assert_never
 
 from pydantic_core import from_json
@@ -62,7 +62,6 @@ _KINDS = {
 }
 _BURST_HEADER = "X-DashScope-Wait-Timeout"  # Model Studio, Best practices for rate limiting, 2026-10-11
 _MOST_MARKS = 4  # Model Studio, Context Cache page, 2026-10-11
-_SAMPLING_FIELDS = ("fps", "min_pixels", "max_pixels", "total_pixels")
 _OURS_ALONE = frozenset({"stream", "stream_options", "messages", "model"})
 
 
@@ -190,8 +189,7 @@ def encode_media(part: MediaPart, place: str, look: Look, how: _Encoding) -> dic
 
 
 def _sampling(sampling: Sampling) -> dict[str, float]:
-    values = {name: getattr(sampling, name) for name in _SAMPLING_FIELDS}
-    return {name: value for name, value in values.items() if value is not None}
+    return {name: value for name, value in asdict(sampling).items() if value is not None}
 
 
 def notices(request: ChatRequest, profile: Profile, look: Look, server: Server = _DASHSCOPE) -> list[str]:
