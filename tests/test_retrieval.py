@@ -113,6 +113,7 @@ def test_memory_stays_flat_over_five_hundred_documents(shelf: Shelf, tmp_path: P
 
 
 @pytest.mark.parametrize("asynchronous", [False, True], ids=["sync", "async"])
+@pytest.mark.slow
 def test_whoever_stops_reading_pays_for_no_more(
     shelf: Shelf, standin: Standin, asynchronous: bool, tmp_path: Path
 ) -> None:
@@ -135,6 +136,7 @@ def test_whoever_stops_reading_pays_for_no_more(
 
 
 @pytest.mark.parametrize("asynchronous", [False, True], ids=["sync", "async"])
+@pytest.mark.slow
 def test_the_first_document_comes_before_the_third_segment_is_prepared(
     shelf: Shelf, asynchronous: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -91,6 +91,7 @@ def stored(path: Path) -> list[dict[str, object]]:
 
 
 @pytest.mark.parametrize("apart", [True, False], ids=["two results", "one results"])
+@pytest.mark.slow
 def test_two_batches_at_once_pay_once(
     videos: list[TruthMedia], standin: Standin, settings: Settings, tmp_path: Path, apart: bool
 ) -> None:

@@ -91,6 +91,7 @@ def test_split_writes_segments_that_cover_the_film(film, tmp_path):
     assert list(home.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_the_bar_knows_the_whole(film, tmp_path):
     """Without --json a table is shown; the bar counts the seconds of the wanted range, so it ends at all of them."""
     arguments = ["split", str(film.path), "--to", str(tmp_path), "--seconds", "12", "--start", "4"]

@@ -188,6 +188,7 @@ DOORS = [ask_core, ask_tool, ask_langchain, ask_llama_index, objects_langchain, 
 
 
 @pytest.mark.parametrize("door", DOORS, ids=lambda door: door.__name__)
+@pytest.mark.slow
 def test_two_questions_share_their_beginning(
     door: Callable[..., None], standin: Standin, client: OmniClient, clip: TruthMedia
 ) -> None:

@@ -65,6 +65,7 @@ async def test_pages_are_images(framework: Framework, llm: Any, standin: Standin
 
 
 @each_framework
+@pytest.mark.slow
 async def test_tiles_are_billed_as_estimated_and_told(framework: Framework, llm: Any, standin: Standin, media: Path):
     """What is said of a tile is found in the original; streaming tells the same; the estimate equals the bill."""
     tall = Medium("image", path=media / "tall.png")

@@ -213,6 +213,7 @@ def test_the_bucket_is_used_once(path, run, files):
     assert first.partition("?")[0] == second.partition("?")[0] != ""
 
 
+@pytest.mark.slow
 def test_a_folder_is_indexed_once(run, files):
     """The second run finds the same passage and sends one request: the closer question about it."""
     wanted, _ = files
@@ -232,6 +233,7 @@ KEPT_IN_STEP = {
 
 
 @pytest.mark.parametrize("path", [one for one in RUNNING if named(one.values[0]) in KEPT_IN_STEP], ids=named)
+@pytest.mark.slow
 def test_an_index_is_kept_in_step(path, run, files):
     """Each file is asked about once, and the second run changes nothing."""
     wanted, codes = files

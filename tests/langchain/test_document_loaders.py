@@ -68,6 +68,7 @@ def test_each_segment_is_a_document_that_names_its_seconds(film, llm, tmp_path):
     assert {document.metadata["segments"] for document in documents[-1:]} == {len(documents)}
 
 
+@pytest.mark.slow
 def test_indexing_again_costs_nothing_and_doubles_nothing(film, llm, standin, tmp_path):
     """The second load sends no request and gives the same ids."""
     path = here(film, tmp_path)
@@ -80,6 +81,7 @@ def test_indexing_again_costs_nothing_and_doubles_nothing(film, llm, standin, tm
     assert [one.page_content for one in again] == [one.page_content for one in first]
 
 
+@pytest.mark.slow
 def test_each_thing_that_happens_is_a_document_once(film, llm, tmp_path):
     """In captions mode what two overlapping segments both tell is one document, within a second of where it is."""
     documents = QwenOmniVideoLoader(here(film, tmp_path), llm, mode="captions", options=SHORT).load()
@@ -90,6 +92,7 @@ def test_each_thing_that_happens_is_a_document_once(film, llm, tmp_path):
         assert any(abs(one.metadata["start"] - second) <= 1 for one in telling), second
 
 
+@pytest.mark.slow
 def test_the_whole_as_one_document(film, llm, tmp_path):
     """Mode "single": one document, with all codes and the whole time."""
     (document,) = QwenOmniVideoLoader(here(film, tmp_path), llm, mode="single", options=SHORT).load()
@@ -97,6 +100,7 @@ def test_the_whole_as_one_document(film, llm, tmp_path):
     assert all(code in document.page_content for code in film.codes)
 
 
+@pytest.mark.slow
 def test_what_is_said_stands_beside_what_is_seen(film, llm, standin, tmp_path):
     """With `transcript` each document holds the words of its seconds and no others; again, nothing is sent."""
     standin.tasks.polls_until_done = 0
@@ -172,6 +176,7 @@ def test_what_sources_name(tmp_path):
             list(find_media([source]))
 
 
+@pytest.mark.slow
 def test_a_blob_keeps_its_own_metadata(film, llm):
     """A parser takes bytes from any blob loader."""
     blob = Blob(data=film.path.read_bytes(), metadata={"owner": "me", "source": "s3://bucket/film.mp4"})
@@ -181,6 +186,7 @@ def test_a_blob_keeps_its_own_metadata(film, llm):
     assert film.codes[0] in documents[0].page_content
 
 
+@pytest.mark.slow
 def test_a_passage_is_asked_again_closer(film, llm, standin, tmp_path):
     """`clip` gives the passage's seconds, a margin around them, at the frame rate asked for."""
     documents = QwenOmniVideoLoader(here(film, tmp_path), llm, options=SHORT).load()
@@ -227,6 +233,7 @@ def test_a_lost_segment_is_told(film, llm, standin, tmp_path):
 
 
 @pytest.mark.parametrize("way", ["cancelled", "timeout"])
+@pytest.mark.slow
 async def test_a_load_that_is_ended_stops(film, llm, standin, tmp_path, way):
     """Ended while a segment is asked for: the error is `asyncio`'s own, no thread works on, nothing more is sent."""
     loop, asked = asyncio.get_running_loop(), asyncio.Event()

@@ -227,6 +227,7 @@ def said(film, text, **extras):
     return HumanMessage([video, {"type": "text", "text": text}])
 
 
+@pytest.mark.slow
 def test_the_text_of_a_message_is_the_question(llm, film):
     """The message's own question is answered, though the chain has another; alone, in a list, or out of a prompt."""
     wanted = f"When is {film.codes[15]} shown?"

@@ -209,6 +209,7 @@ async def _waits_for(handler: Any) -> None:
 
 
 @pytest.mark.parametrize("watching", [_awaits, _streams, _does_something_else, _waits_for])
+@pytest.mark.slow
 async def test_cancelling_the_task_around_a_run_ends_it(
     llm: QwenOmni, film: TruthMedia, standin: Standin, choices: dict[str, Any], watching: Any
 ) -> None:

@@ -83,6 +83,7 @@ async def test_documents(reader: Make, talk: TruthMedia) -> None:
 
 
 @pytest.mark.real
+@pytest.mark.slow
 def test_directory_of_mixed_files(reader: Make, talk: TruthMedia, tmp_path: Path) -> None:
     """`SimpleDirectoryReader` reads marked and real videos with it, and texts with its own."""
     folder = tmp_path / "mixed"
@@ -99,6 +100,7 @@ def test_directory_of_mixed_files(reader: Make, talk: TruthMedia, tmp_path: Path
     assert all(one.metadata["file_path"] for one in documents)
 
 
+@pytest.mark.slow
 def test_other_file_systems(reader: Make, talk: TruthMedia) -> None:
     """A file of any fsspec file system is read; its documents name it there."""
     memory = fsspec.filesystem("memory")
@@ -110,6 +112,7 @@ def test_other_file_systems(reader: Make, talk: TruthMedia) -> None:
 
 
 @pytest.mark.parametrize("asynchronous", [False, True])
+@pytest.mark.slow
 async def test_folders_and_patterns_of_other_file_systems(
     asynchronous: bool, reader: Make, clip: TruthMedia, memory: Any
 ) -> None:
@@ -134,6 +137,7 @@ async def test_folders_and_patterns_of_other_file_systems(
         await read("/talks/*.avi")
 
 
+@pytest.mark.slow
 async def test_resources_of_other_file_systems(reader: Make, clip: TruthMedia, memory: Any) -> None:
     """A resource that is listed on a file system is loaded from there, with the metadata that are wished."""
     memory.pipe("/talks/a.mp4", clip.path.read_bytes())
@@ -160,6 +164,7 @@ def test_a_warning_holds_no_signature(reader: Make, monkeypatch: pytest.MonkeyPa
     assert "secret" not in str([str(one.message) for one in told])
 
 
+@pytest.mark.slow
 def test_resources(reader: Make, talk: TruthMedia) -> None:
     """The reader lists the files of its folder, looks at one without asking, and loads one."""
     folder = reader(folder=str(talk.path.parent))
@@ -215,6 +220,7 @@ def test_sound_is_sound(reader: Make, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("transcript", [False, True], ids=["seen", "seen and said"])
+@pytest.mark.slow
 async def test_the_same_passages_as_langchain(
     transcript: bool, reader: Make, talk: TruthMedia, tmp_path: Path, standin: Standin
 ) -> None:
@@ -241,6 +247,7 @@ async def test_the_same_passages_as_langchain(
     assert standin.tasks.submitted == transcript
 
 
+@pytest.mark.slow
 def test_what_is_said_is_for_reading_and_its_maker_is_not(reader: Make, talk: TruthMedia, standin: Standin) -> None:
     """The words of a document's seconds stand in its text; which model heard them is kept from prompts and indexes."""
     standin.tasks.polls_until_done = 0
@@ -256,6 +263,7 @@ def test_what_is_said_is_for_reading_and_its_maker_is_not(reader: Make, talk: Tr
 
 
 @pytest.mark.parametrize("asynchronous", [False, True])
+@pytest.mark.slow
 async def test_links_and_what_cannot_be_read(
     asynchronous: bool, reader: Make, talk: TruthMedia, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -303,6 +311,7 @@ async def test_a_retrieved_node_is_asked_again(reader: Make, llm: QwenOmni, talk
         passage_of(TextNode(text="x"))
 
 
+@pytest.mark.slow
 def test_pipeline_with_cache(reader: Make, talk: TruthMedia) -> None:
     """Documents pass an `IngestionPipeline`; their ids are stable, so its cache knows them again."""
     counted = MockEmbedding(embed_dim=4)
@@ -336,6 +345,7 @@ class Asking(CustomQueryEngine):
 
 
 @pytest.mark.skipif(minilm.folder() is None, reason=minilm.MISSING)
+@pytest.mark.slow
 def test_index_and_query_engine(reader: Make, llm: QwenOmni, talk: TruthMedia, standin: Standin) -> None:
     """A question finds the passage that it is about, and the query engine asks QwenOmni about that passage's video."""
     for told in ("A man pitches a tent in the woods.", "A baker decorates a chocolate cake.", "A train leaves."):

@@ -118,6 +118,7 @@ async def test_a_video_as_a_caption(llm: QwenOmni, standin: Standin, clip: Truth
 
 
 @each_way
+@pytest.mark.slow
 async def test_a_budget_of_ones_own(way: Any, llm: QwenOmni, standin: Standin, clip: TruthMedia) -> None:
     """LlamaIndex makes a dictionary of a budget when it fills in a prompt; it is the same budget."""
     question = ChatMessage(

@@ -112,6 +112,7 @@ def test_a_reader_of_none_at_a_time_is_refused(concurrency: int, llm: QwenOmni) 
 
 
 @pytest.mark.parametrize("asynchronous", [False, True])
+@pytest.mark.slow
 async def test_recordings_of_other_file_systems(
     asynchronous: bool, llm: QwenOmni, standin: Standin, tmp_path: Path, memory: Any
 ) -> None:
@@ -140,6 +141,7 @@ async def test_recordings_of_other_file_systems(
 
 
 @pytest.mark.parametrize("named", ["", "**/*.mp3", "*"], ids=["a folder", "a pattern", "all"])
+@pytest.mark.slow
 def test_the_same_files_as_videos(named: str, llm: QwenOmni, standin: Standin, tmp_path: Path) -> None:
     """Which recordings a folder or a pattern means is decided where it is for videos, for one source or for several."""
     standin.tasks.polls_until_done = 0

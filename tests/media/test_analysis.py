@@ -114,17 +114,20 @@ def lively(path: Path) -> bool:
 
 
 @pytest.mark.parametrize("draw", CALM, ids=lambda draw: draw.__name__)
+@pytest.mark.slow
 def test_talk_and_slides_are_calm(draw, tmp_path):
     """What moves a little, seldom, or only as noise, needs no more than four frames a second."""
     assert not lively(write(tmp_path / "a.mp4", draw))
 
 
 @pytest.mark.parametrize("draw", LIVELY, ids=lambda draw: draw.__name__)
+@pytest.mark.slow
 def test_action_is_lively(draw, tmp_path):
     """Moving cameras, moving crowds and fast cuts get eight."""
     assert lively(write(tmp_path / "a.mp4", draw))
 
 
+@pytest.mark.slow
 def test_a_cut_every_second_is_lively(tmp_path):
     """Sixty scenes a minute are fast cuts."""
     assert lively(marked_media.make_video(tmp_path / "a.mp4", seconds=12).path)

@@ -87,6 +87,7 @@ def test_a_file_that_fits_as_it_is_can_be_split(budget, tmp_path):
     assert [code for code, _ in itertools.groupby(codes)] == list(made.codes)
 
 
+@pytest.mark.slow
 def test_no_picture_is_half_a_second_late(film):
     """`ffmpeg -r 4` shows pictures two frames late; here every second's picture begins with its second."""
     facts = facts_of(prepare(film.path, budget="static"))
@@ -220,6 +221,7 @@ def test_a_glance_at_one_key_frame_lasts_as_long_as_the_film(tmp_path):
 
 
 @pytest.mark.parametrize("seconds", [3, 5, 7])
+@pytest.mark.slow
 def test_sound_made_anew_is_exactly_as_long_as_its_source_says(seconds, tmp_path):
     """No frame is filled up at the end, since services bill what they decode; nor does the sound move."""
     made = marked_media.make_video(tmp_path / "a.mp4", seconds=seconds, size=(160, 120))
@@ -248,6 +250,7 @@ def test_large_pictures_are_decoded_on_fewer_threads(size, asked, threads, film)
 
 
 @given(st.integers(91, 20_000), st.integers(11, 90), st.integers(0, 5), st.integers(1, 4))
+@pytest.mark.slow
 def test_segments_apart_are_whole_rounds(length, seconds, overlap, threads):
     """Whole rounds get a thread each, and at least one segment, at most a round, is left for all threads together."""
     count = len(list(plan_segments(Fraction(length), seconds=Fraction(seconds), overlap=Fraction(overlap))))
@@ -272,6 +275,7 @@ def test_a_short_cut_with_much_room(tmp_path):
         assert cut.info.duration == pytest.approx(2, abs=0.3)
 
 
+@pytest.mark.slow
 def test_a_limit_on_bytes_is_kept(tmp_path):
     """A file that would be larger is coded more coarsely."""
     noise = np.random.default_rng(1)

@@ -123,6 +123,7 @@ def test_prepared_media_is_exact(film, usual, budget):
     assert told.tokens.video == predicted.tokens.video
 
 
+@pytest.mark.slow
 def test_everything_that_would_be_refused(film, usual, tmp_path):
     """Limits of the model, of the delivery and of the caller are told, all at once, and nothing is raised."""
     long = make_video(tmp_path / "long.mp4", seconds=45, size=(64, 48), fps=2).path
@@ -325,6 +326,7 @@ def test_frames_are_planned_as_they_are_sent(settings):
 
 
 @pytest.mark.parametrize(("uplink_mbps", "as_it_is"), [(1000, True), (0.001, False)])
+@pytest.mark.slow
 def test_the_line_is_weighed_as_the_call_weighs_it(usual, uplink_mbps, as_it_is):
     """On a quick line a clip is told to go as it is; on a slow one, to be made smaller first."""
     clip = MediaSource.from_bytes(making.video("mp4", "mpeg4", 20, size=(640, 480)))

@@ -85,6 +85,7 @@ def test_recordings(tmp_path, name, rate, bitrate, late):
 @pytest.mark.parametrize(
     ("size", "fps", "quality"), [((640, 360), 4, 32), ((426, 240), 2, 36), ((256, 144), 1, 40)], ids=str
 )
+@pytest.mark.slow
 def test_poor_copies(tmp_path, size, fps, quality):
     """Few frames, few pixels and few bits leave every mark in its place."""
     poor = Encoding(options=(("crf", str(quality)),), sample_rate=16_000, sound_bitrate=32_000)
@@ -138,6 +139,7 @@ def test_shift_in_the_container_shows(tmp_path):
 @pytest.mark.parametrize(
     "order", [(0, 1, 3, 4), (0, 1, 1, 2, 3), (0, 2, 1, 3), (3, 2, 1, 0)], ids=["dropped", "doubled", "swapped", "back"]
 )
+@pytest.mark.slow
 def test_mutations_show(tmp_path, order):
     """A dropped, doubled or shuffled second shows in picture and in sound."""
     codes = draw_codes(5)

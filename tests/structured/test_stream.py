@@ -189,6 +189,7 @@ def test_two_halves_are_not_one_answer() -> None:
 
 
 @pytest.mark.parametrize("shape", ["text", "list", "brackets", "prose"])
+@pytest.mark.slow
 def test_cost_is_linear(shape: str) -> None:
     """Eight times the text costs about eight times the time, not sixty-four: partials included."""
 

@@ -67,6 +67,7 @@ def connected(root: Path, standin: Standin, settings: Settings):
     return mcp.Client(server(root, standin, settings))
 
 
+@pytest.mark.slow
 async def test_tools_over_mcp(place: Place, standin: Standin, settings: Settings) -> None:
     """The server offers the same tools with their schemas; a result has text and values; refusals are results."""
     async with connected(place.root, standin, settings) as client:

@@ -49,6 +49,7 @@ def test_two_at_once_submit_once(recording: TruthMedia, standin: Standin, settin
 
 
 @pytest.mark.parametrize("fresh", [False, True])
+@pytest.mark.slow
 async def test_waiting_for_another_submission_holds_no_thread(
     fresh: bool, recording: TruthMedia, standin: Standin, settings: Settings
 ) -> None:

@@ -76,6 +76,7 @@ def test_models_of_the_native_route(ask: Ask, model: str, recording: TruthMedia,
     assert not standin.stores.calls
 
 
+@pytest.mark.slow
 def test_a_link_and_a_store_on_the_native_route(
     ask: Ask, recording: TruthMedia, film: TruthMedia, standin: Standin, settings: Settings
 ) -> None:
@@ -90,6 +91,7 @@ def test_a_link_and_a_store_on_the_native_route(
     assert words(part) == list(film.codes[3:6])
 
 
+@pytest.mark.slow
 def test_what_the_native_route_refuses(
     ask: Ask, recording: TruthMedia, silence: Path, standin: Standin, settings: Settings, tmp_path: Path
 ) -> None:
@@ -120,6 +122,7 @@ def test_speakers_of_the_newest_model(ask: Ask, recording: TruthMedia, standin: 
             ask(recording.path, model=model, speakers=2)
 
 
+@pytest.mark.slow
 async def test_twins(film: TruthMedia, standin: Standin, settings: Settings) -> None:
     """Both ways give one transcript and one error, over tasks and over chat; cancelling leaves a task to be found."""
     async with AsyncOmniClient(settings) as client:
@@ -255,6 +258,7 @@ OUTCOMES = {
 
 
 @pytest.mark.parametrize(("outcome", "words_told"), OUTCOMES.values(), ids=OUTCOMES)
+@pytest.mark.slow
 def test_a_task_that_ends_badly(ask: Ask, outcome: Outcome, words_told: str, recording: TruthMedia, standin: Standin):
     """Whatever says that it failed is an error with the task's name, at once, and the next call begins anew."""
     standin.tasks.fail(outcome)
@@ -275,6 +279,7 @@ def test_an_old_task_that_is_gone_is_replaced(ask: Ask, recording: TruthMedia, s
 
 
 @pytest.mark.parametrize("status", [400, 404])
+@pytest.mark.slow
 def test_a_task_that_is_refused_is_not_asked_for_again(
     ask: Ask, status: int, recording: TruthMedia, standin: Standin
 ) -> None:

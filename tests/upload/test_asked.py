@@ -63,6 +63,7 @@ def ask(standin, settings):
 
 
 @pytest.mark.parametrize(("multichannel", "channels"), [(True, 2), (None, 1)])
+@pytest.mark.slow
 def test_channels_arrive(standin, media, ask, multichannel, channels):
     """Sound to be heard by channel goes as it is, however long that takes; without the option it is made smaller."""
     *_, facts = ask(AudioPart(source=at(media / "stereo.wav")), multichannel=multichannel)
@@ -131,6 +132,7 @@ def test_pixels_of_a_picture_arrive(standin, media, ask, high, most, seen):
     assert sent.get("max_pixels") == most
 
 
+@pytest.mark.slow
 def test_pixels_of_a_film_arrive(media, ask):
     """`max_pixels` lifts the sides of a film; the estimate equals the bill."""
     part = VideoPart(source=at(media / "hd.mp4"), sampling=Sampling(max_pixels=2_000_000), budget="static")

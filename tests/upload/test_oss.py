@@ -247,6 +247,7 @@ FAILURES = {
 
 
 @pytest.mark.parametrize(("faults", "says"), FAILURES.values(), ids=FAILURES)
+@pytest.mark.slow
 def test_an_upload_for_one_request_leaves_nothing(standin, carrier, film, faults, says):
     """What would be deleted after use cannot be resumed, so an upload that fails leaves no part and no object."""
     for operation, fault in faults.items():

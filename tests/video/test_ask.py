@@ -50,6 +50,7 @@ def test_a_question_asked_again_sends_nothing(client, fresh, short):
         assert (found.answer, found.evidence, found.this_run.requests) == (first.answer, first.evidence, 0)
 
 
+@pytest.mark.slow
 def test_another_wish_is_asked_anew(client, fresh, short):
     """What is to be looked out for stands in every request, so findings for one wish are none for another."""
     question, options = question_about(short, 31), replace(OPTIONS, segment_seconds=40)
@@ -119,6 +120,7 @@ def test_too_many_findings_are_joined_in_a_tree(client, fresh, short):
 @pytest.mark.parametrize(
     ("seconds", "second", "closer"), [(12, None, ()), (12, 31, (0, 1)), (40, None, ())], ids=["each", "one", "alone"]
 )
+@pytest.mark.slow
 def test_a_closer_look_that_is_refused_costs_only_itself(client, fresh, short, seconds, second, closer):
     """What was found from afar is paid for: it is answered from, it is no gap, and no limit on gaps counts it."""
 
@@ -133,6 +135,7 @@ def test_a_closer_look_that_is_refused_costs_only_itself(client, fresh, short, s
     assert (found.looked_again, found.gaps) == (closer, ())
 
 
+@pytest.mark.slow
 def test_a_segment_that_is_refused_from_afar_is_a_gap(client, fresh, short):
     """Nothing is known of it, so it is told, and it is not looked at again."""
     code = short.codes[20]

@@ -49,6 +49,7 @@ def empty_store(fresh):
     fresh.stores.calls.clear()
 
 
+@pytest.mark.slow
 def test_uploads_go_on_while_a_question_waits_for_its_answer(fresh, carried, film):
     """The first answer comes only when three more segments are uploaded, though one question is allowed at a time."""
     three = threading.Event()
@@ -90,6 +91,7 @@ def test_an_upload_that_fails_is_repeated_and_its_question_asked_once(fresh, car
     assert len(asked_segments(fresh)) == found.segments == len(fresh.requests) - 1
 
 
+@pytest.mark.slow
 def test_a_store_that_stays_away_ends_the_run_and_the_next_goes_on(fresh, carried, film):
     """The error says what to do; afterwards nothing is uploaded or asked twice."""
     fresh.stores.fail("post_form", cut_after=100, times=99)
@@ -111,6 +113,7 @@ def bucket(fresh):
         yield replace(found, delete_after_use=True)
 
 
+@pytest.mark.slow
 async def test_nothing_is_left_of_a_run_that_is_given_up(fresh, client, film, bucket):
     """Stopped with segments delivered and not asked: no money stays set aside, and their objects are deleted."""
     limit = SpendLimit(tokens=10**7)

@@ -42,6 +42,7 @@ def film(short):
     return short
 
 
+@pytest.mark.slow
 def test_what_passes_is_not_seen(fresh, client, film):
     """The second answer is cut: the summary is whole. Every kind of failure, at random: `test_random_faults`."""
     seen = []
@@ -57,6 +58,7 @@ def test_what_passes_is_not_seen(fresh, client, film):
     assert len(fresh.requests) == found.segments + 2
 
 
+@pytest.mark.slow
 def test_joining_that_fails_twice(fresh, client, film):
     """The model that joins is down for two tries."""
     failed = []
@@ -79,6 +81,7 @@ def test_joining_that_fails_twice(fresh, client, film):
         ("join", "the same", "asyncio"), ("join", "others", "threads"),
     ],
 )  # fmt: skip
+@pytest.mark.slow
 def test_retries_of_steps_and_of_requests_are_added_not_multiplied(fresh, client, film, step, words, door):
     """A service that stays down is asked 1 + max_retries + step_retries times about a step; 1 more if it repeats."""
     options = replace(OPTIONS, concurrency=1, max_gaps=0, step_retries=2)
@@ -177,6 +180,7 @@ def test_money_is_limited_and_the_joining_model_has_no_price(fresh, client, film
     check_joining(replace(settings, spend_limit=SpendLimit(tokens=1_000)), options)
 
 
+@pytest.mark.slow
 def test_a_spend_limit_ends_the_run_and_the_next_goes_on(fresh, client, film, tmp_path):
     """The limit is kept; the error says how to go on, and afterwards the rest alone is asked."""
     one_at_a_time = replace(OPTIONS, concurrency=1)

@@ -66,6 +66,7 @@ def test_the_second_time_costs_nothing(fresh, client, short):
     assert again.whole_run == first.whole_run
 
 
+@pytest.mark.slow
 def test_an_index_after_a_summary_costs_nothing(fresh, client, short):
     """`iter_notes` finds what `summarize` has paid for, in order, marked as reused."""
     summarize(short.path, client=client, options=OPTIONS)
@@ -138,6 +139,7 @@ async def test_asyncio_gives_the_same(fresh, client, short, tmp_path):
     assert same(found, await asyncio.to_thread(summarize, short.path, client=client, options=OPTIONS))
 
 
+@pytest.mark.slow
 async def test_a_cancelled_run_keeps_what_is_finished(fresh, client, short):
     """Cancel after the first answer: it ends at once, and the next run does not ask for that again."""
     async with AsyncOmniClient(client.settings) as aclient:
@@ -157,6 +159,7 @@ async def test_a_cancelled_run_keeps_what_is_finished(fresh, client, short):
     assert found.this_run.requests < found.segments + 1
 
 
+@pytest.mark.slow
 def test_two_runs_at_once_share_the_work(fresh, client, short):
     """Two threads on one checkpoint: both give the same, and no segment is asked about twice."""
     found = []
@@ -173,6 +176,7 @@ def test_two_runs_at_once_share_the_work(fresh, client, short):
     assert len(seen) == len(set(seen)) == found[0].segments
 
 
+@pytest.mark.slow
 def test_a_refused_segment_is_a_gap_and_is_asked_again_next_time(fresh, client, short):
     """Content inspection refuses the second segment: the summary tells the gap; the next run asks for it alone."""
     options = SummaryOptions(segment_seconds=12, single_call_seconds=0, detail="low", overlap=0, max_gaps=1)
@@ -294,6 +298,7 @@ def test_a_claim_holds_as_long_as_its_owner_lives(tmp_path):
     assert sorted(path.suffix for path in tmp_path.iterdir()) == [".sqlite3"]
 
 
+@pytest.mark.slow
 def test_a_claim_of_a_killed_process_counts_for_nothing(tmp_path):
     """Kill the owner: the next one may work on the step, without waiting for a lease."""
     code = f"""
@@ -364,6 +369,7 @@ def test_an_answer_that_cannot_be_read_is_asked_for_again_once(fresh, client, sh
     assert fresh.requests == []
 
 
+@pytest.mark.slow
 def test_answers_of_an_older_version_are_kept_and_used_on_request(fresh, client, short):
     """Who gave them is not known: they are counted in the result, and reused with `reuse_unverified` alone."""
     first = summarize(short.path, client=client, options=OPTIONS)

@@ -43,6 +43,7 @@ def test_a_summary(slow: OmniClient, fresh: Standin, short: Any) -> None:
     assert again.this_run.requests == 0
 
 
+@pytest.mark.slow
 def test_a_question(slow: OmniClient, fresh: Standin, short: Any) -> None:
     """Its answer is a step without media, too."""
     ask_video(str(short.path), "What is shown?", client=slow, options=SLOW)

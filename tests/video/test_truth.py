@@ -28,6 +28,7 @@ def check_log(standin, found):
     assert not any(request.media for request in standin.requests if request.body["model"] == "qwen-plus")
 
 
+@pytest.mark.slow
 def test_a_minute_in_segments(fresh, client, one_minute):
     """No second lost at a seam, none told twice; who was asked, and what it cost, is told as it was."""
     options = SummaryOptions(segment_seconds=20, single_call_seconds=0, **QUICK)

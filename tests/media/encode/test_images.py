@@ -191,6 +191,7 @@ def test_the_file_may_say_what_is_white():
         (Image.new("RGBA", (10, 10), (0, 0, 0, 0)), "TIFF"),
     ],
 )
+@pytest.mark.slow
 def test_what_is_see_through_lies_on_white(image, kind, size):
     """Black text on nothing would be black on black for a reader that drops the alpha channel."""
     options = {"lossless": True} if kind == "WEBP" else {}
@@ -278,6 +279,7 @@ def test_a_tall_picture_is_tiled(size, model):
     assert f"{len(pieces)} tiles" in prepared.plan.reason
 
 
+@pytest.mark.slow
 def test_a_tall_picture_may_be_shrunk_instead():
     """With `tile=False` it is one image, no smaller than the service would look at."""
     with prepare(striped((1080, 12_000)), choices=PrepareOptions(tile=False)) as prepared:

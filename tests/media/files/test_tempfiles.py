@@ -77,6 +77,7 @@ def limited(limit: str, most: int, folder: Path, place: Path, *names: str) -> di
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="limits of Linux")
+@pytest.mark.slow
 def test_a_file_size_limit(folder, tmp_path):
     """The limit and its number are told for every way that a file is made, and no partial file stays."""
     found = limited("FSIZE", 300, folder, tmp_path, *MEDIA)
@@ -110,6 +111,7 @@ def tiny(tmp_path):
     subprocess.run(["umount", str(place)], check=True)
 
 
+@pytest.mark.slow
 def test_a_full_disk(folder, tiny):
     """How much is free and where, and TMPDIR as the way out; the folder is as empty as before."""
     (tiny / "full").write_bytes(bytes(120 * 1024))

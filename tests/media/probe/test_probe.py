@@ -111,6 +111,7 @@ def test_a_turned_video_has_the_size_that_is_shown(counter_clockwise, rotation, 
     ["mp4 h264", "mov h264", "h264 4:4:4", "h264 b-frames", "tiny", "portrait", "anamorphic", "interlaced", "turned 90",
      "turned 180", "fragments", "two sound tracks", "cover picture", "edit list with offset", "low frame rate"],
 )  # fmt: skip
+@pytest.mark.slow
 def test_headers_tell_what_a_decoded_picture_tells(name, tmp_path, monkeypatch):
     """Where a look does without decoding a picture, it finds the same."""
     data = ODD[name].make(tmp_path).path.read_bytes()

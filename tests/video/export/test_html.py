@@ -90,6 +90,7 @@ def test_a_link_is_played_as_it_is(found):
     assert 'src="https://example.com/a.mp4"' in found.to_html(choices=PageChoices(player="https://example.com/a.mp4"))
 
 
+@pytest.mark.slow
 def test_a_name_with_any_space_and_of_any_length_is_played(client, short, tmp_path):
     """As recorders name their files, in a folder far down: the page finds it, and the name can be read."""
     file = tmp_path / ("far-down-" * 25) / "Recording 3.45.10\u202fPM\u3000(1)\xa0b.mp4"
