@@ -1,4 +1,5 @@
-"""What every test gets: an empty environment, no network but this machine, a stand-in on request."""
+"""What every test gets: an empty environment, no network but this machine, a stand-in or a cassette on request."""
+# ruff: noqa: PLC0414  (fixtures and hooks are found by their names here)
 
 import functools
 import gc
@@ -17,6 +18,18 @@ from qwen_omni.standin.answers.service import State
 from qwen_omni.standin.marked_media import TruthMedia, make_video
 from qwen_omni.standin.media.perceive import Memory
 from qwen_omni.standin.server import server
+from tests.support.replay import (
+    answering_service as answering_service,
+    default_cassette_name as default_cassette_name,
+    fully_played as fully_played,
+    media_map as media_map,
+    pytest_collection_modifyitems as pytest_collection_modifyitems,
+    pytest_recording_configure as pytest_recording_configure,
+    pytest_runtest_teardown as pytest_runtest_teardown,
+    script as script,
+    vcr_cassette_dir as vcr_cassette_dir,
+    vcr_config as vcr_config,
+)
 
 # How long an example takes says something about the machine; what must be quick is measured in benchmarks/.
 profiles.register_profile("suite", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -68,9 +81,10 @@ def quiet_environment(
 
 @pytest.fixture(autouse=True)
 def no_network(request: pytest.FixtureRequest) -> None:
-    """Let a test reach this machine only, except while recording."""
+    """Let a test reach this machine only, and one with a cassette not even that, except while recording."""
     if request.config.getoption("--record-mode", None) in (None, "none"):
-        socket_allow_hosts(LOOPBACK, allow_unix_socket=True)
+        replays = request.node.get_closest_marker("vcr") is not None
+        socket_allow_hosts([] if replays else LOOPBACK, allow_unix_socket=not replays)
 
 
 @pytest.fixture(scope="session")

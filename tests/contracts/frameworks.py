@@ -122,7 +122,9 @@ class Framework(Protocol):
     def read(self, answer: Any) -> Answer:
         """Read an answer."""
 
-    async def call(self, way: Way, llm: Any, *tools: Callable[..., Any], must: bool = False) -> Any:
+    async def call(
+        self, way: Way, llm: Any, *tools: Callable[..., Any], must: bool = False, question: str = "Go."
+    ) -> Any:
         """Ask with tools, one of which must be called if `must`."""
 
 
@@ -244,8 +246,10 @@ class LangChain:
             blocks=[{k: v for k, v in block.items() if k != "index"} for block in answer.content_blocks],
         )
 
-    async def call(self, way: Way, llm: Any, *tools: Callable[..., Any], must: bool = False) -> AIMessage:
-        return await way(llm.bind_tools(list(tools), **({"tool_choice": "any"} if must else {})), "Go.")
+    async def call(
+        self, way: Way, llm: Any, *tools: Callable[..., Any], must: bool = False, question: str = "Go."
+    ) -> AIMessage:
+        return await way(llm.bind_tools(list(tools), **({"tool_choice": "any"} if must else {})), question)
 
 
 # --- LlamaIndex ---
@@ -364,9 +368,11 @@ class LlamaIndex:
             blocks=list(answer.message.blocks),
         )
 
-    async def call(self, way: Way, llm: QwenOmni, *tools: Callable[..., Any], must: bool = False) -> ChatResponse:
+    async def call(
+        self, way: Way, llm: QwenOmni, *tools: Callable[..., Any], must: bool = False, question: str = "Go."
+    ) -> ChatResponse:
         made = [FunctionTool.from_defaults(tool) for tool in tools]
-        asked = llm._prepare_chat_with_tools(made, user_msg="Go.", tool_required=must, allow_parallel_tool_calls=True)
+        asked = llm._prepare_chat_with_tools(made, user_msg=question, tool_required=must, allow_parallel_tool_calls=True)
         return await way(llm, asked.pop("messages"), **asked)
 
 

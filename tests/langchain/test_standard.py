@@ -1,6 +1,6 @@
 """LangChain's own standard tests for chat models. What is switched on here is what we promise.
 
-The integration tests replay cassettes. Those were recorded from the stand-in unless the folder's ORIGIN.md says
+The integration tests replay cassettes. Those were recorded from the stand-in unless a cassette's `origin` says
 otherwise; the stand-in measures media truly but is no language model, so `SCRIPTS` tells it what a model would
 say where a test needs that. A recording from the live service does not use the scripts.
 """
@@ -17,7 +17,6 @@ from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, AIMessageChunk, HumanMessage
 from langchain_tests.integration_tests import ChatModelIntegrationTests
 from langchain_tests.unit_tests import ChatModelUnitTests
-from pytest_recording.plugin import get_default_cassette_name
 
 from langchain_qwen_omni import ChatQwenOmni
 from langchain_qwen_omni.testing import VideoClip, VideoInputTests
@@ -176,6 +175,7 @@ def _ask(message: HumanMessage, *, stream: bool, **options: Any) -> AIMessage:
 class TestIntegrationV1(Suite):
     """The default profile with standard blocks as content; it plays the recordings of `TestIntegration`."""
 
+    replays = "TestIntegration"
     options: ClassVar[dict[str, Any]] = {"output_version": "v1"}
 
 
@@ -183,14 +183,9 @@ class TestIntegrationV1(Suite):
 class TestSpeechV1(Suite):
     """The profile that speaks, in the same way, from the recordings of `TestSpeech`."""
 
+    replays = "TestSpeech"
     profiled = "qwen3.5-omni-flash"
     options: ClassVar[dict[str, Any]] = {"output_version": "v1"}
-
-
-@pytest.fixture
-def default_cassette_name(request: pytest.FixtureRequest) -> str:
-    """Both versions of output ask the same, so they play the same recordings."""
-    return get_default_cassette_name(request.cls, request.node.name).replace("V1.", ".", 1)
 
 
 # --- Media that the suite fetches from the web ---

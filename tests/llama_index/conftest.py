@@ -1,8 +1,4 @@
-"""These tests need LlamaIndex: `pip install --group test-llama-index`. Without it they skip, and say so.
-
-Cassettes are in `cassettes/llama_index/<module>`; they are made and replayed by the rules of `tests/langchain`.
-"""
-# ruff: noqa: PLC0414  (fixtures are found by their names here)
+"""These tests need LlamaIndex: `pip install --group test-llama-index`. Without it they skip, and say so."""
 
 from collections.abc import AsyncIterator, Iterator
 from importlib.util import find_spec
@@ -13,17 +9,6 @@ import pytest
 
 from qwen_omni.standin import Standin
 from qwen_omni.standin.marked_media import TruthMedia
-from tests.langchain.conftest import (
-    fully_played as fully_played,
-    media_map as media_map,
-    pytest_recording_configure as pytest_recording_configure,
-    script as script,
-    service as service,
-    vcr_config as vcr_config,
-)
-from tests.support import recording
-
-FOLDER = recording.ROOT / "llama_index"
 
 if find_spec("llama_index") is None:
     collect_ignore: list[str] = []
@@ -40,15 +25,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         for item in items:
             if "llama_index" in str(item.path.parent):
                 item.add_marker(why)
-    for item in items:
-        if "llama_index" in str(item.path.parent) and item.get_closest_marker("vcr") is not None:
-            item.add_marker(pytest.mark.block_network)
-
-
-@pytest.fixture(scope="module")
-def vcr_cassette_dir(request: pytest.FixtureRequest) -> str:
-    """Keep the cassettes of a module in a folder of its name."""
-    return str(FOLDER / Path(request.node.path).stem.removeprefix("test_"))
 
 
 @pytest.fixture
