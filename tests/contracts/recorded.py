@@ -121,6 +121,9 @@ def reach() -> Any:
 
 # --- What is asked ---
 
+VIDEO, FILM, AUDIO, IMAGE, LINK = "<video>", "<film>", "<audio>", "<image>", "<link>"
+"""Media in `Case.asks`."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Case:

@@ -5,7 +5,7 @@ So a cassette proves that all of them send the same, and read the same bytes ali
 
 import json
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -42,49 +42,33 @@ from qwen_omni.errors import (
     TruncatedAnswerError,
 )
 from qwen_omni.standin import Fault, Script, Standin, ToolCall, Turn
-from qwen_omni.standin.marked_media import make_audio, make_image, make_video
 from qwen_omni.structured.schema import TASK
 from tests.contracts.frameworks import FRAMEWORKS, Door, Medium, Way, find
-from tests.contracts.recorded import CHATS, FACES, Case, Work, expected, held, marks, reach, rows, told
+from tests.contracts.recorded import (
+    AUDIO,
+    CHATS,
+    FACES,
+    FILM,
+    IMAGE,
+    LINK,
+    VIDEO,
+    Case,
+    Work,
+    expected,
+    held,
+    marks,
+    rows,
+    told,
+)
 from tests.support.quirks import ROLE, events, text as piece
 
 pytestmark = pytest.mark.vcr
-
-VIDEO, FILM, AUDIO, IMAGE, LINK = "<video>", "<film>", "<audio>", "<image>", "<link>"
-NOWHERE = "https://media.example.com/there-is-no-such-video.mp4"
-
-
-@pytest.fixture(scope="session")
-def media(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Medium]:
-    """Media with fixed codes, so that the recorded media are these."""
-    folder = tmp_path_factory.mktemp("recorded")
-    make_video(folder / "clip.mp4", codes=["2401", "2402", "2403"], size=(320, 180), fps=5)
-    codes = [str(3100 + second) for second in range(10)]
-    make_video(folder / "film.mp4", codes=codes, size=(128, 96), fps=2, sound=False)
-    make_audio(folder / "call.wav", codes=["3501", "3502", "3503"])
-    return {
-        VIDEO: Medium("video", path=folder / "clip.mp4"),
-        FILM: Medium("video", path=folder / "film.mp4"),
-        AUDIO: Medium("audio", path=folder / "call.wav"),
-        IMAGE: Medium("image", data=make_image("2718", (320, 240))),
-        LINK: Medium("video", url=NOWHERE),
-    }
-
 
 @pytest.fixture
 def script(request: pytest.FixtureRequest) -> Script:
     """What the stand-in answers to this case."""
     case = request.node.callspec.params.get("case")
     return case.script() if case is not None else Script()
-
-
-@pytest.fixture
-async def llm(case: Case, face: Any, media: dict[str, Medium]) -> AsyncIterator[Any]:
-    """A model of the core or of a framework."""
-    made = face.model(reach(), **{"media_root": str(Path(media[VIDEO].path or "").parent), **case.fields})
-    yield made
-    made.close()
-    await made.aclose()
 
 
 # --- Answers ---
@@ -477,7 +461,7 @@ async def test_transcripts(case: Case, face: Any, way: Work, llm: Any, media: di
 @pytest.mark.default_cassette("text.yaml")
 @pytest.mark.proves(ANSWERS["text"].proves)
 @pytest.mark.parametrize(("case", "face"), [(ANSWERS["text"], FACES[0])], ids=["text"])
-async def test_the_network_is_blocked(case: Case, llm: Any, standin: Standin) -> None:
+async def test_the_network_is_blocked(case: Case, face: Any, llm: Any, standin: Standin) -> None:
     """A test with a cassette reaches the cassette alone: a service on this machine is out of reach."""
     address = (urlsplit(standin.base_url).hostname, urlsplit(standin.base_url).port)
     with pytest.raises(Exception, match="tried to use socket|Network is disabled"), socket.socket() as connection:
