@@ -2,8 +2,6 @@
 
 import base64
 import json
-from datetime import date
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -73,10 +71,12 @@ def test_chance_is_numbered() -> None:
     assert json.loads(kept.body) == {"a": "id-1", "b": "id-2", "c": "id-1"}
 
 
-def test_what_is_no_json_or_no_media_stays() -> None:
-    """A body that is not JSON is kept as it is; media that cannot be read is told by its length."""
-    assert recording.shrink_request(request(b"--form data")).body == b"--form data"
-    assert recording.describe("video", "AAAA") == "<video that cannot be read, 4 characters>"
+def test_what_is_no_json_or_no_media() -> None:
+    """A body that is not JSON, and media that cannot be read, become their length and digest; an empty body stays."""
+    assert recording.shrink_request(request(b"a film")).body == b"<6 bytes, sha256 eb4d67fa94a1035e>"
+    assert recording.describe("video", "AAAA") == "<video that cannot be read: 3 bytes, sha256 709e80c88487a241>"
+    assert recording.describe("video", "A") == "<video that is not base64: 1 bytes, sha256 559aead08264d579>"
+    assert recording.shrink_request(request(b"")).body == b""
 
 
 def test_cassette_reads_like_a_text() -> None:
@@ -103,29 +103,11 @@ def test_answer_keeps_status_type_and_body() -> None:
     assert recording.shrink_response(answer) == {**answer, "headers": {"Content-Type": ["a"]}}
 
 
-def test_origin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A recording is called live only if there was a key, and says its day."""
-    assert recording.origin() == "stand-in"
-    monkeypatch.setenv("DASHSCOPE_API_KEY", "sk-12345678")
-    assert recording.origin() == "live"
-    recording.write_origin(tmp_path, "stand-in", day=date(2026, 11, 23))
-    told = (tmp_path / "ORIGIN.md").read_text()
-    assert told.startswith("# Origin: stand-in\n\nRecorded on 2026-11-23 from the stand-in")
-
-
-@pytest.mark.parametrize(
-    ("text", "flaw"),
-    [
-        ("key: sk-12345678\n", "a key"),
-        ("  Authorization: x\n", "an authorization header"),
-        ("url: https://h/a?Expires=1\n", "a signed query"),
-        (f"url: data:video/mp4;base64,{'A' * 80}\n", "inline media in a request"),
-        ("x" * 100_001, "100,001 bytes"),
-    ],
-)
-def test_flaws_are_found(text: str, flaw: str, tmp_path: Path) -> None:
-    """Each thing that a cassette must not have is found by name."""
-    (tmp_path / "a.yaml").write_text(text)
-    assert flaw in recording.flaws(tmp_path / "a.yaml")
-    assert recording.orphans(tmp_path, set()) == ["a.yaml"]
-    assert recording.orphans(tmp_path, {"a"}) == []
+def test_a_transcript_is_not_behind_a_signed_link() -> None:
+    """Whoever has the address of a result can read it, so the host and the query are replaced."""
+    link = "https://dashscope-result.oss-cn-beijing.aliyuncs.com/prod/1.json?Expires=1&Signature=x"
+    body = json.dumps({"output": {"results": [{"transcription_url": link, "subtask_status": "SUCCEEDED"}]}}).encode()
+    kept = recording.shrink_response({"headers": {}, "body": {"string": body}})["body"]["string"]
+    assert json.loads(kept)["output"]["results"] == [
+        {"transcription_url": f"{recording.RESULTS}/prod/1.json", "subtask_status": "SUCCEEDED"}
+    ]

@@ -1,4 +1,4 @@
-"""The key is nowhere: not in logs, errors, reprs, pickles, traces, dumps or cassettes."""
+"""The key is nowhere: not in logs, errors, reprs, pickles, traces or dumps; cassettes: `test_cassettes`."""
 
 import copy
 import dataclasses
@@ -255,17 +255,6 @@ def test_a_key_from_the_environment_is_not_pickled(monkeypatch, service):
     assert KEY.encode() not in pickle.dumps(llm)
     assert pickle.loads(pickle.dumps(llm)).invoke("Hi").text
     llm.close()
-
-
-def test_no_cassette_holds_a_secret():
-    """Recordings hold no authorization, key, signed query or media."""
-    files = [path for path in (ROOT / "cassettes").rglob("*") if path.is_file()]
-    assert len(files) > 20
-    for path in files:
-        text = path.read_text(encoding="utf-8")
-        for secret in ("authorization", "Bearer ", "sk-", "Signature=", "OSSAccessKeyId", "base64,", "TMP.standin"):
-            assert secret.lower() not in text.lower() or path.suffix == ".md", f"{secret} in {path.name}"
-        assert path.stat().st_size < 100_000, path.name
 
 
 PRIVATE = OssSettings(

@@ -372,7 +372,9 @@ class LlamaIndex:
         self, way: Way, llm: QwenOmni, *tools: Callable[..., Any], must: bool = False, question: str = "Go."
     ) -> ChatResponse:
         made = [FunctionTool.from_defaults(tool) for tool in tools]
-        asked = llm._prepare_chat_with_tools(made, user_msg=question, tool_required=must, allow_parallel_tool_calls=True)
+        asked = llm._prepare_chat_with_tools(
+            made, user_msg=question, tool_required=must, allow_parallel_tool_calls=True
+        )
         return await way(llm, asked.pop("messages"), **asked)
 
 

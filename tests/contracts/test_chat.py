@@ -10,43 +10,19 @@ import pytest
 
 from qwen_omni import RateLimits
 from qwen_omni.errors import (
-    AuthenticationError,
     ConfigurationError,
-    InvalidRequestError,
     MediaOutsideRootError,
     NotFoundError,
     NoToolCallError,
-    RateLimitError,
     StreamInterruptedError,
     UnsupportedMediaError,
 )
 from qwen_omni.standin import Fault, Standin, ToolCall, Turn
-from qwen_omni.standin.marked_media import TruthMedia, make_image
+from qwen_omni.standin.marked_media import TruthMedia
 from qwen_omni.transport.rate_limit import forget_limiters, limiter_of
 from tests.contracts.frameworks import Framework, Medium, Way, each, each_framework, find, keep
 
 pytestmark = pytest.mark.filterwarnings("ignore::langchain_core._api.beta_decorator.LangChainBetaWarning")
-
-
-@each("ways")
-async def test_every_request_streams(framework: Framework, way: Way, llm: Any, standin: Standin) -> None:
-    """Every entry point sends a request that streams and asks for usage, and returns the text and the usage."""
-    answer = framework.read(await way(llm, "Hello"))
-    assert answer.text
-    assert answer.input_tokens > 0
-    assert answer.output_tokens > 0
-    assert standin.requests
-    for request in standin.requests:
-        assert (request.body["stream"], request.body["stream_options"]) == (True, {"include_usage": True})
-
-
-@each_framework
-async def test_sync_and_async_whole_and_streamed_are_alike(framework: Framework, llm: Any) -> None:
-    """The same text, thinking and usage."""
-    first, *others = [framework.read(await way(llm, "How are you?")) for way in framework.chats.values()]
-    assert len(first.blocks) == 2
-    assert others == [first] * 3
-    assert [one.blocks for one in others] == [first.blocks] * 3
 
 
 @each("ways")
@@ -61,18 +37,15 @@ async def test_a_retired_model_is_refused(framework: Framework, way: Way, standi
 
 
 def _media(clip: TruthMedia) -> dict[str, tuple[Medium, tuple[str, ...]]]:
-    image = make_image(clip.codes[0], (320, 240))
     return {
-        "a path": (Medium("video", path=clip.path), clip.codes),
         "a file URL, slower": (Medium("video", url=f"file://{clip.path}", options={"fps": 1}), clip.codes),
         "bytes": (Medium("video", data=clip.path.read_bytes()), clip.codes),
         "half": (Medium("video", path=clip.path, options={"start": 2, "end": 4}), clip.codes[2:]),
-        "an image": (Medium("image", data=image), clip.codes[:1]),
     }
 
 
 @each("chats")
-@pytest.mark.parametrize("kind", ["a path", "a file URL, slower", "bytes", "half", "an image"])
+@pytest.mark.parametrize("kind", ["a file URL, slower", "bytes", "half"])
 async def test_media_is_seen(
     framework: Framework, way: Way, kind: str, llm: Any, standin: Standin, clip: TruthMedia
 ) -> None:
@@ -85,26 +58,14 @@ async def test_media_is_seen(
     assert answer.details[medium.kind] > 0
 
 
-ERRORS = {
-    "400": (Fault.refuse(400, "InvalidParameter", "Range of max_tokens should be [1, 2048]"), InvalidRequestError),
-    "401": (Fault.refuse(401, "invalid_api_key", "Incorrect API key provided."), AuthenticationError),
-    "429": (Fault.rate_limit(), RateLimitError),
-    "cut": (Fault.cut(after_bytes=900), StreamInterruptedError),
-}
-
-
 @each("ways")
-@pytest.mark.parametrize(("fault", "error"), ERRORS.values(), ids=ERRORS)
-async def test_errors_are_raised(
-    framework: Framework, way: Way, fault: Fault, error: type[Exception], llm: Any, standin: Standin
-) -> None:
-    """An error of the service is ours and the framework's in every way to ask, never an empty or a short answer."""
-    standin.script.fault(fault)
-    with pytest.raises(error) as caught:
+async def test_a_cut_connection(framework: Framework, way: Way, llm: Any, standin: Standin) -> None:
+    """A connection that ends inside the answer is our error and the framework's in every way to ask, with what came."""
+    standin.script.fault(Fault.cut(after_bytes=900))
+    with pytest.raises(StreamInterruptedError) as caught:
         await way(llm, "Hello")
     assert isinstance(caught.value, framework.error)
-    if error is StreamInterruptedError:
-        assert caught.value.partial.finish_reason is None
+    assert caught.value.partial.finish_reason is None
 
 
 @each_framework

@@ -42,7 +42,6 @@ from tests.contracts.recorded import CHATS, VIDEO, Case, Work, expected, held, r
 pytestmark = pytest.mark.vcr
 
 
-
 def name_of(case: Case, cases: dict[str, Case]) -> str:
     """Return the name of a row."""
     return next(name for name, row in cases.items() if row is case)

@@ -3,6 +3,7 @@
 So a cassette proves that all of them send the same, and read the same bytes alike.
 """
 
+import asyncio
 import json
 import socket
 from collections.abc import Callable
@@ -64,6 +65,7 @@ from tests.support.quirks import ROLE, events, text as piece
 
 pytestmark = pytest.mark.vcr
 
+
 @pytest.fixture
 def script(request: pytest.FixtureRequest) -> Script:
     """What the stand-in answers to this case."""
@@ -113,6 +115,50 @@ async def test_answers(case: Case, face: Any, way: Way, llm: Any, media: dict[st
     assert answer.text
     assert bool(answer.thinking) == (case.options.get("thinking") == "low")
     assert bool(answer.pcm) == ("modalities" in case.options)
+
+
+OTHERS: dict[str, dict[str, Way]] = {
+    face.name: {name: way for name, way in face.ways.items() if name not in (*face.chats, "batch", "abatch")}
+    for face in FRAMEWORKS
+}
+"""The other ways of the frameworks: completions, generations and events."""
+
+
+@pytest.mark.filterwarnings("ignore::langchain_core._api.beta_decorator.LangChainBetaWarning")
+@rows({"text": ANSWERS["text"]}, OTHERS)
+async def test_other_ways(case: Case, face: Any, way: Way, llm: Any, vcr: Any) -> None:
+    """They send the same and return the same."""
+    answer = told(await way(llm, case.asks[0], **case.options))
+    assert (answer.text, answer.tokens) == (expected(held(vcr)[-1]).text, expected(held(vcr)[-1]).tokens)
+
+
+UPLOADS = {
+    "upload-once": Case(
+        proves="Two questions about one file share one upload, one after the other and at once.",
+        asks=(VIDEO, "Which codes?"),
+        fields={"delivery": "temporary"},
+    )
+}
+
+
+async def _in_turn(llm: Any, face: Any, question: Any, options: dict[str, Any]) -> list[Any]:
+    whole = next(iter(face.chats.values()))
+    return [await whole(llm, question, **options) for _ in range(2)]
+
+
+async def _at_once(llm: Any, face: Any, question: Any, options: dict[str, Any]) -> list[Any]:
+    _, whole, *_ = face.chats.values()
+    return await asyncio.gather(*(whole(llm, question, **options) for _ in range(2)))
+
+
+@rows(UPLOADS, {face.name: {"in turn": _in_turn, "at once": _at_once} for face in FACES})
+async def test_uploads(case: Case, face: Any, way: Work, llm: Any, media: dict[str, Medium], vcr: Any) -> None:
+    """Policy and form are sent once, then both questions with the address; no name of a file is sent."""
+    answers = await way(llm, face, face.says(*(media.get(part, part) for part in case.asks)), case.options)
+    assert [told(one).text for one in answers] == [expected(body).text for body in held(vcr)[2:]]
+    sent = [(one.method, one.path) for one in vcr.requests]
+    assert [method for method, _ in sent] == ["GET", "POST", "POST", "POST"]
+    assert "clip" not in str([(one.uri, one.body) for one in vcr.requests])
 
 
 TOOLS = {
@@ -195,8 +241,6 @@ async def test_errors(case: Case, face: Any, way: Way, llm: Any, media: dict[str
     assert (partial.text if partial else "") == (expected(body).text if body.startswith(b"data:") else "")
 
 
-
-
 # --- Objects ---
 
 
@@ -213,7 +257,9 @@ def _scripted(text: str, finish: str | None = None, **more: Any) -> Callable[[],
 
 WARM = '{"name": "red", "warm": true}'
 OBJECTS = {
-    "object": Case(proves="An object in JSON mode: the schema is in the prompt, thinking is off.", script=_scripted(WARM)),
+    "object": Case(
+        proves="An object in JSON mode: the schema is in the prompt, thinking is off.", script=_scripted(WARM)
+    ),
     "object-by-call": Case(
         proves="An object as the arguments of a tool that must be called.",
         script=_scripted("", tool_calls=(ToolCall(name="Colour", arguments={"name": "red", "warm": True}),)),
@@ -283,7 +329,9 @@ async def _achain(llm: Any, path: Path) -> VideoCaption:
     return await caption_chain(llm, VideoCaption, language="French").ainvoke(_shown(path))
 
 
-CAPTIONS = {"caption": Case(proves="A caption of a video in one request: JSON mode, the schema and the language in the prompt.")}
+CAPTIONS = {
+    "caption": Case(proves="A caption of a video in one request: JSON mode, the schema and the language in the prompt.")
+}
 CAPTION_WAYS: dict[str, dict[str, Work]] = {
     "core": {"caption": _caption, "acaption": _acaption},
     "langchain": {"invoke": _chain, "ainvoke": _achain},
@@ -294,6 +342,9 @@ CAPTION_WAYS: dict[str, dict[str, Work]] = {
 async def test_captions(case: Case, face: Any, way: Work, llm: Any, media: dict[str, Medium], vcr: Any) -> None:
     """A caption is what the service answered, as an object."""
     found = await way(llm, media[VIDEO].path)
+    sent = json.loads(vcr.requests[-1].body)
+    assert (sent["response_format"], sent["reasoning_effort"]) == ({"type": "json_object"}, "none")
+    assert all(word in str(sent["messages"]) for word in ("scene_description", "in French", "<video mp4 320x180"))
     assert found == VideoCaption.model_validate_json(expected(held(vcr)[-1]).text)
 
 
@@ -329,9 +380,7 @@ async def _aload_data(llm: Any, path: Path, folder: Path) -> Any:
     return await _reader(llm, folder).aload_data(path)
 
 
-DOCUMENTS = {
-    "documents": Case(proves="A video becomes passages with times: each segment is one request, in order.")
-}
+DOCUMENTS = {"documents": Case(proves="A video becomes passages with times: each segment is one request, in order.")}
 DOCUMENT_WAYS: dict[str, dict[str, Work]] = {
     "core": {"iter_notes": _notes, "aiter_notes": _anotes},
     "langchain": {"load": _load, "alazy_load": _alazy_load},
@@ -345,10 +394,15 @@ async def test_documents(
 ) -> None:
     """Each segment is a document with its seconds, and the text is what the service answered."""
     found = await way(llm, media[FILM].path, tmp_path)
-    spans = [(one.start, one.end) if face.name == "core" else (one.metadata["start"], one.metadata["end"]) for one in found]
+    spans = [
+        (one.start, one.end) if face.name == "core" else (one.metadata["start"], one.metadata["end"]) for one in found
+    ]
     assert [span[0] for span in spans] == [0, spans[0][1]]
     assert spans[-1][1] == pytest.approx(10, abs=0.2)
-    texts = [one.summary if face.name == "core" else one.page_content if face.name == "langchain" else one.text for one in found]
+    texts = [
+        one.summary if face.name == "core" else one.page_content if face.name == "langchain" else one.text
+        for one in found
+    ]
     answered = [json.loads(expected(body).text)["summary"] for body in held(vcr)]
     assert [any(answer in text for text in texts) for answer in answered] == [True] * len(texts)
 
@@ -374,7 +428,9 @@ async def _workflow(llm: Any, path: Path, options: dict[str, Any]) -> Any:
 
 
 LONG = {
-    "long-video": Case(proves="A long video: notes of each segment, then one request to the text model that joins them.")
+    "long-video": Case(
+        proves="A long video: notes of each segment, then one request to the text model that joins them."
+    )
 }
 LONG_WAYS: dict[str, dict[str, Work]] = {
     "core": {"summarize": _summary, "asummarize": _asummary},
@@ -388,8 +444,14 @@ async def test_long_videos(
     case: Case, face: Any, way: Work, llm: Any, media: dict[str, Medium], tmp_path: Path, vcr: Any
 ) -> None:
     """The summary is what the text model answered, the events are those of the segments."""
-    options = {name: getattr(CUT, name) for name in ("detail", "segment_seconds", "overlap", "single_call_seconds", "concurrency")}
+    options = {
+        name: getattr(CUT, name)
+        for name in ("detail", "segment_seconds", "overlap", "single_call_seconds", "concurrency")
+    }
     found = await way(llm, media[FILM].path, {**options, "checkpoint": tmp_path})
+    sent = [json.loads(one.body) for one in vcr.requests]
+    assert [one["model"] for one in sent] == ["qwen3.8-omni-flash", "qwen3.8-omni-flash", "qwen-plus"]
+    assert ["<video mp4 128x96" in str(one) for one in sent] == [True, True, False]
     *notes, joined = [json.loads(expected(body).text) for body in held(vcr)]
     assert (found.segments, found.this_run.requests) == (len(notes), len(notes) + 1)
     assert found.summary == joined["summary"]

@@ -271,24 +271,3 @@ def test_what_is_no_schema_is_said(llm: ChatQwenOmni, method: Any, schema: Any) 
     with pytest.raises(ConfigurationError, match='JSON schema with "title" and "properties"') as caught:
         llm.with_structured_output(schema, method=method)
     assert isinstance(caught.value, LangChainException)
-
-
-@pytest.mark.vcr
-def test_a_recorded_caption(tmp_path: Path) -> None:
-    """A video and its caption, recorded: JSON mode, the schema in the prompt, thinking off, one request."""
-    make_video(tmp_path / "promo.mp4", codes=["3101", "3102", "3103"], size=(320, 180), fps=5)
-    video = {"type": "video", "path": str(tmp_path / "promo.mp4")}
-    llm = ChatQwenOmni(media_root=tmp_path)
-    found = caption_chain(llm, VideoCaption, language="French").invoke([HumanMessage([video])])
-    llm.close()
-    assert isinstance(found, VideoCaption)
-    assert found.scene_description
-
-
-def test_what_the_recorded_caption_shows() -> None:
-    """The recording holds the question as it is asked of the service."""
-    path = Path(__file__).parents[2] / "cassettes" / "langchain" / "captions" / "test_a_recorded_caption.yaml"
-    text = path.read_text()
-    assert text.count("method: ") == 1
-    for told in ("type: json_object", "reasoning_effort: none", "scene_description", "in French", "<video mp4 320x180"):
-        assert told in text, told

@@ -350,7 +350,7 @@ def flaws(cassette: Path) -> list[str]:
 
 _FORBIDDEN = {
     "a key": r"\bsk-[a-z0-9-]{4,}|\b(LTAI|STS\.)[a-z0-9]{8,}",
-    "an authorization header": r"^\s*(authorization|x-api-key|cookie)\b",
+    "an authorization header": r"^\s*(authorization|x-api-key|cookie)\b|\bbearer ",
     "a signed query": r"[?&](signature|expires|ossaccesskeyid|x-oss-signature|security-token)=",
     "an account": r"\bacs:ram::\d|\bws-[a-z0-9]{8,}\.|https?://[^/\s]*\d{16}",
     "a machine's address": r"127\.0\.0\.1|localhost|/home/|/tmp/",

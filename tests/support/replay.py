@@ -78,7 +78,9 @@ def _prepare_to_record(item: pytest.Item, cassette: Path, *, first: bool) -> Non
     if label is not None and label.origin == "documentation":
         item.add_marker(pytest.mark.skip(reason="answers from the documentation are not recorded"))
     elif live and item.get_closest_marker("scripted") is not None:
-        item.add_marker(pytest.mark.skip(reason="the service cannot be made to answer this; the stand-in's answer stays"))
+        item.add_marker(
+            pytest.mark.skip(reason="the service cannot be made to answer this; the stand-in's answer stays")
+        )
     elif not first:
         item.add_marker(pytest.mark.skip(reason=f"{cassette.name} is recorded by another test"))
     # The suites drop their models without closing them; only while recording is there a connection to drop.
