@@ -151,6 +151,7 @@ live: $(VENV)/.test  ## compare facts with the real service (DASHSCOPE_API_KEY):
 
 record: $(VENV)/.test  ## re-record the cassettes, from the real service if DASHSCOPE_API_KEY is set, else from the stand-in
 	$(BIN)/python -m pytest --record-mode=rewrite -m vcr tests
+	$(BIN)/python scripts/docs_made.py
 
 fix: $(VENV)/.check  ## fix and format the code
 	$(BIN)/ruff check --fix

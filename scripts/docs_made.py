@@ -19,6 +19,7 @@ sys.path.append(str(Path(__file__).parents[1]))  # for the tables of files from 
 from cost_table import cost_table
 from docs_help import help_texts
 from docs_tables import (
+    cassette_table,
     code_table,
     error_table,
     limit_table,
@@ -36,6 +37,7 @@ from tests.support.real import table as real_files_table
 
 ROOT = Path(__file__).parents[1]
 MAKERS: dict[str, Callable[[], str]] = {
+    "cassettes": cassette_table,
     "cost": cost_table,
     "help": help_texts,
     "errors": error_table,

@@ -3,6 +3,7 @@
 import itertools
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, get_args
 
 from langchain_qwen_omni._errors import to_langchain
@@ -17,6 +18,7 @@ from qwen_omni.profiles.transcription import TRANSCRIBERS, TranscriptionProfile
 from qwen_omni.tools.media_tools import DEFINITIONS
 from qwen_omni.wire.errors import _BY_CODE, _BY_STATUS, _BY_WORDS, _NEXT_STEP
 
+ROOT = Path(__file__).parents[1]
 _NOTHING = "\N{EM DASH}"
 _SIZE, _FPS = (1280, 720), 25.0
 _OPTIONAL = re.compile(r"\(([^()]*)\)(\?)?")
@@ -251,3 +253,34 @@ def token_table() -> str:
         [name, str(frames_seen(profile, 60, _FPS, ways[name])), f"{video:,}", str(audio), f"{video + audio:,}"]
         for name in ways for video in [video_tokens(profile, _SIZE, 60, _FPS, ways[name])]
     ])  # fmt: skip
+
+
+# --- Cassettes ---
+
+
+def cassette_table() -> str:
+    """One table per module of tests: what each cassette proves, who answered, and when."""
+    from tests.support import recording  # noqa: PLC0415  (its folder is on the path of scripts alone)
+
+    folders = sorted({path.parent for path in recording.ROOT.rglob("*.yaml")})
+    return "\n\n".join(f"**{recording.tests_of(folder).relative_to(ROOT)}**\n\n{_folder(folder)}" for folder in folders)
+
+
+def _folder(folder: Path) -> str:
+    from tests.support import recording  # noqa: PLC0415
+
+    rows: dict[tuple[str, str, str], list[str]] = {}
+    for path in sorted(folder.glob("*.yaml")):
+        label = recording.label_of(path)
+        if label is None:
+            raise SystemExit(f"{path} does not say what it proves. Run `make record`.")
+        who = f"documentation: {label.source.partition(':')[0]}" if label.source else f"the {label.origin}"
+        rows.setdefault((label.proves, who, label.recorded.isoformat()), []).append(_short(path.stem))
+    return table(
+        ["what it proves", "cassettes", "answers by", "day"],
+        [[proves.replace("|", "\\|"), ", ".join(names), who, day] for (proves, who, day), names in rows.items()],
+    )
+
+
+def _short(name: str) -> str:
+    return f"`{name.replace('.test_', '.')}`"

@@ -8,6 +8,7 @@ from tests.support import recording
 from tests.support.replay import WHOLE_MODULES
 
 CASSETTES = sorted(recording.ROOT.rglob("*.yaml"))
+ANOTHER = "Something else."
 LABEL = "proves: It works.\norigin: stand-in\nrecorded: 2026-11-29\nversion: 1\n"
 
 
@@ -81,14 +82,15 @@ def test_a_recording_is_labelled_by_who_answered(tmp_path: Path, monkeypatch: py
 
 
 def test_misplaced_cassettes_are_found() -> None:
-    """A cassette without a test, one without a module, and a test without its cassette are named; suites may have none."""
+    """Cassettes without a test or a module, with another claim, and tests without a cassette; suites may have none."""
     here, nowhere = recording.ROOT / "contracts" / "recorded", recording.ROOT / "contracts" / "nothing"
-    cassettes = [here / "a.yaml", here / "b.yaml", nowhere / "c.yaml"]
-    lost = recording.misplaced(cassettes, {here: {"a": True, "d": True, "e": False}})
+    cassettes = [here / "text.yaml", here / "b.yaml", nowhere / "c.yaml"]
+    lost = recording.misplaced(cassettes, {here: {"text": ANOTHER, "d": "It works.", "e": ""}})
     assert [text.partition(str(recording.ROOT) + "/contracts/")[2] for text in lost] == [
         "nothing: there is no test_nothing.py",
         "recorded/b.yaml: no test plays it",
         "recorded/d.yaml is missing: run `make record`",
+        f"recorded/text.yaml does not say that it proves {ANOTHER!r}",
     ]
 
 

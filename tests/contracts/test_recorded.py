@@ -348,36 +348,36 @@ async def test_captions(case: Case, face: Any, way: Work, llm: Any, media: dict[
     assert found == VideoCaption.model_validate_json(expected(held(vcr)[-1]).text)
 
 
-async def _notes(llm: Any, path: Path, folder: Path) -> Any:
-    return list(iter_notes(path, client=llm.client, options=replace(CUT, checkpoint=folder)))
+async def _notes(llm: Any, path: Path) -> Any:
+    return list(iter_notes(path, client=llm.client, options=CUT))
 
 
-async def _anotes(llm: Any, path: Path, folder: Path) -> Any:
-    return [one async for one in aiter_notes(path, client=llm.async_client, options=replace(CUT, checkpoint=folder))]
+async def _anotes(llm: Any, path: Path) -> Any:
+    return [one async for one in aiter_notes(path, client=llm.async_client, options=CUT)]
 
 
-def _loader(llm: Any, path: Path, folder: Path) -> QwenOmniVideoLoader:
-    return QwenOmniVideoLoader(path, llm, options=replace(CUT, checkpoint=folder))
+def _loader(llm: Any, path: Path) -> QwenOmniVideoLoader:
+    return QwenOmniVideoLoader(path, llm, options=CUT)
 
 
-async def _load(llm: Any, path: Path, folder: Path) -> Any:
-    return _loader(llm, path, folder).load()
+async def _load(llm: Any, path: Path) -> Any:
+    return _loader(llm, path).load()
 
 
-async def _alazy_load(llm: Any, path: Path, folder: Path) -> Any:
-    return [one async for one in _loader(llm, path, folder).alazy_load()]
+async def _alazy_load(llm: Any, path: Path) -> Any:
+    return [one async for one in _loader(llm, path).alazy_load()]
 
 
-def _reader(llm: Any, folder: Path) -> QwenOmniVideoReader:
-    return QwenOmniVideoReader(llm=llm, options=replace(CUT, checkpoint=folder))
+def _reader(llm: Any) -> QwenOmniVideoReader:
+    return QwenOmniVideoReader(llm=llm, options=CUT)
 
 
-async def _load_data(llm: Any, path: Path, folder: Path) -> Any:
-    return _reader(llm, folder).load_data(path)
+async def _load_data(llm: Any, path: Path) -> Any:
+    return _reader(llm).load_data(path)
 
 
-async def _aload_data(llm: Any, path: Path, folder: Path) -> Any:
-    return await _reader(llm, folder).aload_data(path)
+async def _aload_data(llm: Any, path: Path) -> Any:
+    return await _reader(llm).aload_data(path)
 
 
 DOCUMENTS = {"documents": Case(proves="A video becomes passages with times: each segment is one request, in order.")}
@@ -389,11 +389,9 @@ DOCUMENT_WAYS: dict[str, dict[str, Work]] = {
 
 
 @rows(DOCUMENTS, DOCUMENT_WAYS)
-async def test_documents(
-    case: Case, face: Any, way: Work, llm: Any, media: dict[str, Medium], tmp_path: Path, vcr: Any
-) -> None:
+async def test_documents(case: Case, face: Any, way: Work, llm: Any, media: dict[str, Medium], vcr: Any) -> None:
     """Each segment is a document with its seconds, and the text is what the service answered."""
-    found = await way(llm, media[FILM].path, tmp_path)
+    found = await way(llm, media[FILM].path)
     spans = [
         (one.start, one.end) if face.name == "core" else (one.metadata["start"], one.metadata["end"]) for one in found
     ]
@@ -440,15 +438,13 @@ LONG_WAYS: dict[str, dict[str, Work]] = {
 
 
 @rows(LONG, LONG_WAYS)
-async def test_long_videos(
-    case: Case, face: Any, way: Work, llm: Any, media: dict[str, Medium], tmp_path: Path, vcr: Any
-) -> None:
+async def test_long_videos(case: Case, face: Any, way: Work, llm: Any, media: dict[str, Medium], vcr: Any) -> None:
     """The summary is what the text model answered, the events are those of the segments."""
     options = {
         name: getattr(CUT, name)
         for name in ("detail", "segment_seconds", "overlap", "single_call_seconds", "concurrency")
     }
-    found = await way(llm, media[FILM].path, {**options, "checkpoint": tmp_path})
+    found = await way(llm, media[FILM].path, options)
     sent = [json.loads(one.body) for one in vcr.requests]
     assert [one["model"] for one in sent] == ["qwen3.8-omni-flash", "qwen3.8-omni-flash", "qwen-plus"]
     assert ["<video mp4 128x96" in str(one) for one in sent] == [True, True, False]
@@ -526,7 +522,7 @@ async def test_transcripts(case: Case, face: Any, way: Work, llm: Any, media: di
 async def test_the_network_is_blocked(case: Case, face: Any, llm: Any, standin: Standin) -> None:
     """A test with a cassette reaches the cassette alone: a service on this machine is out of reach."""
     address = (urlsplit(standin.base_url).hostname, urlsplit(standin.base_url).port)
-    with pytest.raises(Exception, match="tried to use socket|Network is disabled"), socket.socket() as connection:
+    with pytest.raises(Exception, match=r"tried to use socket|Network is disabled"), socket.socket() as connection:
         connection.connect(address)
     assert (await llm.async_client.complete(llm.request(case.asks[0], **case.options))).text
     assert standin.connections == 0

@@ -242,7 +242,7 @@ def _readable(request: dict[str, Any]) -> dict[str, Any]:
 
 def deserialize(text: str) -> dict[str, Any]:
     """Read a cassette."""
-    cassette = yaml.load(text, Loader=_Loader)  # noqa: S506  (a safe loader)
+    cassette = yaml.load(text, Loader=_Loader)
     for one in cassette["interactions"]:
         body = one["request"]["body"]
         if isinstance(body, dict | list):
@@ -314,12 +314,13 @@ def folder_of(module: Path) -> Path:
     return ROOT / place.parent / module.stem.removeprefix("test_")
 
 
-def misplaced(cassettes: Iterable[Path], owned: Mapping[Path, Mapping[str, bool]]) -> list[str]:
-    """List cassettes that no test plays, and tests that have none.
+def misplaced(cassettes: Iterable[Path], owned: Mapping[Path, Mapping[str, str]]) -> list[str]:
+    """List cassettes that no test plays, tests that have none, and cassettes that claim something else than their test.
 
     Args:
         cassettes: all of them.
-        owned: of each folder whose tests were all collected, the cassettes that they play, and whether each is needed.
+        owned: of each folder whose tests were all collected, the cassettes that they play, and what each must prove;
+            empty for a test that need not have one.
     """
     found = {path.parent: set[str]() for path in cassettes}
     for path in cassettes:
@@ -327,9 +328,15 @@ def misplaced(cassettes: Iterable[Path], owned: Mapping[Path, Mapping[str, bool]
     lost = [f"{folder}: there is no {tests_of(folder).name}" for folder in found if not tests_of(folder).is_file()]
     for folder, names in owned.items():
         there = found.get(folder, set())
-        needed = {name for name, is_needed in names.items() if is_needed}
+        needed = {name for name, proves in names.items() if proves}
         lost += [f"{folder / name}.yaml: no test plays it" for name in sorted(there - names.keys())]
         lost += [f"{folder / name}.yaml is missing: run `make record`" for name in sorted(needed - there)]
+        claims = {name: label_of(folder / f"{name}.yaml") for name in sorted(needed & there)}
+        lost += [
+            f"{folder / name}.yaml does not say that it proves {names[name]!r}"
+            for name, label in claims.items()
+            if label is None or label.proves != names[name]
+        ]
     return lost
 
 

@@ -9,9 +9,7 @@ first records it. Answers from the documentation are never recorded, and those t
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -20,11 +18,14 @@ from pytest_recording.plugin import get_default_cassette_name
 from qwen_omni.standin import Script, Standin
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from types import ModuleType
+
     from vcr import VCR
     from vcr.cassette import Cassette
 
-WHOLE_MODULES = pytest.StashKey[dict[Path, dict[str, bool]]]()
-"""Of each folder whose tests were all collected, before any were deselected: its cassettes, and whether one is needed."""
+WHOLE_MODULES = pytest.StashKey[dict[Path, dict[str, str]]]()
+"""Of each folder whose tests were all collected, before any were deselected: what its cassettes must prove."""
 _KEY, _ADDRESS = "sk-replayed", "https://service.invalid/compatible-mode/v1"
 
 
@@ -51,7 +52,7 @@ def _records(config: pytest.Config) -> bool:
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Block the network wherever a cassette is replayed, this machine included; choose which test records it."""
-    owned: dict[Path, dict[str, bool]] = {}
+    owned: dict[Path, dict[str, str]] = {}
     parts = {Path(argument.partition("::")[0]).resolve() for argument in config.args if "::" in argument}
     for item in items:
         if item.get_closest_marker("vcr") is None:
@@ -59,7 +60,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         item.add_marker(pytest.mark.block_network)
         cassette = cassette_of(item)
         first = cassette.stem not in owned.setdefault(cassette.parent, {})
-        owned[cassette.parent][cassette.stem] = _needs_one(item)
+        owned[cassette.parent][cassette.stem] = _proves(item) if _needs_one(item) else ""
         if _records(config):
             _prepare_to_record(item, cassette, first=first)
     parted = {_recording().folder_of(part) for part in parts} if owned and parts else set()
@@ -78,9 +79,7 @@ def _prepare_to_record(item: pytest.Item, cassette: Path, *, first: bool) -> Non
     if label is not None and label.origin == "documentation":
         item.add_marker(pytest.mark.skip(reason="answers from the documentation are not recorded"))
     elif live and item.get_closest_marker("scripted") is not None:
-        item.add_marker(
-            pytest.mark.skip(reason="the service cannot be made to answer this; the stand-in's answer stays")
-        )
+        item.add_marker(pytest.mark.skip(reason="the service cannot be made to answer this"))
     elif not first:
         item.add_marker(pytest.mark.skip(reason=f"{cassette.name} is recorded by another test"))
     # The suites drop their models without closing them; only while recording is there a connection to drop.
