@@ -21,7 +21,7 @@ from qwen_omni.media.info import MediaInfo
 from qwen_omni.media.source import MediaSource
 from qwen_omni.messages import AudioPart, ImagePart, MediaPart, VideoPart, user
 from qwen_omni.options import ChatOptions, ChatRequest
-from qwen_omni.profiles import profile_for
+from qwen_omni.profiles import Profile, profile_for
 from qwen_omni.request.question import as_part
 from qwen_omni.structured.ask import CaptionPlan, ask_until_valid, object_request
 from qwen_omni.structured.models import VideoCaption
@@ -168,11 +168,17 @@ Steps = Generator[Step, Any, ToolOutcome]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToolContext:
-    """State shared by all tools: the folder, and the models to ask."""
+    """State shared by all tools: the folder, the models to ask, and what a model can do on its server."""
 
     folder: MediaFolder
     model: str
     transcriber: str | None = None
+    profile_of: Callable[[str], Profile] = profile_for
+
+    @property
+    def profile(self) -> Profile:
+        """What the model can do on its server."""
+        return self.profile_of(self.model)
 
     def cleaned(self, words: str) -> str:
         """Return our own text for a model, without paths of this machine."""
@@ -215,8 +221,9 @@ def caption_video(context: ToolContext, asked: CaptionVideo) -> Steps:
     info: MediaInfo = yield Local(lambda: context.folder.probe(source))
     schema = read_schema(VideoCaption)
     request = object_request(
-        schema, user(as_part(source, info.kind, audio_track=asked.audio_track), TASK), model=context.model
-    )
+        schema, user(as_part(source, info.kind, audio_track=asked.audio_track), TASK), model=context.model,
+        profile=context.profile,
+    )  # fmt: skip
     captioned = yield from ask_until_valid(CaptionPlan(request=request, schema=schema))
     value: VideoCaption = captioned.value
     return ToolOutcome(
@@ -389,7 +396,7 @@ def find_moment(context: ToolContext, asked: FindMoment) -> Steps:
 
 def _whole_seconds(context: ToolContext, info: MediaInfo) -> float:
     """Return the maximum length of a file for one call: at most what the model accepts."""
-    limits = profile_for(context.model).limits
+    limits = context.profile.limits
     return min(_WHOLE_SECONDS, limits.audio_seconds if info.kind == "audio" else limits.video_seconds)
 
 
@@ -432,7 +439,7 @@ def _ask(
 ) -> Generator[Any, Any, list[Moment]]:
     schema = read_schema(Moments)
     question = user(as_part(source, info.kind, audio_track=asked.audio_track), _TASK.format(query=asked.query))
-    request = object_request(schema, question, model=context.model)
+    request = object_request(schema, question, model=context.model, profile=context.profile)
     facts = {} if info.duration is None else {"duration": float(info.duration)}
     captioned = yield from ask_until_valid(CaptionPlan(request=request, schema=schema, facts=facts))
     answer: Moments = captioned.value

@@ -14,7 +14,7 @@ from qwen_omni._moved import tool_name
 from qwen_omni.client import AsyncOmniClient, OmniClient
 from qwen_omni.errors import ConfigurationError, UnsupportedContentError
 from qwen_omni.options import ChatRequest
-from qwen_omni.profiles import DEFAULT_MODEL
+from qwen_omni.profiles import DEFAULT_MODEL, Profile
 from qwen_omni.settings import Settings
 from qwen_omni.tools import definitions, handlers
 from qwen_omni.tools.folder import MediaFolder
@@ -125,7 +125,9 @@ class MediaTools:
         root = Path(media_root).expanduser().resolve()
         if not root.is_dir():
             raise ConfigurationError(f"media_root={str(media_root)!r} is not a folder.")
-        self._context = ToolContext(folder=MediaFolder(root=root), model=model, transcriber=transcriber)
+        self._context = ToolContext(
+            folder=MediaFolder(root=root), model=model, transcriber=transcriber, profile_of=self._profile_of
+        )
         self._given = settings
         self._lock = threading.Lock()
         self._sync: OmniClient | None = None
@@ -226,6 +228,9 @@ class MediaTools:
 
     def _settings(self) -> Settings:
         return replace(self._given or Settings.load(), media_root=self.media_root)
+
+    def _profile_of(self, model: str) -> Profile:
+        return self._settings().profile(model)
 
     def _client(self) -> OmniClient:
         with self._lock:

@@ -123,7 +123,8 @@ class _Passes(Job[Findings]):
         again = promising(list(self._findings.values())) if is_video else frozenset()
         if again:
             yield self._looking(settings, _FINE, again)
-        task = self._task(first.video, self.options)  # joins the findings, in the checkpoint of the first pass
+        # It joins the findings, in the checkpoint of the first pass.
+        task = self._task(first.video, self.options, settings)
         yield joining_run(first, task, self._helpful, self.options, join=task.joining)
 
     def _looking(self, settings: Settings, detail: str, wanted: frozenset[int] | None) -> Run[Findings]:
@@ -132,12 +133,14 @@ class _Passes(Job[Findings]):
             options = replace(options, max_gaps=len(wanted))  # where this pass fails, the coarse findings count
         video, _ = over_source(self.source, settings, options)
         check_joining(settings, options)
-        run = make_run(video, self._task(video, options), settings, options, wanted=wanted)
+        run = make_run(video, self._task(video, options, settings), settings, options, wanted=wanted)
         self._runs.append(run)
         return run
 
-    def _task(self, video: SourceVideo, options: SummaryOptions) -> QuestionTask:
-        return QuestionTask(options=options, question=self.question, duration=float(video.end))
+    def _task(self, video: SourceVideo, options: SummaryOptions, settings: Settings) -> QuestionTask:
+        return QuestionTask(
+            options=options, question=self.question, duration=float(video.end), profile_of=settings.profile
+        )
 
     @property
     def _helpful(self) -> dict[int, Findings]:

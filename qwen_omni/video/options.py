@@ -3,7 +3,7 @@
 import abc
 import contextlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal, Protocol, get_args
 
@@ -105,7 +105,8 @@ class SummaryOptions:
         reduce_tokens: tokens of notes joined in one step; longer notes are joined in a tree.
         budget: how segment files are encoded; by `detail` if not given.
         chat: options of every request: `max_tokens`, `temperature`, `seed`, `extra_body`, headers and so on. Adapters
-            pass those of the caller's model. Never serialised: headers may hold secrets.
+            pass those of the caller's model; `tier` and `thinking` are options of their own. Never serialised: headers
+            may hold secrets.
         note_tokens: the most tokens of an answer about a segment, unless `chat` sets `max_tokens`; without either, the
             limit of the model, or 8,000 on other servers.
         thinking: whether the models reason first. Off, because reasoning is billed as output and may spoil JSON.
@@ -161,6 +162,7 @@ class SummaryOptions:
             raise ConfigurationError(
                 f'tier="batch" needs a text_model of the service, not {self.text_model_name}; drop one of the two.'
             )
+        _check_chat(self.chat)
         object.__setattr__(self, "audio_track", read_audio_track(self.audio_track))
 
     @property
@@ -187,6 +189,19 @@ class SummaryOptions:
         set_here = {name: getattr(self.chat, name) for name in _CHAT_FIELDS if name != "extra_headers"}
         changed = {name: value for name, value in set_here.items() if value != getattr(DEFAULT_CHAT, name)}
         return {"chat": changed} if changed else {}
+
+
+def _check_chat(chat: ChatOptions) -> None:
+    """Refuse options that the requests of a run do not read."""
+    names = [one.name for one in fields(chat) if one.name not in _CHAT_FIELDS]
+    unread = [name for name in names if getattr(chat, name) != getattr(DEFAULT_CHAT, name)]
+    if unread:
+        own = [f"SummaryOptions({name}=…)" for name in unread if name in SummaryOptions.__dataclass_fields__]
+        advice = f"; use {', '.join(own)}" if own else ""
+        raise ConfigurationError(
+            f"chat= sets {', '.join(f'{name}=' for name in unread)}, which requests about long videos do not have. "
+            f"Remove it{advice}. They take {', '.join(_CHAT_FIELDS)}."
+        )
 
 
 DEFAULT_OPTIONS = SummaryOptions()

@@ -15,7 +15,7 @@ from pydantic import AliasChoices, BeforeValidator, Field
 from qwen_omni.media.plan.segments import Segment
 from qwen_omni.messages import MediaPart, user
 from qwen_omni.options import ChatOptions
-from qwen_omni.profiles import DEFAULT_TEXT_MODEL, profile_for
+from qwen_omni.profiles import DEFAULT_TEXT_MODEL, Profile, profile_for
 from qwen_omni.responses import Usage
 from qwen_omni.structured.ask import CaptionPlan, CaptionResult, object_request
 from qwen_omni.structured.schema import Frozen, SchemaLike, read_schema
@@ -76,8 +76,18 @@ def plan_asking(
     *,
     about: MediaPart | str,
     duration: float,
+    profile_of: Callable[[str], Profile] = profile_for,
 ) -> CaptionPlan:
-    """Build a request about a part of a video, or to the model that joins texts."""
+    """Build a request about a part of a video, or to the model that joins texts.
+
+    Args:
+        schema: the schema of the answer.
+        task: what to do.
+        options: those of the run.
+        about: the part of the video, or the texts to join.
+        duration: of that part, in seconds.
+        profile_of: what a model can do on the server that is asked; by default on DashScope.
+    """
     wanted = read_schema(schema)
     text = prompts.task_text(task, focus=options.focus, language=options.language)
     joins = isinstance(about, str)
@@ -85,7 +95,7 @@ def plan_asking(
     model = options.text_model_name if joins else options.model
     rules = prompts.system_text(wanted, language=options.language)
     foreign = joins and not isinstance(options.text_model, str)  # its name says nothing about what it can do
-    profile = profile_for(DEFAULT_TEXT_MODEL) if foreign else None
+    profile = profile_for(DEFAULT_TEXT_MODEL) if foreign else profile_of(model)
     request = object_request(wanted, question, model=model, rules=rules, thinking=options.thinking, profile=profile)
     # The caller's own model gets no options: everything is in the prompt.
     chat = ChatOptions() if foreign else options.chat_options(joins=joins, json_mode=request.options.json_mode)
@@ -103,6 +113,7 @@ class _VideoTask:
 
     options: SummaryOptions
     duration: float
+    profile_of: Callable[[str], Profile] = profile_for
 
     @property
     def words(self) -> prompts.Words:
@@ -121,7 +132,7 @@ class _VideoTask:
         self, schema: SchemaLike, words: str, about: MediaPart | str, seconds: float, question: str = ""
     ) -> CaptionPlan:
         task = words.format(seconds=prompts.seconds_text(seconds), question=question)
-        return plan_asking(schema, task, self.options, about=about, duration=seconds)
+        return plan_asking(schema, task, self.options, about=about, duration=seconds, profile_of=self.profile_of)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

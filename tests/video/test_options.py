@@ -1,16 +1,24 @@
 """What may be chosen about a long video: each wrong choice is told before anything is prepared, and how to mend it."""
 
 import math
+import warnings
 from dataclasses import replace
+from fractions import Fraction
 
 import pytest
 
 from qwen_omni.client import OmniClient
 from qwen_omni.errors import ConfigurationError, MediaDoesNotFitError, UnsupportedMediaError
+from qwen_omni.media.plan.segments import Segment
+from qwen_omni.media.source import MediaSource
+from qwen_omni.messages import VideoPart
+from qwen_omni.options import ChatOptions
 from qwen_omni.profiles import Prices
+from qwen_omni.settings import Settings
+from qwen_omni.standin.marked_media import make_video
 from qwen_omni.video.ask import ask_video
 from qwen_omni.video.engine.machine import Machine, Reduce, Rules
-from qwen_omni.video.engine.run import Tracker, iter_notes
+from qwen_omni.video.engine.run import Tracker, iter_notes, notes_run
 from qwen_omni.video.export.markdown import bill_texts
 from qwen_omni.video.forecast import forecast
 from qwen_omni.video.options import SummaryOptions
@@ -44,6 +52,36 @@ def test_each_bound_names_its_option_and_its_range(name, wrong, advice, right):
             SummaryOptions(**{name: value})
     for value in right:
         assert getattr(SummaryOptions(**{name: value}), name) == value
+
+
+UNREAD = [
+    (ChatOptions(tier="batch"), r"tier=.*SummaryOptions\(tier="),
+    (ChatOptions(thinking=True, voice="Tina"), r"thinking=, voice=.*SummaryOptions\(thinking="),
+    (ChatOptions(stop=("x",)), r"stop="),
+]
+
+
+@pytest.mark.parametrize(("chat", "advice"), UNREAD)
+def test_options_of_an_answer_that_no_request_has_are_refused(chat, advice):
+    """Options that a run decides itself are an error that names them, not ignored; those of an answer are taken."""
+    with pytest.raises(ConfigurationError, match=f"^chat= sets {advice}"):
+        SummaryOptions(chat=chat)
+    taken = ChatOptions(temperature=0.5, max_tokens=10, seed=1, extra_headers={"x-a": "b"})
+    assert SummaryOptions(chat=taken).chat is taken
+
+
+@pytest.mark.parametrize("dialect", ["dashscope", "vllm"])
+def test_a_server_of_ones_own_has_no_hosted_names(dialect, tmp_path):
+    """The name of a model on one's own server says nothing, so nothing is warned about, and the rules come first."""
+    settings = Settings.load(api_key="none", base_url="http://127.0.0.1:9/v1", dialect=dialect)
+    film = make_video(tmp_path / "a.mp4", seconds=3, size=(64, 48), fps=2, sound=False)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        run = notes_run(film.path, settings, SummaryOptions(model="my-av-model", checkpoint=False), joins=False)
+        segment = Segment(index=0, start=Fraction(0), end=Fraction(3))
+        plan = run.worker.task.ask(VideoPart(source=MediaSource.from_path(film.path)), segment)
+    assert bool([one for one in caught if "my-av-model" in str(one.message)]) == (dialect == "dashscope")
+    assert (plan.request.messages[0].role == "system") == (dialect == "vllm")
 
 
 def test_the_end_lies_behind_the_start():

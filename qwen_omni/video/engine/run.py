@@ -247,7 +247,10 @@ def notes_run(source: Anything, settings: Settings, options: SummaryOptions, *, 
     video, whole = over_source(source, settings, options)
     if joins and not whole:
         check_joining(settings, options)
-    task = NotesTask(options=options, duration=float(video.end), video=video.facts, segments=video.about, whole=whole)
+    task = NotesTask(
+        options=options, duration=float(video.end), profile_of=settings.profile, video=video.facts,
+        segments=video.about, whole=whole,
+    )  # fmt: skip
     return make_run(video, task, settings, options, join=task.joining if joins and not whole else None)
 
 
