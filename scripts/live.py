@@ -47,6 +47,7 @@ from qwen_omni import (
     sample,
     user,
 )
+from qwen_omni.addresses import host_kind
 from qwen_omni.archive import try_batch_file
 from qwen_omni.diagnostics import ask_quotas
 from qwen_omni.errors import NotFoundError
@@ -191,7 +192,10 @@ def upload(trial: Trial) -> Row:
     )
     with OmniClient(settings) as client:
         client.complete(request)
-    return Row(f"uploads at {region_of(settings.base_url) or 'this address'}", "accepted", "accepted", agrees=True)
+    kind = host_kind(settings.base_url)
+    more = " (set DASHSCOPE_WORKSPACE to try a workspace host)" if kind == "shared" else ""
+    where = f"uploads on a {kind} host, {region_of(settings.base_url) or 'no region'}"
+    return Row(where, "accepted", f"accepted{more}", agrees=True)
 
 
 def link(trial: Trial) -> Row:

@@ -1,6 +1,7 @@
 """Every example runs as its docstring says: with `--offline` alone, and without it on the service that is named."""
 
 import csv
+import json
 import re
 import runpy
 import shutil
@@ -13,6 +14,7 @@ import pytest
 
 from qwen_omni.standin import Fault, Standin
 from qwen_omni.standin.marked_media import make_audio, make_image, make_video
+from tests.support.own_server import answer, own_server
 
 FOLDER = Path(__file__).parents[2] / "examples"
 sys.path.append(str(FOLDER))
@@ -141,6 +143,23 @@ def of_both(name):
     chosen = [one for one in RUNNING if one.values[0].name == name and one.values[0].parent.name != "core"]
     assert len(chosen) == 2
     return pytest.mark.parametrize("path", chosen, ids=lambda path: path.parent.name)
+
+
+@pytest.mark.parametrize("kind", ["transformers", pytest.param("vllm", marks=pytest.mark.slow)])
+@of_both("self_hosted.py")
+def test_it_asks_a_server_of_ones_own(path, kind, run, files, monkeypatch):
+    """It finds out what the server is, sends what that server takes, and prints its recorded answer."""
+    wanted, _ = files
+    with own_server(kind) as server:
+        for name, value in (("BASE_URL", server.url), ("API_KEY", "none")):
+            monkeypatch.setenv(f"DASHSCOPE_{name}", value)
+        monkeypatch.setenv("QWEN_OMNI_MODEL", "qwen2.5-omni-7b")
+        done = run(path, *wanted(path))
+    pieces = [json.loads(line[6:]) for line in answer(f"{kind}_stream.txt").decode().splitlines() if "content" in line]
+    assert done.out.strip() == "".join(one["choices"][0]["delta"].get("content") or "" for one in pieces).strip() != ""
+    assert "/v1/models" in server.asked
+    (body,) = server.bodies
+    assert not {"mm_processor_kwargs", "media_io_kwargs"} & set(body)
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=named)

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import re
+import warnings
 from dataclasses import replace
 from pathlib import Path
 
@@ -297,3 +298,15 @@ def test_settings_of_the_program_keep_their_own_root(place: Place, settings: Set
     tools = MediaTools(tmp_path, settings=settings)
     answer = tools.call("ask_about_clip", {"path": "own.mp4", "question": "What?"})
     assert film.codes[0] in answer.content
+
+
+@pytest.mark.parametrize("dialect", ["dashscope", "vllm"])
+def test_a_model_of_ones_own_has_no_hosted_limits(dialect, tmp_path):
+    """What the tools believe of a model is what it can do on their server, and a name of one's own is no warning."""
+    settings = Settings.load(api_key="none", base_url="http://127.0.0.1:9/v1", dialect=dialect)
+    tools = MediaTools(tmp_path, settings=settings, model="my-av-model")
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        profile = tools._context.profile
+    assert bool(caught) == (dialect == "dashscope")
+    assert profile.limits == settings.profile("my-av-model").limits
