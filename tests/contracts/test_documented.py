@@ -48,7 +48,12 @@ def name_of(case: Case, cases: dict[str, Case]) -> str:
 
 
 WHOLE: dict[str, dict[str, Way]] = {name: dict(list(ways.items())[:2]) for name, ways in CHATS.items()}
-"""One way of each face in each mode; `test_recorded` has all of them."""
+"""Whole answers, sync and async; `test_recorded` has all ways."""
+FEW = {
+    "core": WHOLE["core"],
+    **{name: dict([list(WHOLE[name].items())[at]]) for at, name in enumerate(("langchain", "llama_index"))},
+}
+"""Both clients of the core, one adapter synchronously and the other asynchronously: for tables of many rows."""
 
 # --- Answers ---
 
@@ -110,7 +115,7 @@ ERROR_CASES = {
 }
 
 
-@rows(ERROR_CASES, WHOLE)
+@rows(ERROR_CASES, FEW)
 async def test_errors(case: Case, face: Any, way: Way, llm: Any, vcr: Any) -> None:
     """Each documented refusal is the right error, retried or not, with the service's words and the request's id."""
     assert case.error is not None

@@ -287,8 +287,7 @@ def label_of(cassette: Path) -> Label | None:
     head = cassette.read_text(encoding="utf-8").partition("\nversion: 1\n")[0]
     if not head.startswith("proves: "):
         return None
-    read = yaml.safe_load(head)
-    return Label(**read)
+    return Label(**yaml.load(head, Loader=_Loader))
 
 
 def sentence_of(docstring: str | None) -> str:
