@@ -67,10 +67,15 @@ def test_labels(label: str, flaw: str | None, tmp_path: Path) -> None:
 
 
 def test_a_recording_is_labelled_by_who_answered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is the service's only if there was a key; a label is never written twice."""
+    """It is the service's only if there was a key, and the address is the service's."""
     assert recording.present_origin() == "stand-in"
     monkeypatch.setenv("DASHSCOPE_API_KEY", "sk-12345678")
     assert recording.present_origin() == "service"
+    monkeypatch.setenv("DASHSCOPE_BASE_URL", "https://dashscope-intl.aliyuncs.com/compatible-mode/v1")
+    assert recording.present_origin() == "service"
+    monkeypatch.setenv("DASHSCOPE_BASE_URL", "http://127.0.0.1:8000/v1")
+    with pytest.raises(ValueError, match="is not the service"):
+        recording.present_origin()
     path = tmp_path / "a.yaml"
     path.write_text("version: 1\ninteractions: []\n")
     assert recording.label_of(path) is None

@@ -27,6 +27,7 @@ from urllib.parse import urlsplit
 import yaml
 from vcr.request import Request
 
+from qwen_omni.addresses import host_kind
 from qwen_omni.redact import redact
 from qwen_omni.standin import MediaFacts
 from qwen_omni.standin.media.facts import Kind
@@ -271,8 +272,19 @@ class Label:
 
 
 def present_origin() -> Origin:
-    """Return what would be recorded now: the service if there is a key, else the stand-in."""
-    return "service" if os.environ.get("DASHSCOPE_API_KEY") else "stand-in"
+    """Return what would be recorded now: the service if there is a key, else the stand-in.
+
+    Raises:
+        ValueError: there is a key, but the address is not the service's, so that a label would be wrong.
+    """
+    if not os.environ.get("DASHSCOPE_API_KEY"):
+        return "stand-in"
+    address = os.environ.get("DASHSCOPE_BASE_URL", "")
+    if address and host_kind(address) == "custom":
+        raise ValueError(
+            f"DASHSCOPE_BASE_URL={address} is not the service. Unset DASHSCOPE_API_KEY to use the stand-in."
+        )
+    return "service"
 
 
 def put_label(cassette: Path, proves: str, origin: Origin) -> None:

@@ -75,7 +75,10 @@ def _needs_one(item: Any) -> bool:
 def _prepare_to_record(item: pytest.Item, cassette: Path, *, first: bool) -> None:
     recording = _recording()
     label = recording.label_of(cassette) if cassette.is_file() else None
-    live = recording.present_origin() == "service"
+    try:
+        live = recording.present_origin() == "service"
+    except ValueError as error:
+        raise pytest.UsageError(str(error)) from None
     if label is not None and label.origin == "documentation":
         item.add_marker(pytest.mark.skip(reason="answers from the documentation are not recorded"))
     elif live and item.get_closest_marker("scripted") is not None:
