@@ -178,7 +178,7 @@ Work = Callable[..., Awaitable[Any]]
 
 
 @dataclass
-class Told:
+class Content:
     """An answer: what a cassette holds, or what was returned."""
 
     text: str = ""
@@ -203,38 +203,40 @@ def events_of(body: bytes) -> Iterator[dict[str, Any]]:
             yield json.loads(data)
 
 
-def expected(body: bytes) -> Told:
+def expected(body: bytes) -> Content:
     """Add up a streamed answer by hand."""
-    told, speech, arguments = Told(), "", ""
+    content, speech, arguments = Content(), "", ""
     for event in events_of(body):
         used = event.get("usage")
-        told.tokens = (used["prompt_tokens"], used["completion_tokens"]) if used else told.tokens
+        content.tokens = (used["prompt_tokens"], used["completion_tokens"]) if used else content.tokens
         for choice in event.get("choices", ()):
             delta = choice.get("delta", {})
-            told.text += delta.get("content") or ""
-            told.thinking += delta.get("reasoning_content") or ""
+            content.text += delta.get("content") or ""
+            content.thinking += delta.get("reasoning_content") or ""
             speech += (delta.get("audio") or {}).get("data", "")
             for call in delta.get("tool_calls") or ():
                 if call.get("id"):
-                    told.calls.append((call["id"], call["function"]["name"], None))
+                    content.calls.append((call["id"], call["function"]["name"], None))
                 arguments += call["function"].get("arguments") or ""
-            told.finish_reason = choice.get("finish_reason") or told.finish_reason
-    told.pcm = b"".join(map(base64.b64decode, re.findall(r"[^=]+=*", speech)))  # some pieces have padding of their own
-    if told.calls:
-        told.calls = [(told.calls[0][0], told.calls[0][1], json.loads(arguments))]
-    return told
+            content.finish_reason = choice.get("finish_reason") or content.finish_reason
+    content.pcm = b"".join(
+        map(base64.b64decode, re.findall(r"[^=]+=*", speech))
+    )  # some pieces have padding of their own
+    if content.calls:
+        content.calls = [(content.calls[0][0], content.calls[0][1], json.loads(arguments))]
+    return content
 
 
-def told(answer: Any) -> Told:
+def content_of(answer: Any) -> Content:
     """Read an answer of the core or of a framework."""
     if isinstance(answer, Response):
         return _of_core(answer)
     return _of_langchain(answer) if isinstance(answer, AIMessage) else _of_llama_index(answer)
 
 
-def _of_core(answer: Response) -> Told:
+def _of_core(answer: Response) -> Content:
     used = answer.usage
-    return Told(
+    return Content(
         text=answer.text,
         thinking=answer.thinking,
         pcm=answer.audio or b"",
@@ -244,9 +246,9 @@ def _of_core(answer: Response) -> Told:
     )
 
 
-def _of_langchain(answer: AIMessage) -> Told:
+def _of_langchain(answer: AIMessage) -> Content:
     used, blocks = answer.usage_metadata, answer.content_blocks
-    return Told(
+    return Content(
         text=str(answer.text),
         thinking="".join(block.get("reasoning", "") for block in blocks if block["type"] == "reasoning"),
         pcm=_without_header(speech_of(answer)),
@@ -256,11 +258,11 @@ def _of_langchain(answer: AIMessage) -> Told:
     )
 
 
-def _of_llama_index(answer: Any) -> Told:
+def _of_llama_index(answer: Any) -> Content:
     blocks = {kind: [one for one in answer.message.blocks if one.block_type == kind] for kind in _LLAMA_INDEX_KINDS}
     speech = [base64.b64decode(one.audio) for one in blocks["audio"]]
     used = answer.raw.get("usage")
-    return Told(
+    return Content(
         text=answer.message.content or "",
         thinking="".join(one.content or "" for one in blocks["thinking"]),
         pcm=_without_header(speech[0] if speech else None),

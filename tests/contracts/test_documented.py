@@ -37,7 +37,7 @@ from qwen_omni.errors import (
 )
 from qwen_omni.structured.prompts import TIMED_TASK
 from tests.contracts.frameworks import Medium, Way
-from tests.contracts.recorded import CHATS, VIDEO, Case, Work, expected, held, rows, told
+from tests.contracts.recorded import CHATS, VIDEO, Case, Work, content_of, expected, held, rows
 
 pytestmark = pytest.mark.vcr
 
@@ -82,7 +82,7 @@ TOKENS = {"speech": (207, 103), "thinking": (1220, 363), "upload": (1220, 12)}
 async def test_answers(case: Case, face: Any, way: Way, llm: Any, media: dict[str, Medium], vcr: Any) -> None:
     """The documented stream becomes the documented text, reasoning, speech and usage."""
     asks = [media.get(part, part) for part in case.asks]
-    answer = told(await way(llm, face.says(*asks) if len(asks) > 1 else case.asks[0], **case.options))
+    answer = content_of(await way(llm, face.says(*asks) if len(asks) > 1 else case.asks[0], **case.options))
     name = name_of(case, ANSWERS)
     assert answer == expected(held(vcr)[-1])
     assert answer.tokens == TOKENS[name]

@@ -55,11 +55,11 @@ from tests.contracts.recorded import (
     VIDEO,
     Case,
     Work,
+    content_of,
     expected,
     held,
     marks,
     rows,
-    told,
 )
 from tests.support.quirks import ROLE, events, text as piece
 
@@ -110,7 +110,7 @@ ANSWERS = {
 async def test_answers(case: Case, face: Any, way: Way, llm: Any, media: dict[str, Medium], vcr: Any) -> None:
     """Each way to ask returns what the cassette holds: text, reasoning, speech, usage, the reason of the end."""
     asks = [media.get(part, part) for part in case.asks]
-    answer = told(await way(llm, face.says(*asks) if len(asks) > 1 else case.asks[0], **case.options))
+    answer = content_of(await way(llm, face.says(*asks) if len(asks) > 1 else case.asks[0], **case.options))
     assert answer == expected(held(vcr)[-1])
     assert answer.text
     assert bool(answer.thinking) == (case.options.get("thinking") == "low")
@@ -128,7 +128,7 @@ OTHERS: dict[str, dict[str, Way]] = {
 @rows({"text": ANSWERS["text"]}, OTHERS)
 async def test_other_ways(case: Case, face: Any, way: Way, llm: Any, vcr: Any) -> None:
     """They send the same and return the same."""
-    answer = told(await way(llm, case.asks[0], **case.options))
+    answer = content_of(await way(llm, case.asks[0], **case.options))
     assert (answer.text, answer.tokens) == (expected(held(vcr)[-1]).text, expected(held(vcr)[-1]).tokens)
 
 
@@ -155,7 +155,7 @@ async def _at_once(llm: Any, face: Any, question: Any, options: dict[str, Any]) 
 async def test_uploads(case: Case, face: Any, way: Work, llm: Any, media: dict[str, Medium], vcr: Any) -> None:
     """Policy and form are sent once, then both questions with the address; no name of a file is sent."""
     answers = await way(llm, face, face.says(*(media.get(part, part) for part in case.asks)), case.options)
-    assert [told(one).text for one in answers] == [expected(body).text for body in held(vcr)[2:]]
+    assert [content_of(one).text for one in answers] == [expected(body).text for body in held(vcr)[2:]]
     sent = [(one.method, one.path) for one in vcr.requests]
     assert [method for method, _ in sent] == ["GET", "POST", "POST", "POST"]
     assert "clip" not in str([(one.uri, one.body) for one in vcr.requests])
@@ -173,7 +173,7 @@ TOOLS = {
 @rows(TOOLS, CHATS, own=("llama_index",))
 async def test_tools(case: Case, face: Any, way: Way, llm: Any, vcr: Any) -> None:
     """The call of a tool; LlamaIndex describes a function in its own words, so it has a cassette of its own."""
-    answer = told(await face.call(way, llm, find, question=case.asks[0]))
+    answer = content_of(await face.call(way, llm, find, question=case.asks[0]))
     ((_, name, arguments),) = answer.calls
     assert (name, list(arguments)) == ("find", ["query"])
     assert answer == expected(held(vcr)[-1])
