@@ -304,9 +304,9 @@ def test_settings_of_the_program_keep_their_own_root(place: Place, settings: Set
 def test_a_model_of_ones_own_has_no_hosted_limits(dialect, tmp_path):
     """What the tools believe of a model is what it can do on their server, and a name of one's own is no warning."""
     settings = Settings.load(api_key="none", base_url="http://127.0.0.1:9/v1", dialect=dialect)
-    tools = MediaTools(tmp_path, settings=settings, model="my-av-model")
+    tools = MediaTools(tmp_path, settings=settings, model="my-tools-model")
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         profile = tools._context.profile
     assert bool(caught) == (dialect == "dashscope")
-    assert profile.limits == settings.profile("my-av-model").limits
+    assert profile.limits == settings.profile("my-tools-model").limits

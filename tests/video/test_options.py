@@ -77,10 +77,10 @@ def test_a_server_of_ones_own_has_no_hosted_names(dialect, tmp_path):
     film = make_video(tmp_path / "a.mp4", seconds=3, size=(64, 48), fps=2, sound=False)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        run = notes_run(film.path, settings, SummaryOptions(model="my-av-model", checkpoint=False), joins=False)
+        run = notes_run(film.path, settings, SummaryOptions(model="my-notes-model", checkpoint=False), joins=False)
         segment = Segment(index=0, start=Fraction(0), end=Fraction(3))
         plan = run.worker.task.ask(VideoPart(source=MediaSource.from_path(film.path)), segment)
-    assert bool([one for one in caught if "my-av-model" in str(one.message)]) == (dialect == "dashscope")
+    assert bool([one for one in caught if "my-notes-model" in str(one.message)]) == (dialect == "dashscope")
     assert (plan.request.messages[0].role == "system") == (dialect == "vllm")
 
 
