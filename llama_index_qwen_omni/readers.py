@@ -272,6 +272,8 @@ def _read_options(given: object) -> SummaryOptions:
     if not isinstance(given, Mapping):
         raise ConfigurationError(f"options must be SummaryOptions, not {type(given).__name__}.")
     fields = dict(given)
+    if isinstance(fields.get("chat"), Mapping):
+        del fields["chat"]  # the options of an answer are those of the LLM
     if fields.get("budget") is not None:
         fields["budget"] = budget_named(read_budget(fields["budget"], "options"))
     if isinstance(fields.get("checkpoint"), str):
