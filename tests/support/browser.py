@@ -22,7 +22,7 @@ _FLAGS = (
     "--disable-background-networking", "--disable-component-update", "--remote-debugging-pipe",
 )  # fmt: skip
 # Chromium reads commands from descriptor 3 and answers on 4; those that Python made have other numbers.
-_EXEC = 'exec 3<&"$IN" 4>&"$OUT"; exec "$@"'
+_EXEC = 'exec 3<"/dev/fd/$IN" 4>"/dev/fd/$OUT"; exec "$@"'
 
 
 class BrowserError(Exception):
@@ -44,16 +44,24 @@ class Browser:
         os.close(inside)
         os.close(outside)
         self._numbers, self._buffer, self._session, self.events = itertools.count(1), b"", None, []
-        targets = self.call("Target.getTargets")["targetInfos"]
-        page = next(one["targetId"] for one in targets if one["type"] == "page")
-        self._session = self.call("Target.attachToTarget", targetId=page, flatten=True)["sessionId"]
-        for domain in ("Page", "Runtime", "Log"):
-            self.call(f"{domain}.enable")
 
     def __enter__(self):
+        try:
+            targets = self.call("Target.getTargets")["targetInfos"]
+            page = next(one["targetId"] for one in targets if one["type"] == "page")
+            self._session = self.call("Target.attachToTarget", targetId=page, flatten=True)["sessionId"]
+            for domain in ("Page", "Runtime", "Log"):
+                self.call(f"{domain}.enable")
+        except BaseException:
+            self.close()
+            raise
         return self
 
     def __exit__(self, *_):
+        self.close()
+
+    def close(self):
+        """End the browser and remove its profile."""
         with contextlib.suppress(Exception):
             self._session = None
             self.call("Browser.close")
@@ -168,6 +176,21 @@ class Browser:
     def pdf(self):
         """Return the page as it is printed."""
         return base64.b64decode(self.call("Page.printToPDF", preferCSSPageSize=True)["data"])
+
+    def tasks(self, script):
+        """Run a script; return the milliseconds of processor time of each task of the page's main thread meanwhile.
+
+        Processor time, because on a busy machine a task waits for its turn.
+        """
+        self.events = [one for one in self.events if not one["method"].startswith("Tracing.")]
+        self.call("Tracing.start", traceConfig={"includedCategories": ["toplevel"]}, transferMode="ReportEvents")
+        self.run(script)
+        self.call("Tracing.end")
+        self.wait_for("Tracing.tracingComplete")
+        seen = [one["params"]["value"] for one in self.events if one["method"] == "Tracing.dataCollected"]
+        events = [one for some in seen for one in some]
+        main = {one["tid"] for one in events if one["name"] == "thread_name" and one["args"]["name"] == "CrRendererMain"}
+        return [one["tdur"] / 1000 for one in events if one["name"].endswith("RunTask") and one["tid"] in main and "tdur" in one]
 
     def complaints(self):
         """Return errors of scripts, and what the browser logged as an error, such as breaches of the policy."""

@@ -67,6 +67,7 @@ def to_html(summary: "VideoSummary", path: Path | None, choices: PageChoices) ->
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
+    environment.filters["seconds"] = _seconds
     content = shown(summary, path, choices)
     allowed = policy(content["player"], scripts=(early, script), style=style)
     written = environment.from_string(template).render(
@@ -79,6 +80,10 @@ def to_html(summary: "VideoSummary", path: Path | None, choices: PageChoices) ->
 
 def _file(name: str) -> str:
     return importlib.resources.files("qwen_omni.video.export").joinpath(name).read_text(encoding="utf-8")
+
+
+def _seconds(time: float) -> str:
+    return f"{time:.3f}".rstrip("0").rstrip(".")
 
 
 def policy(player: str | None, *, scripts: Iterable[str], style: str) -> str:

@@ -115,17 +115,27 @@
     $("trouble").hidden = false;
     player.hidden = true;
   };
+  // For a file that is there, but of another origin (every file: is), Chromium leaves the message empty.
+  const cause = (address) => {
+    const told = (player.error && player.error.message) || "";
+    if (player.readyState > 0 || address.startsWith("blob:") || (player.error && player.error.code === 3)) return "format";
+    if (/DEMUX|DECOD|SUPPORTED/i.test(told) || (!told && "chrome" in window)) return "format";
+    return /Format error|404|not found|failed to open/i.test(told) ? "missing" : "unclear";
+  };
   const failed = () => {
-    const told = (player.error && player.error.message) || "", codecs = facts.codecs ? ` (${facts.codecs})` : "";
-    const address = player.getAttribute("src") || "", host = /^https?:\/\/([^/]+)/.exec(address);
-    if (/DEMUX|DECOD|PIPELINE|SUPPORTED_STREAMS/i.test(told) || (player.error && player.error.code === 3) || player.readyState > 0) {
-      trouble(`This browser cannot decode ${facts.name}`,
-        `Its format${codecs} is not supported here. Open this page in another browser, or choose a copy of the file as MP4 with H.264 and AAC.`);
-    } else if (host) {
-      trouble(`${facts.name} could not be loaded`,
-        `${host[1]} does not answer, or the link has expired. Choose a copy of the file on this computer.`);
-    } else {
-      trouble(`${facts.name} was not found`, `This page looks for it at ${decodeURIComponent(address)}. If it was moved, choose it here.`);
+    const address = player.getAttribute("src") || "", host = /^https?:\/\/([^/]+)/.exec(address), name = facts.name;
+    const codecs = facts.codecs ? ` (${facts.codecs})` : "", copy = "a copy of the file as MP4 with H.264 and AAC";
+    const place = host ? host[1] : "";
+    switch (cause(address)) {
+      case "format":
+        trouble(`This browser cannot decode ${name}`, `The file is damaged, or its format${codecs} is not supported here. Open this page in another browser, or choose ${copy}.`);
+        break;
+      case "missing":
+        if (host) trouble(`${name} could not be loaded`, `${place} does not answer, or the link has expired. Choose a copy of the file on this computer.`);
+        else trouble(`${name} was not found`, `This page looks for it at ${decodeURIComponent(address)}. If it was moved, choose it here.`);
+        break;
+      default:
+        trouble(`${name} cannot be played`, `It is not at ${host ? place : decodeURIComponent(address)}, or this browser cannot decode its format${codecs}. Choose the file, or ${copy}.`);
     }
   };
   player.addEventListener("error", failed);
