@@ -1,4 +1,4 @@
-"""Chromium, driven over the DevTools protocol through two pipes: no driver, no port, nothing to install but the browser.
+"""Chromium, driven over the DevTools protocol through two pipes: nothing is installed but the browser.
 
 `QWEN_OMNI_CHROMIUM` names another browser than the `chromium` of the path.
 """
@@ -189,11 +189,13 @@ class Browser:
         self.wait_for("Tracing.tracingComplete")
         seen = [one["params"]["value"] for one in self.events if one["method"] == "Tracing.dataCollected"]
         events = [one for some in seen for one in some]
-        main = {one["tid"] for one in events if one["name"] == "thread_name" and one["args"]["name"] == "CrRendererMain"}
-        return [one["tdur"] / 1000 for one in events if one["name"].endswith("RunTask") and one["tid"] in main and "tdur" in one]
+        threads = [one for one in events if one["name"] == "thread_name" and one["args"]["name"] == "CrRendererMain"]
+        main = {one["tid"] for one in threads}
+        tasks = [one for one in events if one["name"].endswith("RunTask") and one["tid"] in main]
+        return [one["tdur"] / 1000 for one in tasks if "tdur" in one]
 
     def complaints(self):
         """Return errors of scripts, and what the browser logged as an error, such as breaches of the policy."""
-        thrown = [one["params"]["exceptionDetails"] for one in self.events if one["method"] == "Runtime.exceptionThrown"]
+        thrown = [str(one["params"]) for one in self.events if one["method"] == "Runtime.exceptionThrown"]
         logged = [one["params"]["entry"] for one in self.events if one["method"] == "Log.entryAdded"]
-        return [str(one) for one in thrown] + [one["text"] for one in logged if one["level"] == "error"]
+        return [*thrown, *(one["text"] for one in logged if one["level"] == "error")]

@@ -70,9 +70,7 @@ def to_html(summary: "VideoSummary", path: Path | None, choices: PageChoices) ->
     environment.filters["seconds"] = _seconds
     content = shown(summary, path, choices)
     allowed = policy(content["player"], scripts=(early, script), style=style)
-    written = environment.from_string(template).render(
-        content, policy=allowed, style=style, early=early, script=script
-    )
+    written = environment.from_string(template).render(content, policy=allowed, style=style, early=early, script=script)
     if path is not None:
         path.write_text(written, encoding="utf-8")
     return written
@@ -108,7 +106,7 @@ def shown(summary: "VideoSummary", path: Path | None, choices: PageChoices) -> d
     source, video = summary.video.source, summary.video
     address = player_address(choices.player or source, path, given=choices.player is not None)
     local = Path(choices.player or source)
-    seen = video.kind != "audio" and choices.pictures > 0 and local.is_file()
+    seen = video.kind != "audio" and choices.pictures > 0
     pictures = _pictures(summary, local, choices.pictures) if seen else {}
     content = {
         "title": choices.title or _name(Path(source).name or source),

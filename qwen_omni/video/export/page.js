@@ -21,6 +21,7 @@
   for (const group of groups) group.style.containIntrinsicHeight = "auto " + 48 * group.querySelectorAll("li").length + "px";
   const bars = $("strip") ? all("rect:not(.head)", $("strip")) : [];
   const length = () => (player.duration > 0 && isFinite(player.duration) ? player.duration : +facts.duration);
+  const width = () => +facts.duration || length(); // of the bar of chapters, in seconds
 
   // --- The theme ---
   const wide = matchMedia("(prefers-color-scheme: dark)");
@@ -55,12 +56,11 @@
     $("now-chapter").textContent = found ? found.li.querySelector("b").textContent : "";
     $("previous").disabled = false;
   };
-  const showEntry = (found, moved) => {
-    if (found === entry) return;
+  const showEntry = (found, moved) => { // between two entries the last one stays
+    if (!found || found === entry) return;
     const follows = !moved && entry && !player.paused && inSight(entry.li);
     entry = found;
-    $("to-now").hidden = !found;
-    if (!found) return;
+    $("to-now").hidden = false;
     if (follows && !found.li.classList.contains("out")) show(found.li, inSight(found.li) ? "nearest" : "center");
   };
   const mark = (moved = false) => {
@@ -73,9 +73,9 @@
     const here = entries.filter(within);
     showEntry(here.at(-1) || null, moved);
     const line = here.findLast((one) => one.kind === (facts.kind === "audio" ? "speech" : "event")) || here.at(-1);
-    $("now-entry").hidden = !line;
+    if (line) $("now-entry").hidden = false;
     $("now-entry").textContent = line ? line.li.querySelector(".text").textContent : "";
-    if ($("head")) $("head").setAttribute("x", length() ? (time / length()) * 1000 - 2 : -9);
+    if ($("head")) $("head").setAttribute("x", width() ? (time / width()) * 1000 - 2 : -9);
   };
   const play = () => { const begun = player.play(); if (begun) begun.catch(() => {}); };
   const seek = (time, { plays = true, link = true } = {}) => {
@@ -101,7 +101,7 @@
   }
   if ($("strip")) $("strip").addEventListener("click", (event) => {
     const box = $("strip").getBoundingClientRect();
-    seek(((event.clientX - box.left) / box.width) * length());
+    seek(((event.clientX - box.left) / box.width) * width());
   });
   const toNow = () => { if (entry) { show(entry.li, "center"); entry.link.focus({ preventScroll: true }); } };
   $("to-now").addEventListener("click", toNow);
@@ -208,10 +208,10 @@
     hidden($("timeline"), searching && !seen.length);
     $("none").hidden = total > 0 || !searching;
     $("none-words").textContent = query;
-    $("found").textContent = !searching ? "" : !total ? "No results" : [
-      several(total, "result") + ":", said.length ? "summary " + said.length : "", told.length ? several(told.length, "chapter") : "",
-      count("event") ? several(count("event"), "event") : "", count("speech") ? "speech " + count("speech") : "", count("text") ? "text on screen " + count("text") : "",
-    ].filter(Boolean).join("  ");
+    const parts = [[said.length, "paragraph"], [told.length, "chapter"], [count("event"), "event"],
+      [count("speech"), "line of speech", "lines of speech"], [count("text"), "text on screen", "texts on screen"]];
+    const listed = parts.filter(([number]) => number).map((part) => several(...part)).join(", ");
+    $("found").textContent = !searching ? "" : total ? `${several(total, "result")}: ${listed}` : "No results";
     results = [...told, ...seen].filter((one) => shown.has(one)).sort((a, b) => a.start - b.start);
     colour([...said, ...shown], words);
   };

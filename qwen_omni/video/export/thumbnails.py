@@ -23,7 +23,9 @@ def thumbnails(file: Path, times: Iterable[float], *, side: int, quality: int) -
         quality: x264's scale; lower is better and larger.
     """
     budget = MediaBudget(name="thumbnail", frames=True, fps=1, long_side=side, short_side=side, quality=quality)
-    with contextlib.suppress(QwenOmniError):
+    with contextlib.suppress(QwenOmniError, OSError, ValueError):  # names may be links, too long, or no names at all
+        if not file.is_file():
+            return
         look = look_at(MediaSource.from_path(file, trusted=True))
         if look.info.kind != "video":
             return

@@ -95,7 +95,10 @@ def test_the_summary_comes_first_and_the_player_stays(browser, page, size):
     """Wide: the player beside the summary, and still there at the end of the page. Phone: above it, and it stays, too."""
     ready(browser, page, **size)
     box = "document.querySelector('.stage').getBoundingClientRect()"
-    summary, stage = browser.run("document.querySelector('#summary').getBoundingClientRect().toJSON()"), f"{box}.toJSON()"
+    summary, stage = (
+        browser.run("document.querySelector('#summary').getBoundingClientRect().toJSON()"),
+        f"{box}.toJSON()",
+    )
     before = browser.run(stage)
     beside = before["left"] >= summary["right"]
     assert (beside, before["top"] < summary["bottom"]) == (size is WIDE, True)
@@ -105,7 +108,10 @@ def test_the_summary_comes_first_and_the_player_stays(browser, page, size):
     assert browser.run("scrollY") > 0
     assert browser.run("document.documentElement.scrollWidth - innerWidth") <= 0
     assert browser.run("document.getElementById('player').poster.length") > 5_000
-    assert browser.run("Promise.all([...document.images].map((one) => one.decode().then(() => one.naturalWidth)))") == [320] * 3
+    assert (
+        browser.run("Promise.all([...document.images].map((one) => one.decode().then(() => one.naturalWidth)))")
+        == [320] * 3
+    )
     assert browser.complaints() == []
 
 
@@ -144,7 +150,10 @@ def test_one_search_looks_everywhere(browser, page):
     assert browser.run("document.activeElement.id") == "search"
     browser.write("LATTE")
     browser.until("document.getElementById('found').textContent")
-    assert " ".join(text_of(browser, "#found").split()) == "4 results: 1 chapter 1 event speech 1 text on screen 1"
+    assert (
+        " ".join(text_of(browser, "#found").split())
+        == "4 results: 1 chapter, 1 event, 1 line of speech, 1 text on screen"
+    )
     visible = "[...document.querySelectorAll('main .text')].filter((one) => one.checkVisibility()).map((one) => one.textContent)"
     assert browser.run(visible) == [
         "The menu", "Prices of espresso, latte and cocoa.", "Latte $3.80", "Try our latte.", "The latte is underlined.",
@@ -259,9 +268,7 @@ def test_a_format_that_the_browser_lacks_is_named(browser, folder, clip):
     """Damaged, or HEVC, whose sound alone plays: it says that this browser cannot decode it, and what to do."""
     damaged = folder / "damaged.mp4"
     damaged.write_bytes(clip.read_bytes()[:5_000])
-    hevc = make_video(
-        folder / "hevc.mp4", seconds=4, size=(320, 180), fps=4, encoding=Encoding(codec="libx265")
-    ).path
+    hevc = make_video(folder / "hevc.mp4", seconds=4, size=(320, 180), fps=4, encoding=Encoding(codec="libx265")).path
     for file in (damaged, hevc):
         browser_page = file.with_suffix(".html")
         facts = VideoFacts(source=str(file), duration=4.0, video_codec=file.stem)
@@ -314,7 +321,9 @@ def test_all_scripts_and_hostile_words_are_right(browser, folder, clip):
     assert browser.run("[...document.querySelectorAll('.group .text')].map((one) => one.textContent)")[1] == "أهلاً بكم!"
     assert browser.run("window.foreign ?? 0") == 0
     assert browser.complaints() == []
-    browser.run("document.body.append(Object.assign(document.createElement('script'), {textContent: 'window.foreign = 2'}))")
+    browser.run(
+        "document.body.append(Object.assign(document.createElement('script'), {textContent: 'window.foreign = 2'}))"
+    )
     assert browser.run("window.foreign ?? 0") == 0  # the policy: no script but the page's own
     assert "Content Security Policy" in " ".join(browser.complaints())
 
@@ -323,7 +332,7 @@ def test_all_scripts_and_hostile_words_are_right(browser, folder, clip):
 def long_page(folder, clip):
     """Two hours: 100 chapters and 3,400 entries."""
     draw = random.Random(1)
-    words = "the speaker explains a proof of lemma graph vertex edge colour shows board example asks answers".split()
+    words = ("the", "speaker", "explains", "a", "proof", "of", "lemma", "graph", "vertex", "edge", "board", "asks")
 
     def said(count):
         return " ".join(draw.choice(words) for _ in range(count))
@@ -360,7 +369,9 @@ def test_hours_scroll_without_a_pause(browser, long_page):
     assert browser.run("document.querySelectorAll('.group li').length") == 3_400
     browser.run("new Promise((done) => requestIdleCallback(done))")
     scrolling, searching = browser.tasks(SCROLL), browser.tasks(SEARCH)
-    print(f"\nscrolling: {len(scrolling)} tasks, the longest {max(scrolling):.0f} ms; searching: {max(searching):.0f} ms")
+    print(
+        f"\nscrolling: {len(scrolling)} tasks, the longest {max(scrolling):.0f} ms; searching: {max(searching):.0f} ms"
+    )
     assert len(scrolling) > 120
     assert max(scrolling) < LONG_TASK
     assert max(searching) < 4 * LONG_TASK
@@ -371,7 +382,9 @@ def test_print_shows_everything_on_paper(browser, page):
     """Summary, chapters and all entries in black on white, even after a search and in the dark; no player, no controls."""
     ready(browser, page, dark=True, **WIDE)
     browser.run("search.value = 'latte'; document.getElementById('find').requestSubmit(); player.pause()")
-    browser.call("Emulation.setEmulatedMedia", media="print", features=[{"name": "prefers-color-scheme", "value": "dark"}])
+    browser.call(
+        "Emulation.setEmulatedMedia", media="print", features=[{"name": "prefers-color-scheme", "value": "dark"}]
+    )
     hidden = {one: shows(browser, one) for one in ("#player", "#find", "#theme", ".kinds", "#none", "dialog")}
     assert not any(hidden.values()), hidden
     texts = "[...document.querySelectorAll('.text')].filter((one) => one.checkVisibility({contentVisibilityAuto: true})).length"
@@ -400,7 +413,9 @@ def test_axe_finds_nothing(browser, page, folder, dark):
         browser.run(script + "; 0")
         browser.run("document.querySelector('.kind').click()")
         assert browser.run(VIOLATIONS) == []
-    browser.run("search.value = 'zebra'; document.getElementById('find').requestSubmit(); document.getElementById('help').showModal()")
+    browser.run(
+        "search.value = 'zebra'; document.getElementById('find').requestSubmit(); document.getElementById('help').showModal()"
+    )
     assert browser.run(VIOLATIONS) == []
 
 
