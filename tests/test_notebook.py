@@ -46,8 +46,7 @@ def estimate_of(clip):
     tokens = TokenCounts(video=4_000, text_out=500)
     cost = cost_of(tokens, DEFAULT_MODEL, "intl")
     media = MediaEstimate(
-        place="message 0 part 0", label=f"{clip} {EVIL}", kind="video", doing="sent as it is", tokens=tokens, most=tokens,
-        seconds=20.0,
+        place="message 0 part 0", label=str(clip), kind="video", doing=EVIL, tokens=tokens, most=tokens, seconds=20.0
     )  # fmt: skip
     return Estimate(
         model=DEFAULT_MODEL, region="intl", tokens=tokens, most=tokens, cost_low=cost, cost=cost, cost_high=cost,
@@ -72,7 +71,7 @@ ONCE, TWICE = (
 RESULTS = {
     "summary": (summary_of, ["sample.mp4", "0:20", "0:12", "Part 2", "CNY 0.01", "A pier."], 3),
     "answer": (answer_of, ["Where?", "0:15", "A lighthouse.", "CNY 0.01", "No notes from 1:00 to 1:30"], 1),
-    "estimate": (estimate_of, ["sample.mp4", "4,000 tokens in", "CNY", "20.0 s", "refused: 2 s at least", "assumed: 500"], 0),
+    "estimate": (estimate_of, ["sample.mp4", "4,000 tokens in", "CNY", "20.0 s", "refused: 2 s", "assumed: 500"], 0),
     "caption": (lambda _: ONCE, ["hot<br>cheap", "1,200 tokens in, 34 out"], 0),
     "repaired": (lambda _: TWICE, ["truncated", "a second time", "68 out"], 0),
     "caption's value": (lambda _: CAPTION, ["target_audience", "sailors"], 0),
