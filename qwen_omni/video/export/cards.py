@@ -23,7 +23,7 @@ def summary_card(summary: "VideoSummary") -> Card:
         facts=[*_length(summary.video), *facts, *filter(None, [summary.model])],
         text=summary.summary,
         rows=[
-            Row((clock(one.start), f"{one.title}\n{one.summary}".strip()), images.get(_middle(one), ""))
+            Row((clock(one.start), f"{one.title}\n{one.summary}".strip()), images.pop(_middle(one), ""))
             for one in chapters
         ],
         warnings=_gaps(summary.gaps),
@@ -39,7 +39,7 @@ def answer_card(answer: "VideoAnswer") -> Card:
         title=answer.question,
         facts=[Path(answer.video.source).name or answer.video.source, *_length(answer.video)],
         text=answer.answer,
-        rows=[Row((clock(one.time), one.text), images.get(one.time, "")) for one in answer.evidence],
+        rows=[Row((clock(one.time), one.text), images.pop(one.time, "")) for one in answer.evidence],
         warnings=_gaps(answer.gaps),
         notes=[f"this run: {bill_text(answer.this_run)}", *answer.notices],
     )
@@ -54,11 +54,11 @@ def _length(video: VideoFacts) -> list[str]:
 
 
 def _images(video: VideoFacts, times: list[float]) -> dict[float, str]:
-    """Return small images of some of the moments, evenly spread."""
+    """Return small images of some of the moments, evenly spread; each is shown once."""
     if video.kind == "audio" or not times:
         return {}
     step = -(-len(times) // MOST_IMAGES)
-    return dict(thumbnails(Path(video.source), dict.fromkeys(times[::step]), side=240, quality=34))
+    return dict(thumbnails(Path(video.source), dict.fromkeys(times[::step]), side=160))
 
 
 def _gaps(gaps: "tuple[FailedSegment, ...]") -> list[str]:

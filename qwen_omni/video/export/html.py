@@ -237,7 +237,7 @@ def _pictures(summary: "VideoSummary", file: Path, most: int) -> dict[int, tuple
     """Return images from the middles of chapters, by the chapter's number; fewer if the file cannot be read."""
     step = max(1, -(-len(summary.chapters) // most))
     middles = {_middle(one): index for index, one in reversed([*enumerate(summary.chapters)][::step])}
-    return {middles[at]: (at, data) for at, data in thumbnails(file, sorted(middles), side=320, quality=30)}
+    return {middles[at]: (at, data) for at, data in thumbnails(file, sorted(middles), side=320)}
 
 
 def _middle(chapter: "Chapter") -> float:
@@ -247,4 +247,4 @@ def _middle(chapter: "Chapter") -> float:
 def _poster(summary: "VideoSummary", file: Path, pictures: dict[int, tuple[float, str]]) -> str:
     """Return a larger image of the moment that shows most, so that it is not a black frame."""
     best, small = max(pictures.values(), key=lambda one: len(one[1]), default=((summary.video.duration or 0) / 10, ""))
-    return next((data for _, data in thumbnails(file, [best], side=960, quality=26)), small)
+    return next((data for _, data in thumbnails(file, [best], side=960)), small)

@@ -13,16 +13,15 @@ from qwen_omni.media.source import MediaSource
 _LENGTH = 1.0  # seconds that are decoded for one image
 
 
-def thumbnails(file: Path, times: Iterable[float], *, side: int, quality: int) -> Iterator[tuple[float, str]]:
+def thumbnails(file: Path, times: Iterable[float], *, side: int) -> Iterator[tuple[float, str]]:
     """Yield moments of a local video with their images, as base64; those that cannot be decoded are left out.
 
     Args:
         file: the video; nothing is yielded if it cannot be read.
         times: seconds of the video.
         side: pixels of the longer side.
-        quality: x264's scale; lower is better and larger.
     """
-    budget = MediaBudget(name="thumbnail", frames=True, fps=1, long_side=side, short_side=side, quality=quality)
+    budget = MediaBudget(name="thumbnail", frames=True, fps=1, long_side=side, short_side=side)
     with contextlib.suppress(QwenOmniError, OSError, ValueError):  # names may be links, too long, or no names at all
         if not file.is_file():
             return

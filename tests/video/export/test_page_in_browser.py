@@ -8,11 +8,9 @@ import importlib.util
 import json
 import random
 import re
-import shutil
 
 import pytest
 
-from qwen_omni.media.prepare import prepare
 from qwen_omni.samples import sample
 from qwen_omni.standin.marked_media import Encoding, make_video
 from qwen_omni.video.export.html import PageChoices
@@ -135,7 +133,7 @@ def test_it_plays_follows_and_shows_subtitles(browser, page):
     browser.run("document.getElementById('to-now').click()")
     browser.until("document.activeElement.matches('.group a[aria-current]')")
     away = browser.run("scrollY")
-    browser.run("player.playbackRate = 2; player.ontimeupdate = () => player.currentTime > 13.3 && player.pause()")
+    browser.run("player.playbackRate = 3; player.ontimeupdate = () => player.currentTime > 13.3 && player.pause()")
     browser.until("player.paused")
     in_sight = """(() => { const found = [...document.querySelectorAll('.group a')].find((one) => one.textContent.includes('Pier 4'));
         const box = found.getBoundingClientRect(); return found.ariaCurrent && box.top >= 60 && box.bottom <= innerHeight; })()"""
@@ -282,11 +280,8 @@ def test_a_format_that_the_browser_lacks_is_named(browser, folder, clip):
 
 def test_a_recording_has_its_own_layout(browser, folder, clip):
     """No black picture: a small player, what is said next to it, and no images."""
-    talk = folder / "talk.mp3"
-    with prepare(clip, budget="static") as made:
-        shutil.copyfile(made.path, folder / "talk.mp4")
     facts = VideoFacts(source=str(clip), kind="audio", duration=20.0, audio_codec="aac")
-    path = talk.with_suffix(".html")
+    path = folder / "talk.html"
     summary_of(clip, video=facts).to_html(path)
     for size in (WIDE, PHONE):
         ready(browser, path, fragment="#t=7", **size)
@@ -375,7 +370,7 @@ def test_hours_scroll_without_a_pause(browser, long_page):
     assert len(scrolling) > 120
     assert max(scrolling) < LONG_TASK
     assert max(searching) < 4 * LONG_TASK
-    assert int(re.match(r"\d+", text_of(browser, "#found"))[0]) > 100
+    assert int(text_of(browser, "#found").partition(" ")[0].replace(",", "")) > 100
 
 
 def test_print_shows_everything_on_paper(browser, page):
@@ -408,7 +403,7 @@ def test_axe_finds_nothing(browser, page, folder, dark):
     script = importlib.resources.files("axe_core_python").joinpath("axe.min.js").read_text(encoding="utf-8")
     gone = folder / "away.html"
     summary_of(folder / "away.mp4").to_html(gone)
-    for shown, size in ((page, WIDE), (page, PHONE), (gone, WIDE)):
+    for shown, size in [(page, WIDE)] if dark else [(page, WIDE), (page, PHONE), (gone, WIDE)]:
         browser.open(shown, dark=dark, fragment="#t=9.5" if shown is page else "", **size)
         browser.run(script + "; 0")
         browser.run("document.querySelector('.kind').click()")
