@@ -31,7 +31,7 @@ def test_its_outputs_are_stored(path):
     assert sum("text/html" in one.get("data", {}) for one in outputs) >= 2
     assert "data:image/jpeg;base64," in written
     assert not re.search(r"/tmp|/home|/root|<script|Traceback", written)
-    assert path.stat().st_size < 70_000
+    assert path.stat().st_size < 60_000
     assert f"(notebooks/{path.name})" in (FOLDER.parent / "README.md").read_text(encoding="utf-8")
     assert [one.stem for one in NOTEBOOKS] == ["langchain", "llama_index"]
 

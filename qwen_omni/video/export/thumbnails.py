@@ -2,6 +2,7 @@
 
 import base64
 import contextlib
+import io
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from qwen_omni.media.budget import MediaBudget
 from qwen_omni.media.prepare import MediaLook, carry_out, look_at, plan_for
 from qwen_omni.media.source import MediaSource
 
+_QUALITY = 60  # of JPEG
 _LENGTH = 1.0  # seconds that are decoded for one image
 
 
@@ -38,5 +40,15 @@ def _image(look: MediaLook, time: float, budget: MediaBudget) -> bytes:
     with contextlib.suppress(QwenOmniError):
         plan = plan_for(look, budget=budget, start=time, end=time + _LENGTH)
         with carry_out(look, plan) as prepared:
-            return prepared.stills[0].data if prepared.stills else b""
+            return _smaller(prepared.stills[0].data) if prepared.stills else b""
     return b""
+
+
+def _smaller(jpeg: bytes) -> bytes:
+    """Return an image of about half the size: those for models keep more than a reader sees in a small one."""
+    from PIL import Image  # noqa: PLC0415 - loads on first use
+
+    made = io.BytesIO()
+    with Image.open(io.BytesIO(jpeg)) as image:
+        image.save(made, "JPEG", quality=_QUALITY, optimize=True)
+    return made.getvalue()
