@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from qwen_omni.video.results import Chapter, VideoSummary
 
 _GROUP = 40  # entries that a browser lays out together; those off screen are skipped
+_LONG = 20  # seconds of a chapter, within which an image may come from a little earlier: its start is far enough
 _STRIP = 1000  # width of the bar of chapters, in its own units
 _KINDS = {"event": "Events", "speech": "Speech", "text": "Text on screen"}
 # Marks without a glyph that only order text; every element of the page orders its own text.
@@ -237,7 +238,8 @@ def _pictures(summary: "VideoSummary", file: Path, most: int) -> dict[int, tuple
     """Return images from the middles of chapters, by the chapter's number; fewer if the file cannot be read."""
     step = max(1, -(-len(summary.chapters) // most))
     middles = {_middle(one): index for index, one in reversed([*enumerate(summary.chapters)][::step])}
-    return {middles[at]: (at, data) for at, data in thumbnails(file, sorted(middles), side=320)}
+    exact = (summary.video.duration or 0) < _LONG * len(middles)
+    return {middles[at]: (at, data) for at, data in thumbnails(file, sorted(middles), side=320, exact=exact)}
 
 
 def _middle(chapter: "Chapter") -> float:

@@ -3,16 +3,20 @@
 import base64
 import hashlib
 import html
+import io
 import re
 import shutil
+from pathlib import Path
 from urllib.parse import quote
 
 import pytest
+from PIL import Image
 
 from qwen_omni.errors import ConfigurationError
 from qwen_omni.media.source import MediaSource
 from qwen_omni.standin.marked_media import make_video
 from qwen_omni.video.export.html import PageChoices
+from qwen_omni.video.export.thumbnails import thumbnails
 from qwen_omni.video.options import SummaryOptions
 from qwen_omni.video.results import Bill, Chapter, FailedSegment, VideoSummary
 from qwen_omni.video.schemas import TimedNote, VideoFacts
@@ -57,6 +61,17 @@ def test_it_holds_everything_but_the_video(found, film, tmp_path):
     assert "url(" not in page
     other = found.to_html(tmp_path / "page.html")
     assert re.search(r"src=\"[^\"]*/a%20film.mp4\"", other)
+
+
+@pytest.mark.parametrize("exact", [True, False])
+def test_thumbnails_are_small_and_those_that_fail_are_left_out(film, exact):
+    """Moments past the end have none; a recording, a damaged file and a missing one have none at all."""
+    made = dict(thumbnails(film.path, [1.5, 10.5, 99], side=80, exact=exact))
+    assert list(made) == [1.5, 10.5]
+    with Image.open(io.BytesIO(base64.b64decode(made[1.5]))) as image:
+        assert image.width == 80
+    assert list(thumbnails(film.path.with_name("gone.mp4"), [1], side=80, exact=exact)) == []
+    assert list(thumbnails(Path(__file__), [1], side=80, exact=exact)) == []
 
 
 def test_strangers_words_stay_words(found):
