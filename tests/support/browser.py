@@ -13,7 +13,6 @@ import shutil
 import subprocess
 import tempfile
 import time
-from pathlib import Path
 
 CHROMIUM = os.environ.get("QWEN_OMNI_CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
 _FLAGS = (
@@ -168,10 +167,9 @@ class Browser:
         node = self.call("DOM.querySelector", nodeId=document, selector=selector)["nodeId"]
         self.call("DOM.setFileInputFiles", nodeId=node, files=[str(path)])
 
-    def screenshot(self, path, *, whole=False):
-        """Save what is in the window, or the whole page."""
-        shot = self.call("Page.captureScreenshot", format="png", captureBeyondViewport=whole)
-        Path(path).write_bytes(base64.b64decode(shot["data"]))
+    def screenshot(self):
+        """Return what is in the window, as PNG."""
+        return base64.b64decode(self.call("Page.captureScreenshot", format="png")["data"])
 
     def pdf(self):
         """Return the page as it is printed."""

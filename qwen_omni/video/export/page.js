@@ -106,7 +106,8 @@
   const toNow = () => { if (entry) { show(entry.li, "center"); entry.link.focus({ preventScroll: true }); } };
   $("to-now").addEventListener("click", toNow);
   for (const kind of ["timeupdate", "seeked", "loadedmetadata"]) player.addEventListener(kind, () => mark(kind === "seeked"));
-  for (const track of player.textTracks) track.mode = track === player.textTracks[0] ? "showing" : "disabled";
+  // What is said is shown; what happens is a choice, as it stands below the player, too.
+  for (const track of player.textTracks) track.mode = track.label === "Speech" ? "showing" : "disabled";
 
   // --- A video that is missing, or that the browser cannot decode ---
   const trouble = (what, why) => {
@@ -194,7 +195,7 @@
   const search = () => {
     prepare();
     const query = $("search").value.trim(), words = fold(query).split(/\s+/).filter(Boolean), searching = words.length > 0;
-    const on = new Set(all(".kind").filter((one) => one.getAttribute("aria-pressed") === "true").map((one) => one.dataset.kind));
+    const on = new Set(!all(".kind").length ? ["event", "speech", "text"] : all(".kind").filter((one) => one.getAttribute("aria-pressed") === "true").map((one) => one.dataset.kind));
     const said = hits(paragraphs, words), told = hits(chapters, words), seen = hits(entries, words);
     const shown = new Set([...told, ...seen.filter((one) => on.has(one.kind))]);
     for (const one of [...chapters, ...entries]) hidden(one.li, !shown.has(one));
