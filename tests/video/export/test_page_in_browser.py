@@ -254,6 +254,12 @@ def test_a_file_that_is_not_there_can_be_chosen(browser, folder, clip):
     browser.until("document.getElementById('warning').textContent")
     assert text_of(browser, "#warning") == "This file is 0:04 long, the summarised one 0:20: times may not match."
     assert [one for one in browser.complaints() if "ERR_FILE_NOT_FOUND" not in one] == []
+    link = folder / "link.html"
+    summary_of(clip).to_html(link, choices=PageChoices(player="http://127.0.0.1:9/a.mp4?key=1"))  # nobody listens there
+    browser.open(link, **WIDE)
+    browser.until("document.getElementById('what').textContent")
+    assert text_of(browser, "#what") == "sample.mp4 could not be loaded"
+    assert text_of(browser, "#why").startswith("127.0.0.1:9 does not answer, or the link has expired.")
     gone = folder / "gone.html"
     summary_of(folder / "gone.mp4").to_html(gone)
     browser.open(gone, **WIDE)
