@@ -36,7 +36,8 @@ def main() -> None:
             shot = browser.screenshot()
     TARGET.parent.mkdir(exist_ok=True)
     with Image.open(io.BytesIO(shot)) as image:
-        image.convert("RGB").quantize(COLOURS, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE).save(TARGET, optimize=True)
+        few = image.convert("RGB").quantize(COLOURS, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
+        few.save(TARGET, optimize=True)
     size = TARGET.stat().st_size
     if size > LARGEST:
         raise SystemExit(f"{TARGET.name} has {size:,} bytes; {LARGEST:,} are allowed.")
