@@ -123,8 +123,10 @@ from qwen_omni.video.ask import (
     stream_answer as stream_answer,
 )
 from qwen_omni.video.engine.run import Progress as Progress, aiter_notes as aiter_notes, iter_notes as iter_notes
+from qwen_omni.video.export.html import PageChoices as PageChoices
 from qwen_omni.video.forecast import Forecast as Forecast, forecast as forecast
 from qwen_omni.video.options import SummaryOptions as SummaryOptions
+from qwen_omni.video.progress_bar import ProgressBar as ProgressBar
 from qwen_omni.video.results import Chapter as Chapter, VideoSummary as VideoSummary
 from qwen_omni.video.schemas import SegmentNotes as SegmentNotes, TimedNote as TimedNote
 from qwen_omni.video.summarize import (

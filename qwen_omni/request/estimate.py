@@ -7,6 +7,7 @@ price and what would be refused.
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import PurePath
 from typing import Any
 
 from qwen_omni._moved import warn
@@ -21,6 +22,7 @@ from qwen_omni.errors import (
 )
 from qwen_omni.media.budget import BudgetName, MediaBudget
 from qwen_omni.messages import ImagePart, Message, TextPart, VideoPart
+from qwen_omni.notebook import Card, Row
 from qwen_omni.options import ChatOptions, ChatRequest, Tier
 from qwen_omni.pricing.costs import (
     FEWEST_CACHED,
@@ -135,17 +137,12 @@ class Estimate:
         return self._lines()
 
     def _lines(self) -> list[str]:
-        lines = [f"{self.model}: {_counted(self.tokens)}", f"cost: {_money(self.cost)}{_range(self)}"]
-        if self.cost_cached is not None:
-            lines.append(f"all but the last question from the cache: {_money(self.cost_cached)}")
-        if self.list_cost is not None:
-            lines.append(f"list price: {_money(self.list_cost)}; Batch Chat charges {SHARE:.0%} of it ({PROMOTION})")
-        if self.as_is is not None and self.media:
-            same = f"unchanged, sampled by the service: {self.as_is.input:,} tokens in"
-            lines.append(same + (f", {_money(self.cost_as_is)}" if self.cost_as_is is not None else ""))
-        lines += [f"{piece.place}: {piece.label}: {_described(piece)}" for piece in self.media]
-        lines += [f"would be refused: {problem}" for problem in self.problems]
-        return lines + [f"assumed: {note}" for note in self.notes]
+        media = [f"{piece.place}: {piece.label}: {_described(piece)}" for piece in self.media]
+        refused = [f"would be refused: {problem}" for problem in self.problems]
+        return [f"{self.model}: {_counted(self.tokens)}", *_prices(self), *media, *refused, *_assumed(self)]
+
+    def _repr_html_(self) -> str:
+        return _card(self).to_html()
 
     def as_dict(self) -> dict[str, Any]:
         """Return the estimate in plain JSON types."""
@@ -157,6 +154,38 @@ class Estimate:
             shown[name] = None if shown[name] is None else {**asdict(shown[name]), "input": shown[name].input}
         return {**shown, "upload_bytes": self.upload_bytes, "seconds": self.seconds, "exact": self.exact,
                 "known": self.known, "problems": list(self.problems), "notes": list(self.notes)}  # fmt: skip
+
+
+def _card(estimate: Estimate) -> Card:
+    """Return what a notebook shows: the same as `str()`, with media as a table."""
+    return Card(
+        title=f"{estimate.model}: {_money(estimate.cost)}",
+        facts=[_counted(estimate.tokens)],
+        columns=("media", "tokens", "what is sent"),
+        rows=[
+            Row((PurePath(piece.label).name or piece.label, f"{piece.tokens.input:,}", _described(piece)))
+            for piece in estimate.media
+        ],
+        warnings=[f"Would be refused: {problem}" for problem in estimate.problems],
+        notes=[*_prices(estimate), *_assumed(estimate)],
+    )
+
+
+def _prices(estimate: Estimate) -> list[str]:
+    """Return what a call costs, in several ways, one a line."""
+    lines = [f"cost: {_money(estimate.cost)}{_range(estimate)}"]
+    if estimate.cost_cached is not None:
+        lines.append(f"all but the last question from the cache: {_money(estimate.cost_cached)}")
+    if estimate.list_cost is not None:
+        lines.append(f"list price: {_money(estimate.list_cost)}; Batch Chat charges {SHARE:.0%} of it ({PROMOTION})")
+    if estimate.as_is is not None and estimate.media:
+        same = f"unchanged, sampled by the service: {estimate.as_is.input:,} tokens in"
+        lines.append(same + (f", {_money(estimate.cost_as_is)}" if estimate.cost_as_is is not None else ""))
+    return lines
+
+
+def _assumed(estimate: Estimate) -> list[str]:
+    return [f"assumed: {note}" for note in estimate.notes]
 
 
 def _counted(tokens: TokenCounts) -> str:

@@ -362,6 +362,12 @@ class CaptionResult(Generic[T]):
         """Usage of each answer, as reported by the service."""
         return tuple(response.usage for response in self.responses if response.usage is not None)
 
+    def _repr_html_(self) -> str:
+        from qwen_omni.structured.cards import result_card  # noqa: PLC0415 - only notebooks need it
+
+        card = result_card(self.value, self.responses, truncated=self.truncated, mended=self.mended)
+        return card.to_html()
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CaptionPlan(ReadOptions):

@@ -28,3 +28,8 @@ class VideoCaption(Frozen):
         min_length=1, description="Whom the video seems to be made for. This is a guess from what is shown."
     )
     recommended_music_style: str = Field(min_length=1, description="A style of music that would suit the video.")
+
+    def _repr_html_(self) -> str:
+        from qwen_omni.structured.cards import value_card  # noqa: PLC0415 - only notebooks need it
+
+        return value_card(self).to_html()

@@ -522,6 +522,11 @@ class TimedCaptions(ReadsForms):
     )
     _notes: tuple[Note, ...] = PrivateAttr(default=())
 
+    def _repr_html_(self) -> str:
+        from qwen_omni.structured.cards import value_card  # noqa: PLC0415 - only notebooks need it
+
+        return value_card(self).to_html()
+
     @classmethod
     def of_form(cls, form: TextForm) -> dict[str, Any]:
         """Return the captions of an answer in a text form, and what is none."""

@@ -133,6 +133,11 @@ class VideoSummary(Frozen):
 
         return to_html(self, None if path is None else Path(path), choices or DEFAULT_CHOICES)
 
+    def _repr_html_(self) -> str:
+        from qwen_omni.video.export.cards import summary_card  # noqa: PLC0415 - only notebooks need it
+
+        return summary_card(self).to_html()
+
 
 class Paid(NamedTuple):
     """The usage of one answer, and what decides its price."""

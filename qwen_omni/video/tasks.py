@@ -310,6 +310,11 @@ class VideoAnswer(Frozen):
     this_run: Bill = Bill()
     notices: tuple[str, ...] = ()
 
+    def _repr_html_(self) -> str:
+        from qwen_omni.video.export.cards import answer_card  # noqa: PLC0415 - only notebooks need it
+
+        return answer_card(self).to_html()
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QuestionTask(_VideoTask):

@@ -1,32 +1,39 @@
 """A summary as a single web page: styles, script and images are embedded; only the video is not.
 
-`shown` decides what is on it; the template (`page.html.j2`) decides the layout. Every text is cleaned and escaped, and
-a content security policy allows only the page's own script and style, by their hashes, and the video: titles and events
-are model output about an untrusted video.
+`shown` decides what is on it; `page.html.j2`, `page.css` and `page.js` decide how it looks and behaves. Every text is
+cleaned and escaped, and a content security policy allows only the page's own scripts and style, by their hashes, and
+the video: titles and events are model output about an untrusted video.
 """
 
 import base64
+import bisect
 import contextlib
 import hashlib
 import importlib.resources
 import os
-import re
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
 
-from qwen_omni.errors import ConfigurationError, QwenOmniError
-from qwen_omni.media.budget import MediaBudget
-from qwen_omni.media.prepare import prepare
+from qwen_omni.errors import ConfigurationError
 from qwen_omni.redact import clean
-from qwen_omni.video.export.markdown import bill_text
-from qwen_omni.video.schemas import clock
+from qwen_omni.structured.subtitles import to_webvtt
+from qwen_omni.video.export.markdown import bill_text, counted, to_captions
+from qwen_omni.video.export.thumbnails import thumbnails
+from qwen_omni.video.schemas import MOST_CHAPTERS, clock
 
 if TYPE_CHECKING:
-    from qwen_omni.video.results import VideoSummary
+    from qwen_omni.video.results import Chapter, VideoSummary
 
-_SMALL = MediaBudget(name="contact sheet", frames=True, fps=1, long_side=320, short_side=320, quality=30)
+_GROUP = 40  # entries that a browser lays out together; those off screen are skipped
+_LONG = 20  # seconds of a chapter, within which an image may come from a little earlier: its start is far enough
+_STRIP = 1000  # width of the bar of chapters, in its own units
+_KINDS = {"event": "Events", "speech": "Speech", "text": "Text on screen"}
+# Marks without a glyph that only order text; every element of the page orders its own text.
+_ORDER_MARKS = {0x200E: None, 0x200F: None, 0x061C: None}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,12 +43,12 @@ class PageChoices:
     Attributes:
         player: path or http(s) URL that the page plays; the summarised file if not given.
         title: title of the page; the file's name if not given.
-        pictures: maximum number of images on the contact sheet; 0 for none.
+        pictures: maximum number of chapters with an image; 0 for no images at all.
     """
 
     player: str | Path | None = None
     title: str | None = None
-    pictures: int = 24
+    pictures: int = MOST_CHAPTERS
 
 
 DEFAULT_CHOICES = PageChoices()
@@ -57,56 +64,76 @@ def to_html(summary: "VideoSummary", path: Path | None, choices: PageChoices) ->
         import jinja2  # noqa: PLC0415 - an extra; loads on first use
     except ImportError as error:
         raise ConfigurationError("HTML pages need an extra package: pip install 'qwen-omni[cli]'.") from error
-    template = importlib.resources.files("qwen_omni.video.export").joinpath("page.html.j2").read_text(encoding="utf-8")
-    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
+    template, style, early, script = map(_file, ("page.html.j2", "page.css", "theme.js", "page.js"))
+    environment = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters["seconds"] = _seconds
     content = shown(summary, path, choices)
-    written = environment.from_string(template).render(content, policy=policy(template, content["player"]))
+    allowed = policy(content["player"], scripts=(early, script), style=style)
+    written = environment.from_string(template).render(content, policy=allowed, style=style, early=early, script=script)
     if path is not None:
         path.write_text(written, encoding="utf-8")
     return written
 
 
-def policy(template: str, player: str | None) -> str:
-    """Return the content security policy of a page: its own script and style, embedded images, and the video.
+def _file(name: str) -> str:
+    return importlib.resources.files("qwen_omni.video.export").joinpath(name).read_text(encoding="utf-8")
 
-    A link to a video may redirect to another host, so its scheme is allowed as a whole, for media only.
+
+def _seconds(time: float) -> str:
+    return f"{time:.3f}".rstrip("0").rstrip(".")
+
+
+def policy(player: str | None, *, scripts: Iterable[str], style: str) -> str:
+    """Return the content security policy of a page: its own scripts and style, embedded images, and the video.
+
+    A link to a video may redirect to another host, so its scheme is allowed as a whole, for media only. Subtitles are
+    embedded (`data:`), and a file that the reader chooses has an address of the browser's own (`blob:`).
     """
-    inside = {
-        name: " ".join(f"'sha256-{_digest(one)}'" for one in re.findall(rf"(?s)<{name}>(.*?)</{name}>", template))
-        for name in ("script", "style")
-    }
     video = "http: https:" if (player or "").startswith(("http:", "https:")) else "'self' file:"
     return (
-        f"default-src 'none'; script-src {inside['script']}; style-src {inside['style']}; img-src data:; "
-        f"media-src {video}; base-uri 'none'; form-action 'none'"
+        f"default-src 'none'; script-src {' '.join(map(_digest, scripts))}; style-src {_digest(style)}; "
+        f"img-src data:; media-src {video} data: blob:; base-uri 'none'; form-action 'none'"
     )
 
 
 def _digest(text: str) -> str:
-    return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
 
 
 def shown(summary: "VideoSummary", path: Path | None, choices: PageChoices) -> dict[str, Any]:
     """Return everything that is on the page."""
-    source = summary.video.source
+    source, video = summary.video.source, summary.video
+    address = player_address(choices.player or source, path, given=choices.player is not None)
     local = Path(choices.player or source)
+    seen = video.kind != "audio" and choices.pictures > 0
+    pictures = _pictures(summary, local, choices.pictures) if seen else {}
     content = {
         "title": choices.title or _name(Path(source).name or source),
-        "lang": summary.language or "en",
-        "source": _name(source),
-        "kind": summary.video.kind,
-        "summary": summary.summary,
-        "chapters": [{**one.model_dump(), "clock": clock(one.start)} for one in summary.chapters],
-        "events": _events(summary),
-        "stills": _stills(summary, local, choices.pictures) if local.is_file() else [],
-        "gaps": [{"first": clock(one.start), "last": clock(one.end), "reason": one.reason} for one in summary.gaps],
+        "name": _name(Path(source).name or source),
+        "lang": summary.language,
+        "kind": "audio" if video.kind == "audio" else "video",
+        "size": (video.width, video.height) if video.width and video.height else None,
+        "codecs": [one for one in (video.video_codec, video.audio_codec) if one],
+        "duration": video.duration or 0,
+        "facts": _facts(summary),
+        "summary": [one.strip() for one in summary.summary.splitlines() if one.strip()],
+        "chapters": _chapters(summary, pictures),
+        "has_pictures": bool(pictures),
+        "poster": _poster(summary, local, pictures) if seen else "",
+        "groups": list(_groups(summary)),
+        "counts": _counts(summary),
+        "tracks": list(_tracks(summary)),
+        "gaps": [
+            {"start": one.start, "first": clock(one.start), "last": clock(one.end), "reason": one.reason}
+            for one in summary.gaps
+        ],
         "this_run": bill_text(summary.this_run),
-        "whole_run": bill_text(summary.whole_run),
+        "whole_run": bill_text(summary.whole_run) if summary.whole_run != summary.this_run else "",
         "notices": [*summary.notices, *summary.this_run.notes],
-        "model": summary.model,
-        "text_model": summary.text_model,
+        "models": " and ".join(dict.fromkeys(filter(None, (summary.model, summary.text_model)))),
     }
-    address = player_address(choices.player or source, path, given=choices.player is not None)
     return {**_cleaned(content), "player": address}
 
 
@@ -117,7 +144,7 @@ def _name(name: str) -> str:
 def _cleaned(value: Any) -> Any:  # noqa: ANN401  (lists and dictionaries of texts and numbers; the template escapes)
     match value:
         case str():
-            return clean(value, "terminal")
+            return clean(value.translate(_ORDER_MARKS), "terminal")
         case list():
             return [_cleaned(one) for one in value]
         case dict():
@@ -148,27 +175,78 @@ def player_address(player: str | Path, page: Path | None, *, given: bool) -> str
     return file.absolute().as_uri()
 
 
-def _events(summary: "VideoSummary") -> list[dict[str, Any]]:
-    entries = [("", one) for one in summary.events]
+def _facts(summary: "VideoSummary") -> list[str]:
+    """Return the line below the title."""
+    video = summary.video
+    chapters = len(summary.chapters)
+    facts = [
+        "" if video.duration is None else clock(video.duration),
+        f"{video.width} × {video.height}" if video.width and video.height else "",  # noqa: RUF001  (the sign of sizes)
+        counted(chapters, "chapter") if chapters else "",
+        summary.model,
+    ]
+    return [one for one in facts if one]
+
+
+def _counts(summary: "VideoSummary") -> list[dict[str, Any]]:
+    """Return the kinds of entries that there are."""
+    counts = {"event": len(summary.events), "speech": len(summary.speech), "text": len(summary.on_screen_text)}
+    return [{"kind": kind, "name": _KINDS[kind], "count": count} for kind, count in counts.items() if count]
+
+
+def _chapters(summary: "VideoSummary", pictures: dict[int, tuple[float, str]]) -> list[dict[str, Any]]:
+    """Return the chapters, each with its image, and its place in the bar of chapters."""
+    last = max([summary.video.duration or 0, *(one.end for one in summary.chapters)], default=0) or 1
+    return [
+        {
+            **one.model_dump(),
+            "clock": clock(one.start),
+            "image": pictures[index][1] if index in pictures else "",
+            "x": round(one.start / last * _STRIP, 1),
+            "width": round(max(0.0, one.end - one.start) / last * _STRIP, 1),
+        }
+        for index, one in enumerate(summary.chapters)
+    ]
+
+
+def _groups(summary: "VideoSummary") -> Iterator[dict[str, Any]]:
+    """Yield the entries in order of time, chapter by chapter, at most `_GROUP` in a group."""
+    entries = [("event", one) for one in summary.events]
     entries += [("text", one) for one in summary.on_screen_text]
     entries += [("speech", one) for one in summary.speech]
     entries.sort(key=lambda pair: (pair[1].start, pair[1].end))
-    return [{**one.model_dump(), "clock": clock(one.start), "sort": sort} for sort, one in entries]
+    starts = [one.start for one in summary.chapters]
+    for index, found in groupby(entries, lambda pair: bisect.bisect(starts, pair[1].start) - 1):
+        rows = [{**one.model_dump(), "clock": clock(one.start), "kind": kind} for kind, one in found]
+        title = summary.chapters[index].title if index >= 0 else ""
+        for first in range(0, len(rows), _GROUP):
+            yield {"title": "" if first else title, "entries": rows[first : first + _GROUP]}
 
 
-def _stills(summary: "VideoSummary", file: Path, most: int) -> list[dict[str, Any]]:
-    """Return an image from the middle of each chapter; fewer if the file cannot be read."""
-    if summary.video.kind == "audio" or most <= 0:
-        return []
-    chapters = summary.chapters[:: max(1, -(-len(summary.chapters) // most))]
-    images = []
-    for chapter in chapters:
-        middle = (chapter.start + chapter.end) / 2
-        with contextlib.suppress(QwenOmniError):
-            prepared = prepare(file, start=middle, end=middle + 1, budget=replace(_SMALL))
-            with prepared:
-                data = base64.b64encode(prepared.stills[0].data).decode() if prepared.stills else ""
-            if data:
-                image = {"start": chapter.start, "clock": clock(chapter.start), "title": chapter.title, "data": data}
-                images.append(image)
-    return images
+def _tracks(summary: "VideoSummary") -> Iterator[dict[str, str]]:
+    """Yield subtitles: what is said, and what happens. They end a millisecond early.
+
+    After a seek to the very end of a caption Chromium would show it until the next one ends.
+    """
+    for kind, notes in (("speech", summary.speech), ("event", summary.events)):
+        captions = [one.model_copy(update={"end": max(one.start, one.end - 0.001)}) for one in to_captions(notes)]
+        if captions:
+            yield {"name": _KINDS[kind], "data": base64.b64encode(to_webvtt(captions).encode()).decode()}
+
+
+def _pictures(summary: "VideoSummary", file: Path, most: int) -> dict[int, tuple[float, str]]:
+    """Return images from the middles of chapters, by the chapter's number; fewer if the file cannot be read."""
+    step = max(1, -(-len(summary.chapters) // most))
+    middles = {_middle(one): index for index, one in reversed([*enumerate(summary.chapters)][::step])}
+    exact = (summary.video.duration or 0) < _LONG * len(middles)
+    return {middles[at]: (at, data) for at, data in thumbnails(file, sorted(middles), side=320, exact=exact)}
+
+
+def _middle(chapter: "Chapter") -> float:
+    return (chapter.start + chapter.end) / 2
+
+
+def _poster(summary: "VideoSummary", file: Path, pictures: dict[int, tuple[float, str]]) -> str:
+    """Return a larger image of the moment that shows most, so that it is not a black frame."""
+    best, small = max(pictures.values(), key=lambda one: len(one[1]), default=((summary.video.duration or 0) / 10, ""))
+    return next((data for _, data in thumbnails(file, [best], side=960)), small)

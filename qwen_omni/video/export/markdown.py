@@ -1,11 +1,12 @@
 """A summary as text for other programs and people: Markdown, subtitles, YouTube chapters. Pure."""
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Literal
 
 from qwen_omni.redact import clean
 from qwen_omni.structured.subtitles import to_srt, to_webvtt
 from qwen_omni.structured.timed import TimedCaption
-from qwen_omni.video.schemas import clock
+from qwen_omni.video.schemas import TimedNote, clock
 
 if TYPE_CHECKING:
     from qwen_omni.video.results import Bill, VideoSummary
@@ -17,12 +18,17 @@ _SHOWN = 3.0  # seconds that an event without length is shown
 
 def to_subtitles(summary: "VideoSummary", form: Literal["srt", "vtt"]) -> str:
     """Return the events as subtitles."""
-    captions = [
+    captions = to_captions(summary.events)
+    return to_srt(captions) if form == "srt" else to_webvtt(captions)
+
+
+def to_captions(notes: Iterable[TimedNote]) -> list[TimedCaption]:
+    """Return entries as captions; one without length is shown for three seconds."""
+    return [
         TimedCaption(start=note.start, end=note.end if note.end > note.start else note.start + _SHOWN, text=note.text)
-        for note in summary.events
+        for note in notes
         if note.text.strip()
     ]
-    return to_srt(captions) if form == "srt" else to_webvtt(captions)
 
 
 def to_youtube_chapters(summary: "VideoSummary") -> str:
@@ -82,12 +88,22 @@ def bill_text(bill: "Bill") -> str:
         >>> bill_text(Bill(requests=2, input_tokens=1500, output_tokens=20, cny=0.0123, usd=0.0017))
         '2 requests, 1,500 tokens in, 20 out, CNY 0.0123 (USD 0.0017)'
     """
-    requests = f"{bill.requests} request{'' if bill.requests == 1 else 's'}"
+    requests = counted(bill.requests, "request")
     cached = f" ({bill.cached_tokens:,} cached)" if bill.cached_tokens else ""
     tokens = f"{requests}, {bill.input_tokens:,} tokens in{cached}, {bill.output_tokens:,} out"
     if bill.cny is None or bill.usd is None:
         return f"{tokens}, price not known"
     return f"{tokens}, CNY {bill.cny:.4g} (USD {bill.usd:.4g})"
+
+
+def counted(count: int, name: str) -> str:
+    """Return a number with its noun.
+
+    Example:
+        >>> counted(1, "chapter"), counted(1200, "event")
+        ('1 chapter', '1,200 events')
+    """
+    return f"{count:,} {name}{'' if count == 1 else 's'}"
 
 
 def _line(text: str) -> str:
