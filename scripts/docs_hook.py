@@ -15,9 +15,9 @@ from typing import Any
 DOCS = Path(__file__).parents[1] / "docs"
 MARK = re.compile(r"<!-- api: ([\w.]+):\s+(.*?)\s*-->", re.DOTALL)
 
-# The fields of both are those of `qwen_omni.integrations.model_fields`.
-_FIELDS = "\n    options:\n      inherited_members: true"
-_OPTIONS = {"ChatQwenOmni": _FIELDS, "QwenOmni": _FIELDS}
+_BASES = "\n    options:\n      show_bases: true"  # of errors, for `except`
+_INHERITED = "\n    options:\n      inherited_members: [client, aclient, close, aclose, chat_options]"
+_OPTIONS = {"ChatQwenOmni": _INHERITED, "QwenOmni": _INHERITED}
 
 FINDS = {
     "progress bar": "long-video.html#a-progress-bar",
@@ -82,9 +82,13 @@ def lost_names(page: Path, config: Any) -> list[str]:  # noqa: ANN401  (mkdocs' 
 def entries(package: str, listed: list[str]) -> str:
     """Return names of a package as entries of the reference; those from the core as links to it."""
     names = own_names(package, listed)
-    written = [f"::: {package}.{name}{_OPTIONS.get(name, '')}" for name in names]
+    written = [f"::: {package}.{name}{_options(name)}" for name in names]
     borrowed = [f"[`{name}`][qwen_omni.{name}]" for name in chosen(package, listed) if name not in names]
     return "\n\n".join([*written, *([f"Also here, from the core: {', '.join(borrowed)}."] if borrowed else [])])
+
+
+def _options(name: str) -> str:
+    return _BASES if name.endswith("Error") else _OPTIONS.get(name, "")
 
 
 def own_names(package: str, listed: list[str]) -> list[str]:
