@@ -17,7 +17,6 @@ from pathlib import Path
 
 import pytest
 import typer.main
-
 from langchain_core.embeddings import DeterministicFakeEmbedding
 
 from qwen_omni import SummaryOptions, errors
@@ -99,7 +98,9 @@ def quick(monkeypatch):
 
 def missing(text):
     """Whether a block needs a package that is not installed here."""
-    return any(f"import {name}" in text or f"from {name} " in text for name in STORES if not importlib.util.find_spec(name))
+    return any(
+        f"import {name}" in text or f"from {name} " in text for name in STORES if not importlib.util.find_spec(name)
+    )
 
 
 WITH_PYTHON = [page for page in PAGES if any(not title for title, _, _ in blocks(page, "python"))]

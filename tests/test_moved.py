@@ -91,7 +91,9 @@ def test_the_changelog_has_a_table_of_all_of_them():
     paths = MOVED | {f"qwen_omni.{old}": f"qwen_omni.{new}" for old, new in MOVED_NAMES.items()}
     assert {old: new for old, new in TABLE if old.startswith("qwen_omni.")} == paths
     others = {old for old, _ in TABLE} - set(paths)
-    assert {f"{old}=" for old in MOVED_OPTIONS} | set(MOVED_TOOLS) <= {name.rpartition("(")[2].rstrip(")") for name in others}
+    assert {f"{old}=" for old in MOVED_OPTIONS} | set(MOVED_TOOLS) <= {
+        name.rpartition("(")[2].rstrip(")") for name in others
+    }
 
 
 def test_the_release_that_removes_them_is_not_this_one():
