@@ -1,4 +1,4 @@
-"""A hook of the documentation build: it writes the entries of the API reference, and checks that the search finds things.
+"""A hook of the documentation build: it writes the entries of the API reference, and checks the search.
 
 `<!-- api: qwen_omni: summarize SummaryOptions -->` in a page becomes one entry for each name, in this order, under the
 name that a program imports. `*` stands for the names of the package that no page lists, so that new public names appear

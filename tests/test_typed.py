@@ -1,4 +1,4 @@
-"""The types of the public API, as the type checker of many editors has them; `make types` has mypy read the same file."""
+"""The types of the public API, as many editors see them; mypy reads the same program in `make types`."""
 
 import json
 import subprocess
