@@ -1,15 +1,14 @@
 """`LongVideoChain`: a Runnable that turns a video of any length into a `VideoSummary` or an answer to a question.
 
-A thin layer over `qwen_omni.video` with the connection and model of the chat model. Steps appear as child runs in
-callbacks and `astream_events`, and progress as custom events. Reading the input opens no file; unsupported input is
-rejected rather than ignored.
+A thin layer over `qwen_omni.video` with the connection and model of the chat model. Segments and requests appear as
+child runs in callbacks, traces and `astream_events` (see `_traces`), and progress as custom events. Reading the input
+opens no file; unsupported input is rejected rather than ignored.
 """
 
 import contextlib
-import functools
 import operator
 import os
-from collections.abc import AsyncIterator, Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +22,7 @@ from langchain_core.runnables.config import patch_config
 
 from langchain_qwen_omni._convert_input import to_messages
 from langchain_qwen_omni._errors import as_langchain_errors
+from langchain_qwen_omni._traces import PARENT, RunTraces
 from langchain_qwen_omni.callbacks import parse_usage
 from langchain_qwen_omni.chat_models import ChatQwenOmni
 from qwen_omni.errors import UnsupportedContentError
@@ -34,7 +34,6 @@ from qwen_omni.video.options import ForeignTextModel, Texts, choices_of, heeded_
 
 if TYPE_CHECKING:
     from qwen_omni.media.source import Anything
-    from qwen_omni.video.engine.run import Progress
     from qwen_omni.video.options import SummaryOptions
 
 
@@ -124,8 +123,6 @@ LongVideoInput = str | os.PathLike[str] | Mapping[str, Any] | HumanMessage | Pro
 PROGRESS_EVENT = "qwen_omni_long_video"
 """Name of the custom events that report the progress of a run."""
 
-_ENDS = ("segment", "gap")  # kinds of progress that end the run of a segment
-
 
 class LongVideoChain(Runnable[LongVideoInput, Any]):
     """Summarises videos of any length, or answers a question about them; nothing is paid for twice.
@@ -134,7 +131,8 @@ class LongVideoChain(Runnable[LongVideoInput, Any]):
     recording (which must be inside the model's `media_root`), or a mapping that holds either under `input_key`. A
     `start` or `end` in the block overrides that in `options`; the text of a message is the question. A conversation of
     several messages is rejected, as are sampling options (`fps`, `max_pixels`, `budget`). `stream` yields `Progress`
-    values and the result last; `astream_events` shows a run for every segment.
+    values and the result last. Traces and `astream_events` show a run for every segment and an LLM run for every
+    request.
 
     Args:
         llm: the chat model; its connection and model name are used.
@@ -210,21 +208,23 @@ class LongVideoChain(Runnable[LongVideoInput, Any]):
         from qwen_omni.video.engine.run import Progress  # noqa: PLC0415
 
         child = patch_config(config, callbacks=run_manager.get_child())
-        segments = _SegmentRuns(run_manager)
+        traces = RunTraces(run_manager, config, self.llm, self.options)
         with as_langchain_errors():
             try:
                 source, question, options = self._read(list(inputs)[-1])
-                coming = stream_either(source, question, client=self.llm.client(), options=options)
+                coming = stream_either(
+                    source, question, client=self.llm.client(), options=options, tracing=traces.request
+                )
                 with contextlib.closing(coming):
                     for news in coming:
                         if not isinstance(news, Progress):
                             yield self._result(news)
                             return
-                        drive(segments.report(news), operator.call)
+                        drive(traces.report(news), operator.call)
                         dispatch_custom_event(PROGRESS_EVENT, asdict(news), config=child)
                         yield news
             except BaseException as error:
-                drive(segments.fail(error), operator.call)
+                drive(traces.fail(error), operator.call)
                 raise
 
     async def _awork(
@@ -234,21 +234,23 @@ class LongVideoChain(Runnable[LongVideoInput, Any]):
         from qwen_omni.video.engine.run import Progress  # noqa: PLC0415
 
         child = patch_config(config, callbacks=run_manager.get_child())
-        segments = _SegmentRuns(run_manager)
+        traces = RunTraces(run_manager, config, self.llm, self.options)
         with as_langchain_errors():
             try:
                 source, question, options = self._read([given async for given in inputs][-1])
-                coming = astream_either(source, question, client=self.llm.aclient(), options=options)
+                coming = astream_either(
+                    source, question, client=self.llm.aclient(), options=options, tracing=traces.arequest
+                )
                 async with contextlib.aclosing(coming):
                     async for news in coming:
                         if not isinstance(news, Progress):
                             yield self._result(news)
                             return
-                        await adrive(segments.report(news), operator.call)
+                        await adrive(traces.report(news), operator.call)
                         await adispatch_custom_event(PROGRESS_EVENT, asdict(news), config=child)
                         yield news
             except BaseException as error:
-                await adrive(segments.fail(error), operator.call)
+                await adrive(traces.fail(error), operator.call)
                 raise
 
     def _result(self, found: Any) -> Any:
@@ -258,32 +260,6 @@ class LongVideoChain(Runnable[LongVideoInput, Any]):
         """Return the video in an input, its question and its options; see `read_input`."""
         found = read_input(given, self.input_key)
         return found.source, found.question or self.question, replace(self.options, **found.choices)
-
-
-Reporting = Generator[Callable[[], Any], Any, None]
-"""Yields calls of callback managers, and receives what they return."""
-
-
-class _SegmentRuns:
-    """The child runs of segments in progress, for synchronous and asynchronous managers."""
-
-    def __init__(self, run_manager: Any) -> None:
-        self._manager = run_manager
-        self._runs: dict[int | None, Any] = {}
-
-    def report(self, news: "Progress") -> Reporting:
-        """Begin or end the run of a segment, if the progress says so."""
-        if news.kind == "prepared" and news.segment not in self._runs:
-            about = {"segment": news.segment, "start": news.start, "end": news.end}
-            start = self._manager.get_child().on_chain_start
-            self._runs[news.segment] = yield functools.partial(start, None, about, name=f"segment {news.segment}")
-        elif news.kind in _ENDS and news.segment in self._runs:
-            yield functools.partial(self._runs.pop(news.segment).on_chain_end, asdict(news))
-
-    def fail(self, error: BaseException) -> Reporting:
-        """End the runs of unfinished segments with the error that ended the whole run early."""
-        for run in self._runs.values():
-            yield functools.partial(run.on_chain_error, error)
 
 
 class ChatTextModel(ForeignTextModel):
@@ -296,11 +272,11 @@ class ChatTextModel(ForeignTextModel):
 
     def ask(self, texts: Texts) -> Response:
         """Answer a conversation."""
-        return _to_response(self._llm.invoke([*texts]))
+        return _to_response(self._llm.invoke([*texts], config=PARENT.get()))
 
     async def aask(self, texts: Texts) -> Response:
         """The same in `asyncio`."""
-        return _to_response(await self._llm.ainvoke([*texts]))
+        return _to_response(await self._llm.ainvoke([*texts], config=PARENT.get()))
 
 
 def _to_response(answer: Any) -> Response:

@@ -31,11 +31,13 @@ from llama_index_qwen_omni._convert_input import to_messages
 from llama_index_qwen_omni._convert_output import StreamedAnswer, to_completion, to_response, to_selections
 from llama_index_qwen_omni._structured import StructuredPrediction
 from llama_index_qwen_omni._tracing import spans_itself, traced
+from qwen_omni._moved import warn
 from qwen_omni.errors import NoToolCallError
 from qwen_omni.integrations.model_fields import ModelFields
 from qwen_omni.integrations.request_builder import RequestPlan, count_call, estimate_plan, plan_call
 
 if TYPE_CHECKING:
+    from qwen_omni.client import AsyncOmniClient
     from qwen_omni.options import ChatRequest
     from qwen_omni.request.estimate import Estimate
 
@@ -148,6 +150,11 @@ class QwenOmni(ModelFields, ToolCalling, StructuredPrediction):
     """
 
     model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid", protected_namespaces=(), defer_build=False)
+
+    def async_client(self) -> "AsyncOmniClient":
+        """Return the asynchronous core client; the old name of `aclient`."""
+        warn("QwenOmni.async_client()", "aclient()")
+        return self.aclient()
 
     # --- Chat ---
 

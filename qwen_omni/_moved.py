@@ -1,4 +1,4 @@
-"""Old import paths of documented modules. Each works for one more release, and warns with the new path."""
+"""Old paths and names. Each works until `GONE`, and warns with the new one."""
 
 import importlib
 import sys
@@ -6,6 +6,9 @@ import warnings
 from collections.abc import Sequence
 from importlib.machinery import ModuleSpec
 from types import ModuleType
+
+GONE = "qwen-omni 0.3"
+"""The release that removes them."""
 
 MOVED = {
     "qwen_omni.captions": "qwen_omni.structured",
@@ -65,7 +68,7 @@ class MovedModules:
 def warn(old: str, new: str) -> None:
     """Warn the code that uses an old path or name."""
     warnings.warn(
-        f"{old} is now {new}; the old name will be removed in the next release.",
+        f"{old} is now {new}; {GONE} removes the old name.",
         DeprecationWarning,
         stacklevel=3,
     )

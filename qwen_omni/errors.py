@@ -52,6 +52,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
+from qwen_omni._moved import warn
 from qwen_omni.redact import clean, redact
 
 if TYPE_CHECKING:
@@ -225,7 +226,8 @@ class APIError(QwenOmniError):
 
     @property
     def status(self) -> int | None:
-        """The former name of `status_code`."""
+        """The old name of `status_code`."""
+        warn(f"{type(self).__name__}.status", "status_code")
         return self.status_code
 
 

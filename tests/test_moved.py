@@ -3,21 +3,26 @@
 import dataclasses
 import importlib
 import pickle
+import re
 import subprocess
 import sys
+import tomllib
+from pathlib import Path
 
 import pytest
 
 import qwen_omni
 from langchain_qwen_omni import ChatQwenOmni, LongVideoChain
-from qwen_omni import ChatOptions, SummaryOptions, UsageLedger, estimate, user
-from qwen_omni._moved import MOVED, MOVED_NAMES
+from qwen_omni import ChatOptions, RateLimitError, SummaryOptions, UsageLedger, estimate, user
+from qwen_omni._moved import GONE, MOVED, MOVED_NAMES, MOVED_OPTIONS, MOVED_TOOLS
+
+ROOT = Path(__file__).parents[1]
 
 
 @pytest.mark.parametrize("old", MOVED)
 def test_an_old_path_leads_to_the_new_module(old, monkeypatch):
     monkeypatch.delitem(sys.modules, old, raising=False)
-    with pytest.warns(DeprecationWarning, match=f"{old} is now {MOVED[old]}"):
+    with pytest.warns(DeprecationWarning, match=f"{old} is now {MOVED[old]}; qwen-omni 0.3 removes the old name"):
         assert importlib.import_module(old) is importlib.import_module(MOVED[old])
 
 
@@ -64,6 +69,37 @@ def test_old_keywords_of_the_adapters():
         assert model.search is True
     with pytest.warns(DeprecationWarning, match="wish"):
         assert LongVideoChain(model, wish="dogs").options.focus == "dogs"
+
+
+def test_the_status_of_an_error():
+    with pytest.warns(DeprecationWarning, match="RateLimitError.status is now status_code"):
+        assert RateLimitError("Too many requests.", status_code=429).status == 429
+
+
+def test_the_asynchronous_client_of_an_llm():
+    base = pytest.importorskip("llama_index_qwen_omni")
+    llm = base.QwenOmni(api_key="sk-x")
+    with pytest.warns(DeprecationWarning, match="async_client.. is now aclient"):
+        assert llm.async_client() is llm.aclient()
+
+
+TABLE = re.findall(r"^\| `([^`]+)` +\| `([^`]+)` +\|", (ROOT / "CHANGELOG.md").read_text("utf-8"), re.MULTILINE)
+
+
+def test_the_changelog_has_a_table_of_all_of_them():
+    """Every old path, name and tool, and nothing that does not warn."""
+    paths = MOVED | {f"qwen_omni.{old}": f"qwen_omni.{new}" for old, new in MOVED_NAMES.items()}
+    assert {old: new for old, new in TABLE if old.startswith("qwen_omni.")} == paths
+    others = {old for old, _ in TABLE} - set(paths)
+    assert {f"{old}=" for old in MOVED_OPTIONS} | set(MOVED_TOOLS) <= {
+        name.rpartition("(")[2].rstrip(")") for name in others
+    }
+
+
+def test_the_release_that_removes_them_is_not_this_one():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    version = tuple(map(int, project["version"].split(".")[:2]))
+    assert version < tuple(map(int, GONE.split()[1].split("."))), "remove what _moved.py lists"
 
 
 def test_lines_are_those_of_the_text():

@@ -7,6 +7,7 @@ from typing import Annotated, Literal, TypeVar
 
 import typer
 
+from qwen_omni._moved import GONE
 from qwen_omni.cli.output import (
     EFFORTS,
     TIERS,
@@ -124,7 +125,7 @@ def _focus(focus: str | None, wish: str | None) -> str | None:
         return focus
     if focus is not None:
         raise ConfigurationError("--wish is the old name of --focus; pass --focus only.")
-    show_note("--wish is now --focus; the old name will be removed in the next release.")
+    show_note(f"--wish is now --focus; {GONE} removes the old name.")
     return wish
 
 

@@ -12,10 +12,12 @@ from qwen_omni.client import AsyncOmniClient, OmniClient
 from qwen_omni.media.source import Anything
 from qwen_omni.settings import Settings
 from qwen_omni.video.engine.run import (
+    AsyncTracing,
     Job,
     OnProgress,
     Progress,
     Run,
+    Tracing,
     alast_of,
     astream,
     check_joining,
@@ -90,19 +92,29 @@ def astream_answer(
 
 
 def stream_either(
-    source: Anything, question: str | None, *, client: OmniClient | None = None, options: SummaryOptions
+    source: Anything,
+    question: str | None,
+    *,
+    client: OmniClient | None = None,
+    options: SummaryOptions,
+    tracing: Tracing | None = None,
 ) -> Generator[Progress | VideoSummary | VideoAnswer, None, None]:
     """Yield what `stream_answer` yields or, without a question, what `stream_summary` yields."""
     job = Summary(source, options) if question is None else _Passes(source, question, options)
-    return stream(job, options.text_model, client)
+    return stream(job, options.text_model, client, tracing)
 
 
 def astream_either(
-    source: Anything, question: str | None, *, client: AsyncOmniClient | None = None, options: SummaryOptions
+    source: Anything,
+    question: str | None,
+    *,
+    client: AsyncOmniClient | None = None,
+    options: SummaryOptions,
+    tracing: AsyncTracing | None = None,
 ) -> AsyncGenerator[Progress | VideoSummary | VideoAnswer, None]:
     """The asynchronous `stream_either`."""
     job = Summary(source, options) if question is None else _Passes(source, question, options)
-    return astream(job, options.text_model, client)
+    return astream(job, options.text_model, client, tracing)
 
 
 @dataclass(slots=True)

@@ -26,6 +26,7 @@ from typing import Any, Generic, Literal, TypeVar
 
 from qwen_omni.client import AsyncOmniClient, OmniClient
 from qwen_omni.errors import ConfigurationError, QwenOmniError, SpendLimitError
+from qwen_omni.media.plan.segments import Segment
 from qwen_omni.media.source import Anything
 from qwen_omni.media.work import Deadline, StoppedError, usual_workers
 from qwen_omni.options import ChatOptions, ChatRequest
@@ -85,6 +86,14 @@ class Progress:
 
 
 OnProgress = Callable[[Progress], None]
+
+Tracing = Callable[[ChatRequest, Segment | None], contextlib.AbstractContextManager[Callable[[Response], None]]]
+"""Observes the requests of a run. Called with a request and its segment (`None` where notes are joined), and entered on
+the thread that sends it, for as long as that takes; what it yields is called with the answer."""
+AsyncTracing = Callable[
+    [ChatRequest, Segment | None], contextlib.AbstractAsyncContextManager[Callable[[Response], None]]
+]
+"""The asynchronous `Tracing`, entered in the task that sends the request."""
 
 
 @dataclass(slots=True)
@@ -343,6 +352,7 @@ def drive_run(
     text_asker: Asker,
     *,
     speed: float = 1.0,
+    tracing: Tracing | None = None,
 ) -> Generator[Action, None, None]:
     """Work until the run is over; yield each step that succeeded or failed.
 
@@ -354,19 +364,20 @@ def drive_run(
         asker: uploads media and asks the model that sees them.
         text_asker: asks the model that joins notes.
         speed: machine seconds per real second; a simulation uses more than 1.
+        tracing: observes every request.
 
     Raises:
         Exception: an error from outside the package, raised once everything in flight has ended.
     """
     news: queue.SimpleQueue[tuple[Action, News[T] | Exception]] = queue.SimpleQueue()
     pool = ThreadPoolExecutor(most_at_once(machine.rules), thread_name_prefix="qwen-omni-video")
-    perform = functools.partial(_perform, sender=asker, joiner=text_asker)
+    perform = functools.partial(_traced, sender=asker, joiner=text_asker, tracing=tracing)
     flying, crash = 0, None
     try:
         while flying or not machine.over:
             for action in list(machine.actions(time.monotonic() * speed)):
                 flying += 1
-                pool.submit(_work, action, worker, perform, news)
+                pool.submit(_work, action, worker, functools.partial(perform, action=action), news)
             wait = machine.wake(time.monotonic() * speed) if machine.error is None else None
             if not flying and wait is None:
                 break  # nothing is left to wait for
@@ -403,16 +414,29 @@ def _work(
             news.put((action, error))
 
 
+def _traced(
+    step: Upload | Question, action: Action, sender: OmniClient, joiner: Asker, tracing: Tracing | None
+) -> PreparedRequest | Response:
+    if tracing is None or isinstance(step, Upload):
+        return _perform(step, sender, joiner)
+    with tracing(step.request, getattr(action, "segment", None)) as answered:
+        response = _ask(step, sender, joiner)
+        answered(response)
+        return response
+
+
 def _perform(step: Upload | Question, sender: OmniClient, joiner: Asker) -> PreparedRequest | Response:
-    match step:
-        case Upload():
-            return sender.deliver(step.request)
+    return sender.deliver(step.request) if isinstance(step, Upload) else _ask(step, sender, joiner)
+
+
+def _ask(question: Question, sender: OmniClient, joiner: Asker) -> Response:
+    match question:
         case Question(outgoing=PreparedRequest() as outgoing):
             return sender.answer(outgoing)
         case Question(joins=True, once=True) if isinstance(joiner, OmniClient):
-            return joiner.answer(joiner.deliver(step.request).once())
-        case Question():
-            return (joiner if step.joins else sender).complete(step.request)
+            return joiner.answer(joiner.deliver(question.request).once())
+        case _:
+            return (joiner if question.joins else sender).complete(question.request)
 
 
 def take_in(
@@ -438,17 +462,19 @@ async def adrive_run(
     worker: Worker[T],
     asker: AsyncOmniClient,
     text_asker: AsyncAsker,
+    tracing: AsyncTracing | None = None,
 ) -> AsyncGenerator[Action, None]:
     """Work until the run is over; yield each step that succeeded or failed. The asynchronous `drive_run`."""
     pool = ThreadPoolExecutor(most_at_once(machine.rules), thread_name_prefix="qwen-omni-video")
     flying: dict[asyncio.Task[News[T]], Action] = {}
-    perform = functools.partial(_aperform, sender=asker, joiner=text_asker)
+    perform = functools.partial(_atraced, sender=asker, joiner=text_asker, tracing=tracing)
     crash: BaseException | None = None
     worker.alive = pulse = LoopPulse()
     try:
         while flying or not machine.over:
             for action in list(machine.actions(time.monotonic())):
-                working = flow.adrive(worker.work(action), perform, blocking=True, pool=pool)
+                performing = functools.partial(perform, action=action)
+                working = flow.adrive(worker.work(action), performing, blocking=True, pool=pool)
                 flying[asyncio.create_task(working)] = action
             wait = machine.wake(time.monotonic()) if machine.error is None else None
             if not flying and wait is None:
@@ -474,16 +500,29 @@ async def adrive_run(
         raise crash
 
 
+async def _atraced(
+    step: Upload | Question, action: Action, sender: AsyncOmniClient, joiner: AsyncAsker, tracing: AsyncTracing | None
+) -> PreparedRequest | Response:
+    if tracing is None or isinstance(step, Upload):
+        return await _aperform(step, sender, joiner)
+    async with tracing(step.request, getattr(action, "segment", None)) as answered:
+        response = await _aask(step, sender, joiner)
+        answered(response)
+        return response
+
+
 async def _aperform(step: Upload | Question, sender: AsyncOmniClient, joiner: AsyncAsker) -> PreparedRequest | Response:
-    match step:
-        case Upload():
-            return await sender.deliver(step.request)
+    return await (sender.deliver(step.request) if isinstance(step, Upload) else _aask(step, sender, joiner))
+
+
+async def _aask(question: Question, sender: AsyncOmniClient, joiner: AsyncAsker) -> Response:
+    match question:
         case Question(outgoing=PreparedRequest() as outgoing):
             return await sender.answer(outgoing)
         case Question(joins=True, once=True) if isinstance(joiner, AsyncOmniClient):
-            return await joiner.answer((await joiner.deliver(step.request)).once())
-        case Question():
-            return await (joiner if step.joins else sender).complete(step.request)
+            return await joiner.answer((await joiner.deliver(question.request)).once())
+        case _:
+            return await (joiner if question.joins else sender).complete(question.request)
 
 
 # --- Jobs ---
@@ -510,13 +549,15 @@ class Job(ABC, Generic[T]):
         """Yield what follows a run; raise the error that stopped it."""
 
 
-def stream(job: Job[Any], text_model: str | TextModel, client: OmniClient | None) -> Generator[Any, None, None]:
+def stream(
+    job: Job[Any], text_model: str | TextModel, client: OmniClient | None, tracing: Tracing | None = None
+) -> Generator[Any, None, None]:
     """Carry out a job, with a client from the environment if none is given; yield its news and results."""
     with contextlib.ExitStack() as closing:
         asker = client if client is not None else closing.enter_context(OmniClient())
         text_asker = asker if isinstance(text_model, str) else text_model
         for run in job.runs(asker.settings):
-            steps = drive_run(run.machine, run.worker, asker, text_asker)
+            steps = drive_run(run.machine, run.worker, asker, text_asker, tracing=tracing)
             with contextlib.closing(run), contextlib.closing(steps):
                 yield from job.begun(run)
                 for action in steps:
@@ -525,7 +566,10 @@ def stream(job: Job[Any], text_model: str | TextModel, client: OmniClient | None
 
 
 async def astream(
-    job: Job[Any], text_model: str | TextModel, client: AsyncOmniClient | None
+    job: Job[Any],
+    text_model: str | TextModel,
+    client: AsyncOmniClient | None,
+    tracing: AsyncTracing | None = None,
 ) -> AsyncGenerator[Any, None]:
     """Carry out a job; the asynchronous `stream`."""
     async with contextlib.AsyncExitStack() as closing:
@@ -535,7 +579,7 @@ async def astream(
         while (run := await asyncio.to_thread(next, runs, None)) is not None:
             async with contextlib.AsyncExitStack() as ending:
                 ending.push_async_callback(asyncio.to_thread, run.close)
-                steps = adrive_run(run.machine, run.worker, asker, text_asker)
+                steps = adrive_run(run.machine, run.worker, asker, text_asker, tracing)
                 await ending.enter_async_context(contextlib.aclosing(steps))
                 for one in job.begun(run):
                     yield one
