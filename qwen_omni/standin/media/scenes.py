@@ -174,12 +174,12 @@ class SceneLog:
         within = [look for look in self._looks if start <= look.time < end]
         looks = within or [min(self._looks, key=lambda look: abs(look.time - start))]
         inner = looks[1:]
-        span = inner[-1].time - looks[0].time if inner else 0.0
+        rates = [two.moved / max(two.time - one.time, 1e-3) for one, two in zip(looks[:-1], inner, strict=True)]
         return Scene(
             start=round(start, 3), end=round(end, 3), opening=opening,
             colours=most_common(np.mean([look.colours for look in looks], axis=0)),
             brightness=round(float(np.mean([look.brightness for look in looks])), 1),
-            movement=round(sum(look.moved for look in inner) / span * _USUAL_LOOK, 2) if span > 0 else 0.0,
+            movement=round(float(np.median(rates)) * _USUAL_LOOK, 2) if rates else 0.0,
             pan=_pan(inner),
         )  # fmt: skip
 
