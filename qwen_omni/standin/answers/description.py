@@ -16,7 +16,10 @@ if TYPE_CHECKING:
 
     from qwen_omni.standin.media.facts import MediaFacts, Scene, SoundSpan
 
+MEASURED = "This is measured, not understood: the stand-in does not recognise"
+UNREAD = "Text in pictures is read after"
 _MOST = 24
+_FEW = 6  # scenes that a summary lists
 _MINUTE = 60
 _SQUARE = 1.05
 _BRIGHTNESS = ((30, "very dark"), (85, "dark"), (170, "medium bright"), (256, "bright"))
@@ -48,8 +51,8 @@ def limits(media: Sequence[MediaFacts]) -> str:
     heard = any(facts.sound for facts in media)
     unknown = ["objects", "people", "names"] * pictured + ["speech"] * heard
     unread = pictured and not any(facts.observed.reads_text for facts in media)
-    text = f" Text in pictures is read after {INSTALL}." if unread else ""
-    return f"This is measured, not understood: the stand-in does not recognise {_either(unknown)}.{text}"
+    text = f" {UNREAD} {INSTALL}." if unread else ""
+    return f"{MEASURED} {_either(unknown)}.{text}"
 
 
 def at(facts: MediaFacts, second: float, offset: float) -> list[str]:
@@ -67,10 +70,11 @@ def at(facts: MediaFacts, second: float, offset: float) -> list[str]:
 
 def summary(facts: MediaFacts, *, timed: bool) -> list[str]:
     """Return the most important facts as sentences; without `timed`, none of them mentions a time."""
-    told = _sentences(facts, 0.0)
-    if timed:
-        return [f"{facts.kind.capitalize()} of {_shape(facts)}.", *(text for _, text in told)]
     found = _overview(facts)
+    if timed:
+        left_out = {"sound"} | ({"colours"} if len(facts.observed.scenes) > _FEW else set())
+        told = [text for topic, text in _sentences(facts, 0.0) if topic not in left_out or not found]
+        return [f"{facts.kind.capitalize()} of {_shape(facts)}.", *found, *told]
     seen = [line.text for line in facts.observed.text]
     return [*found, f"Text in the picture: {_quoted(dict.fromkeys(seen))}."] if seen else found
 
@@ -129,7 +133,9 @@ def title(what: str) -> str:
         'Grey and brown, little movement'
     """
     match = re.match(r"An? (.+?) scene, (?:[^,;]*), ([^,;.]*)", what)
-    return f"{match[1][0].upper()}{match[1][1:]}, {match[2]}".rstrip(".") if match else what.rstrip(".")
+    if match:
+        return f"{match[1][0].upper()}{match[1][1:]}, {match[2]}"
+    return ", ".join(what.partition(". ")[0].rstrip(".").split(", ")[:2])
 
 
 def scene_phrase(scene: Scene) -> str:
@@ -206,9 +212,7 @@ def _cuts(facts: MediaFacts, offset: float) -> str:
 
 
 def _scenes(facts: MediaFacts, offset: float) -> str:
-    told = [
-        f"{_span(scene.start, scene.end, facts, offset)} {_look(scene)}" for scene in facts.observed.scenes[:_MOST]
-    ]
+    told = [f"{_span(scene.start, scene.end, facts, offset)} {_look(scene)}" for scene in facts.observed.scenes[:_MOST]]
     more = f"; and {len(facts.observed.scenes) - _MOST} more scenes" if len(facts.observed.scenes) > _MOST else ""
     return f"Scenes: {'; '.join(told)}{more}."
 

@@ -34,6 +34,7 @@ _OFFSET = re.compile(
 )
 _PIECE = re.compile(r"\b(?:clip|piece|part|segment|excerpt)\s+of\s+an?\s+(?:\w+\s+)?longer\b|较长视频", re.IGNORECASE)
 _RANGE = re.compile(rf"^\W*from {_CLOCK} to {_CLOCK}: *(.+)$", re.IGNORECASE | re.MULTILINE)
+_LIMITS = re.compile(rf" ?{description.MEASURED}[^.]*\.(?: {description.UNREAD}[^.]*\.)?")
 _CODED = re.compile(r"\bcode \S+ is (?:shown|sounded)|\b(?:Picture|Sound) marks: ")
 _SENTENCE = re.compile(r"[^.!?\n\u3002\uff01\uff1f]{8,}[.!?\u3002\uff01\uff1f]?")
 _WORD = re.compile(r"[\w'-]+")
@@ -54,7 +55,8 @@ class Evidence:
     """All the facts that an answer can use.
 
     `ordinary` is whether they are about media without marks; `phrases` are then short observations without times, and
-    `offset` is the second of the whole file at which the media begin.
+    `offset` is the second of the whole file at which the media begin, and `parts` are the stretches of a longer file
+    that notes are about. `closing` says what was not recognised.
     """
 
     media: tuple[MediaFacts, ...]
@@ -65,6 +67,8 @@ class Evidence:
     ordinary: bool = False
     phrases: tuple[str, ...] = ()
     offset: float = 0.0
+    parts: tuple[Moment, ...] = ()
+    closing: str = ""
 
     @property
     def codes(self) -> tuple[str, ...]:
@@ -114,21 +118,45 @@ def _ordinary(facts: tuple[MediaFacts, ...], question: str, text: str) -> Eviden
         ordinary=True,
         phrases=tuple(dict.fromkeys(phrase for one in facts for phrase in description.phrases(one))),
         offset=offset,
+        closing=description.limits(facts),
     )
 
 
 def _notes(question: str, text: str) -> Evidence:
-    """Collect the evidence of a text that joins the stand-in's own notes about ordinary media."""
-    moments = tuple(
+    """Collect the evidence of a text that joins the stand-in's own notes about ordinary media.
+
+    Lines "From 0:00 to 1:30: …" are about a part as a whole, the other lines with times about moments in it.
+    """
+    closing = _LIMITS.search(text)
+    text = _LIMITS.sub("", text)
+    parts = [
         Moment(start=_second(match.groups()[:3]), end=_second(match.groups()[3:6]), code="", what=match[7].strip())
         for match in _RANGE.finditer(text)
-    )
-    moments = moments or _moments_in_text(text)
-    lines = dict.fromkeys(moment.what for moment in moments)
+    ]
+    moments = _moments_in_text(_RANGE.sub("", text)) or tuple(parts)
+    told = [f"{clock(part.start)} to {clock(part.end)}: {part.what}" for part in parts]
     return Evidence(
-        media=(), question=question, sentences=tuple(lines) or (_short(text),), moments=moments,
-        duration=max((moment.end for moment in moments), default=0.0), ordinary=True, phrases=tuple(lines),
-    )  # fmt: skip
+        media=(),
+        question=question,
+        sentences=tuple(told or [f"{clock(moment.start)}: {moment.what}" for moment in moments]) or (_short(text),),
+        moments=moments,
+        duration=max((moment.end for moment in (*parts, *moments)), default=0.0),
+        ordinary=True,
+        phrases=tuple(dict.fromkeys(moment.what for moment in moments)),
+        parts=tuple(parts),
+        closing=closing.group().strip() if closing else "",
+    )
+
+
+def clock(second: float) -> str:
+    """Format a time as people write it.
+
+    Example:
+        >>> clock(75.2), clock(3723)
+        ('1:15', '1:02:03')
+    """
+    hours, rest = divmod(int(second), 3600)
+    return f"{hours}:{rest // 60:02d}:{rest % 60:02d}" if hours else f"{rest // 60}:{rest % 60:02d}"
 
 
 def stated_offset(text: str) -> float:
@@ -155,8 +183,7 @@ def prose(evidence: Evidence) -> str:
         describe(facts, number) if facts.marked else description.describe(facts, number, evidence.question, offset)
         for number, facts in enumerate(evidence.media, 1)
     ]
-    ordinary = [facts for facts in evidence.media if not facts.marked]
-    if ordinary:
+    if ordinary := [facts for facts in evidence.media if not facts.marked]:
         sentences.append(description.limits(ordinary))
     words = len(_WORD.findall(evidence.question))
     if not evidence.media:

@@ -10,7 +10,7 @@ import re
 from typing import TYPE_CHECKING
 
 from qwen_omni.standin.answers import description
-from qwen_omni.standin.answers.evidence import Moment
+from qwen_omni.standin.answers.evidence import Moment, clock
 
 if TYPE_CHECKING:
     from qwen_omni.standin.answers.evidence import Evidence
@@ -28,6 +28,7 @@ _BEYOND = re.compile(
 )
 _VISIBLE = re.compile(r"\b(features?|tags?|keywords?|facts?|observations?|details?|highlights?|attributes?)\b")
 _SELECTED = re.compile(r"\b(evidence|findings?|found|matches|relevant|relevance|moments)\b")
+_ANSWER = re.compile(r"\banswer\b")
 _CHAPTERS = re.compile(r"\b(chapters?|sections?)\b")
 _MOST_CHAPTERS = 8
 _WORD = re.compile(r"[^\W\d_]{4,}")
@@ -51,15 +52,17 @@ def text(field: str, moment: Moment | None, index: int, evidence: Evidence) -> s
         return " ".join(dict.fromkeys(one.what for one in selected(evidence)))
     if _TEXT.search(field):
         return "; ".join(dict.fromkeys(line.text for facts in evidence.media for line in facts.observed.text))
-    if _MUSIC.search(field):
-        pace = description.tempo(evidence.media)
-        return f"Something {pace}, guessed from the pace of cuts and movement."
-    known = _known(field, index, evidence)
-    return known or " ".join(evidence.sentences)
+    return _known(field, index, evidence) or " ".join(evidence.sentences)
 
 
 def _known(field: str, index: int, evidence: Evidence) -> str:
     phrases = evidence.phrases
+    if not evidence.media and _ANSWER.search(field):
+        found = [f"{clock(one.start)}: {one.what}" for one in selected(evidence)[:_MOST_CHAPTERS]]
+        return " ".join(found) or "Nothing in these notes answers the question."
+    if _MUSIC.search(field):
+        pace = description.tempo(evidence.media)
+        return f"Something {pace}, guessed from the pace of cuts and movement."
     if _COLOUR.search(field):
         colours = [name for facts in evidence.media for scene in facts.observed.scenes for name, _ in scene.colours]
         names = list(dict.fromkeys(colours))
@@ -69,11 +72,6 @@ def _known(field: str, index: int, evidence: Evidence) -> str:
     if _VISIBLE.search(field) and phrases:
         return phrases[index % len(phrases)]
     return UNKNOWN if _BEYOND.search(field) else ""
-
-
-def closing(evidence: Evidence) -> str:
-    """Return what ends a whole description: what is not recognised."""
-    return description.limits(evidence.media) if evidence.media else ""
 
 
 def moments(field: str, evidence: Evidence) -> tuple[Moment, ...] | None:
@@ -88,6 +86,8 @@ def moments(field: str, evidence: Evidence) -> tuple[Moment, ...] | None:
         ) or None  # fmt: skip
     if _SELECTED.search(field):
         return selected(evidence) or None
+    if _CHAPTERS.search(field) and len(evidence.parts) > 1:
+        return evidence.parts
     if _CHAPTERS.search(field) and len(evidence.moments) > _MOST_CHAPTERS:
         count = len(evidence.moments)
         return tuple(evidence.moments[at * count // _MOST_CHAPTERS] for at in range(_MOST_CHAPTERS))

@@ -323,9 +323,8 @@ class _Filler:
         if not text:
             return observed.UNKNOWN if least else ""
         whole = not spot.moment and text == " ".join(evidence.sentences)
-        ending = observed.closing(evidence)
-        if whole and ending and len(SIGN) + len(text) + len(ending) + _USUAL < most:
-            text = f"{text} {ending}"
+        if whole and len(SIGN) + len(text) + len(evidence.closing) + _USUAL < most:
+            text = f"{text} {evidence.closing}".rstrip()
         if not self._signed and (whole or _PROSE.search(spot.field)) and len(SIGN) + len(text) < most:
             self._signed = True
             text = f"{SIGN} {text}"

@@ -36,7 +36,8 @@ def shares(rgb: NDArray[np.uint8]) -> NDArray[np.float32]:
     cells = (rgb >> 3).reshape(-1, 3).astype(np.int32)
     found = _table()[(cells[:, 0] * _LEVELS + cells[:, 1]) * _LEVELS + cells[:, 2]]
     counted: NDArray[np.float32] = np.bincount(found, minlength=len(NAMES)).astype(np.float32)
-    return counted / max(1, len(found))
+    counted /= max(1, len(found))
+    return counted
 
 
 def most_common(of: NDArray[np.float32], most: int = 3, least: float = 0.12) -> tuple[tuple[str, float], ...]:
@@ -67,6 +68,6 @@ def _name(red: float, green: float, blue: float) -> str:
     else:
         hue = (red - green) / spread + 4
     name = next(name for most, name in _HUES if hue * 60 < most)
-    if value < (0.62 if name == "orange" else 0.45):  # noqa: PLR2004 - dark orange is brown
+    if value < (0.62 if name == "orange" else 0.45):
         return _DARK[name]
     return _PALE[name] if value > 0.65 and spread / value < 0.42 else name  # noqa: PLR2004 - washed out

@@ -12,6 +12,8 @@ from typing import Literal
 Kind = Literal["image", "audio", "video", "frames"]
 Opening = Literal["start", "cut", "fade"]
 SoundKind = Literal["silence", "speech-like", "music-like", "tone", "sound"]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mark:
     """A code found in the video or in the audio, and how long it lasted."""

@@ -10,15 +10,17 @@ import logging
 import threading
 from dataclasses import dataclass, field
 from functools import cache
+from importlib import import_module
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from qwen_omni.standin.media.facts import ReadText
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
+    from collections.abc import Callable
 
     import numpy as np
+    from numpy.typing import NDArray
 
 LONGEST_SIDE = 960  # pixels; larger frames are shrunk before they are kept
 INSTALL = "pip install 'qwen-omni[ocr]'"
@@ -29,22 +31,15 @@ _SHORTEST = 2  # characters
 _LOCK = threading.Lock()
 
 
-class Reader(Protocol):
-    """Returns the lines of text in an RGB image, from top to bottom."""
-
-    def __call__(self, image: NDArray[np.uint8], /) -> tuple[str, ...]: ...
-
-
 @cache
-def reader() -> Reader | None:
-    """Return the installed reader; None if there is none."""
-    if find_spec("rapidocr") is None or find_spec("onnxruntime") is None:
+def reader() -> Callable[[NDArray[np.uint8]], tuple[str, ...]] | None:
+    """Return the installed reader, which returns the lines of text in an RGB image from top to bottom; None if there is none."""
+    if not installed():
         return None
-    from rapidocr import RapidOCR  # noqa: PLC0415 - optional, and slow to load
-
+    engine_class: Any = import_module("rapidocr").RapidOCR  # optional, and slow to load
     logging.getLogger("RapidOCR").setLevel(logging.CRITICAL)
     threads = "EngineConfig.onnxruntime.intra_op_num_threads"
-    engine: Any = RapidOCR(params={"Global.log_level": "critical", threads: 1})
+    engine = engine_class(params={"Global.log_level": "critical", threads: 1})
     return lambda image: _lines(engine(image[:, :, ::-1].copy(), use_cls=False))
 
 

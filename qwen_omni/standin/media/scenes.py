@@ -137,6 +137,9 @@ class SceneLog:
         found: list[tuple[float, Opening]] = [(cut, "cut") for cut in cuts]
         for first, last in _runs([look.brightness < _DARK for look in self._looks]):
             start, stop = self._looks[first].time, self._after(last, end)
+            if not first and stop - start < _OF_ITS_OWN:  # a fade in
+                found = [one for one in found if one[0] > stop + _NEAR]
+                continue
             hard = [cut for cut in cuts if min(abs(cut - start), abs(cut - stop)) < _USUAL_LOOK]
             fades = [one for one in self._faded(first, last, end) if not any(abs(one - cut) < _NEAR for cut in hard)]
             found = [one for one in found if one[0] in hard or not start - _NEAR < one[0] < stop + _NEAR]
@@ -182,7 +185,6 @@ class SceneLog:
             movement=round(float(np.median(rates)) * _USUAL_LOOK, 2) if rates else 0.0,
             pan=_pan(inner),
         )  # fmt: skip
-
 
 
 def _same(one: _Look, other: _Look) -> bool:

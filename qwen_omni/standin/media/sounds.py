@@ -7,6 +7,7 @@ samples of 8,000 per second; time and memory are bounded by working on a few sec
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -102,7 +103,7 @@ def _stretches(levels: NDArray[np.float64]) -> Iterator[tuple[int, int, bool]]:
     silent = levels < _SILENT
     edges = [0, *(int(edge) + 1 for edge in np.flatnonzero(np.diff(silent))), len(silent)]
     joined: list[tuple[int, int, bool]] = []
-    for first, last in zip(edges[:-1], edges[1:], strict=True):
+    for first, last in itertools.pairwise(edges):
         quiet = bool(silent[first]) and (last - first) * _BLOCK >= _SHORTEST_SILENCE
         if joined and joined[-1][2] == quiet:
             joined[-1] = (joined[-1][0], last, quiet)
@@ -132,7 +133,10 @@ def _add(found: list[SoundSpan], span: SoundSpan) -> None:
 def _judged(piece: NDArray[np.float32], rate: int, start: float, end: float) -> SoundSpan:
     power = float(np.square(piece, dtype=np.float64).mean()) if len(piece) else 0.0
     level = 10 * math.log10(power + 1e-12)
-    kind, pitch = ("sound", 0.0) if end - start < _SHORTEST else _kind(_character(piece, rate), level)
+    kind: SoundKind = "sound"
+    pitch = 0.0
+    if end - start >= _SHORTEST:
+        kind, pitch = _kind(_character(piece, rate), level)
     return SoundSpan(start=round(start, 1), end=round(end, 1), kind=kind, level=round(level, 1), pitch=pitch)
 
 

@@ -14,8 +14,8 @@ import av
 import numpy as np
 
 from qwen_omni.standin.media.facts import ColourSpan, Mark, Observed
-from qwen_omni.standin.media.open import UnreadableMediaError, origin
 from qwen_omni.standin.media.ocr import LONGEST_SIDE, TextLog
+from qwen_omni.standin.media.open import UnreadableMediaError, origin
 from qwen_omni.standin.media.pictures import colour_name, difference, read_codes
 from qwen_omni.standin.media.scenes import SceneLog
 
