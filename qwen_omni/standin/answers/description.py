@@ -320,7 +320,7 @@ def _time(second: float, facts: MediaFacts, offset: float) -> str:
 
 
 def _span(start: float, end: float, facts: MediaFacts, offset: float) -> str:
-    return f"{_time(start, facts, offset).removesuffix(' s')}–{_time(end, facts, offset)}"  # noqa: RUF001 - a range
+    return f"{_time(start, facts, offset).removesuffix(' s')}-{_time(end, facts, offset)}"
 
 
 def _within(start: float, end: float, facts: MediaFacts, offset: float) -> str:

@@ -33,7 +33,7 @@ _LOCK = threading.Lock()
 
 @cache
 def reader() -> Callable[[NDArray[np.uint8]], tuple[str, ...]] | None:
-    """Return the installed reader, which returns the lines of text in an RGB image from top to bottom; None if there is none."""
+    """Return the installed reader of RGB images, which returns their lines of text; None if there is none."""
     if not installed():
         return None
     engine_class: Any = import_module("rapidocr").RapidOCR  # optional, and slow to load

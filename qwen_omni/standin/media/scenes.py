@@ -29,6 +29,8 @@ _SUDDEN = 2.5  # times the change of the frames around it
 _MEMORY = 0.8  # of the mean change of the frames before
 _CUT_PICTURE = 24.0  # levels of the small image: another picture
 _CUT_COLOURS = 0.3  # share of it whose colour changed, with a smaller change of the picture
+_OTHER_COLOURS = 0.5  # the same, if brightness did not change
+_SOON = 8  # looks
 _DARK = 30.0  # mean brightness of a black picture, or of the middle of a fade
 _BLACK_PEAK = 44  # brightness that a black picture has nowhere
 _FLASH = 0.4  # seconds
@@ -54,9 +56,10 @@ class _Look:
     brightness: float
     black: bool
     colours: NDArray[np.float32]
+    layout: NDArray[np.uint8]
     moved: float
     recoloured: float
-    shift: tuple[int, int]
+    shift: tuple[int, int] | None
 
 
 @dataclass(slots=True)
@@ -70,6 +73,7 @@ class SceneLog:
     _grid: NDArray[np.uint8] | None = None
     _thumb: NDArray[np.uint8] | None = None
     _profiles: tuple[NDArray[np.float32], NDArray[np.float32]] | None = None
+    _profiled: float = 0.0
 
     def step(self, grid: NDArray[np.uint8], time: float) -> bool:
         """Record a frame by its grid of pixels; return whether it may begin a new scene."""
@@ -86,19 +90,21 @@ class SceneLog:
         """Record a closer look at the frame of the latest `step`."""
         colours, luma = shares(thumb), thumb.astype(np.float32) @ np.array((0.3, 0.59, 0.11), np.float32)
         last = self._looks[-1] if self._looks else None
-        profiles = _profile(grey, 0), _profile(grey, 1)
-        shift = (0, 0)
-        if self._profiles is not None and last is not None and time - last.time > _USUAL_LOOK / 2:
-            shift = _shift(self._profiles[0], profiles[0]), _shift(self._profiles[1], profiles[1])
+        shift: tuple[int, int] | None = None
+        if self._profiles is None or time - self._profiled > _USUAL_LOOK / 2:
+            profiles = _profile(grey, 0), _profile(grey, 1)
+            if self._profiles is not None:
+                shift = _shift(self._profiles[0], profiles[0]), _shift(self._profiles[1], profiles[1])
+            self._profiles, self._profiled = profiles, time
         self._looks.append(
             _Look(
                 time=time, frame=len(self._times) - 1, brightness=float(luma.mean()),
-                black=float(luma.max()) < _BLACK_PEAK, colours=colours,
+                black=float(luma.max()) < _BLACK_PEAK, colours=colours, layout=thumb[::2, ::2].copy(),
                 moved=difference(thumb, self._thumb) if self._thumb is not None else 0.0,
                 recoloured=float(np.abs(colours - last.colours).sum()) / 2 if last else 0.0, shift=shift,
             )
         )  # fmt: skip
-        self._thumb, self._profiles = thumb, profiles
+        self._thumb = thumb
 
     def scenes(self, end: float) -> tuple[Scene, ...]:
         """Return the scenes of a video that ends at `end`."""
@@ -161,17 +167,30 @@ class SceneLog:
         look = self._looks[place]
         if look.moved < _CUT_PICTURE and (look.moved < _CUT_PICTURE / 2 or look.recoloured < _CUT_COLOURS):
             return False
+        return self._is_sudden(place) and not self._is_flash(place)
+
+    def _is_sudden(self, place: int) -> bool:
+        """Whether brightness changed more than around this frame; where it did not change, whether colours did."""
+        look = self._looks[place]
         change, frame = self._changes[look.frame], look.frame
         rate = len(self._times) / max(self._times[-1] - self._times[0], 1e-3)
         reach = max(3, round(rate * 0.4))
         around = [*self._changes[max(1, frame - reach) : frame], *self._changes[frame + 1 : frame + 1 + reach]]
         usual = float(np.median(around)) if around else 0.0
-        if change < _SUSPECT or change < _SUDDEN * (usual + 0.5):
-            return False
-        before = self._looks[place - 1]
-        later = next((one for one in self._looks[place + 1 :] if one.time - look.time > _FLASH / 2), None)
-        flash = later is not None and later.time - look.time <= 2 * _FLASH and _same(before, later)
-        return not flash or look.recoloured < _CUT_COLOURS
+        if change >= _SUSPECT:
+            return change >= _SUDDEN * (usual + 0.5)
+        nearby = [one.moved for one in self._looks[max(1, place - 3) : place + 4] if one is not look]
+        calm = look.moved >= _SUDDEN * (float(np.median(nearby)) + 1 if nearby else 1)
+        return look.recoloured >= _OTHER_COLOURS and calm
+
+    def _is_flash(self, place: int) -> bool:
+        """Whether this change begins or ends a moment after which the picture is as before."""
+        look, before = self._looks[place], self._looks[place - 1]
+        after = [one for one in self._looks[place + 1 :][:_SOON] if one.time - look.time <= _FLASH]
+        if any(_same(before, one) for one in after):
+            return True
+        earlier = [one for one in self._looks[max(0, place - _SOON) : place - 1] if look.time - one.time <= 2 * _FLASH]
+        return not _same(before, look) and any(_same(look, one) for one in earlier)
 
     def _scene(self, start: float, end: float, opening: Opening) -> Scene:
         within = [look for look in self._looks if start <= look.time < end]
@@ -188,8 +207,7 @@ class SceneLog:
 
 
 def _same(one: _Look, other: _Look) -> bool:
-    alike = float(np.abs(one.colours - other.colours).sum()) / 2 < _CUT_COLOURS / 2
-    return alike and abs(one.brightness - other.brightness) < _DARK / 2
+    return difference(one.layout, other.layout) < _CUT_PICTURE / 2
 
 
 def _runs(flags: list[bool]) -> Iterator[tuple[int, int]]:
@@ -232,10 +250,11 @@ def _fit(before: NDArray[np.float32], after: NDArray[np.float32], shift: int) ->
 
 def _pan(looks: list[_Look]) -> str:
     """Return where the camera moves if nearly all looks agree; the picture moves the other way."""
-    if len(looks) < _FEWEST:
+    measured = [look.shift for look in looks if look.shift is not None]
+    if len(measured) < _FEWEST:
         return ""
     for axis, (backward, forward) in ((0, ("right", "left")), (1, ("down", "up"))):
-        shifts = [look.shift[axis] for look in looks]
+        shifts = [shift[axis] for shift in measured]
         for sign, name in ((-1, backward), (1, forward)):
             agreeing = sum(shift * sign > 0 for shift in shifts)
             if agreeing >= _STEADY * len(shifts) and not any(shift * sign < 0 for shift in shifts):

@@ -58,6 +58,8 @@ class _Character:
 
 def divide(samples: NDArray[np.float32], rate: int) -> tuple[SoundSpan, ...]:
     """Return the stretches of a recording, in order and without gaps."""
+    if not len(samples):
+        return ()
     levels = _levels(samples, rate)
     found: list[SoundSpan] = []
     for first, last, silent in _stretches(levels):
