@@ -14,6 +14,7 @@ import pytest
 from jsonschema import Draft202012Validator
 from PIL import Image
 
+import qwen_omni.standin
 from qwen_omni.standin.answers import description
 from qwen_omni.standin.answers.evidence import SIGN, gather, prose, stated_offset
 from qwen_omni.standin.answers.schema import fill
@@ -26,6 +27,7 @@ from tests.support.speech import speak
 
 from .conftest import chat, image_part, video_part
 
+SAMPLE = Path(qwen_omni.standin.__file__).parents[1] / "sample/sample.mp4"
 RATE, FPS, SIZE = 8000, 10, (96, 64)
 RED, GREEN, BLUE, DARK = (200, 30, 30), (40, 160, 50), (40, 70, 200), (0, 0, 0)
 NOISE = np.random.default_rng(7).integers(0, 256, (16, 48, 3)).repeat(4, axis=0).repeat(8, axis=1).astype(np.uint8)
@@ -204,6 +206,7 @@ def photo():
         ("What is at second 12?", "At 12 s: the video goes to 9.0 s."),
         ("This clip starts at 1:30 of the file. What is at second 94?", "At 94 s: a green scene"),
         ("This clip starts at 1:30 of the file. When are the cuts?", "2 cuts at 1:33.0, 1:36.0."),
+        ("Who is it?", f"{SIGN} {description.MEASURED}"),
         ("Which colours does it have?", "no sound. Scenes: 0.0-3.0 s red"),
     ],
 )
@@ -234,6 +237,15 @@ def test_real_footage_convinces():
     text = prose(gather((facts,), "What happens?", ""))
     assert "10.0 s, 640x272 (landscape), 25 fps, 250 frames, h264, no sound. 5 cuts at 1.2 s" in text
     assert "dark grey and grey, dark, lively movement" in text
+
+
+def test_the_answer_in_the_documentation_is_true():
+    """The page shows the answer about the sample clip, word for word."""
+    page = (Path(__file__).parents[2] / "docs/testing.md").read_text(encoding="utf-8")
+    shown = page.partition("qwen-omni ask sample.mp4 '")[2]
+    question, output = shown.partition("'")[0], shown.partition('title="Output"\n')[2].partition("```")[0]
+    facts = Memory().recall("video", SAMPLE.read_bytes())
+    assert prose(gather((facts,), question, question)).split() == output.split()
 
 
 # JSON
@@ -334,7 +346,5 @@ def test_text_is_read_where_a_reader_is_installed(monkeypatch):
 def test_rapidocr_reads():
     """The optional reader itself reads the words of the sample clip."""
     pytest.importorskip("rapidocr")
-    import qwen_omni.sample  # noqa: PLC0415
-
-    facts = Memory().recall("video", (Path(qwen_omni.sample.__path__[0]) / "sample.mp4").read_bytes())
+    facts = Memory().recall("video", SAMPLE.read_bytes())
     assert "Coffee" in " ".join(line.text for line in facts.observed.text)

@@ -27,14 +27,24 @@ _MOVEMENT = ((0.6, "no movement"), (3.0, "little movement"), (10.0, "some moveme
 _LOUDNESS = ((-45, "very quiet"), (-32, "quiet"), (-18, "of ordinary loudness"), (1e9, "loud"))
 _TOPICS = {
     "cuts": r"cuts?|scenes?|shots?|chang\w+|transitions?|edit\w*",
-    "colours": r"colou?rs?|look\w*|red|green|blue|grey|gray|yellow|brown|orange|pink|purple|black|white",
+    "colours": r"colou?rs?|look\w*|dark\w*|bright\w*|light|mov\w+|still|pan\w*|red|green|blue|grey|gray|yellow|brown|orange|pink|purple|black|white",
     "brightness": r"bright\w*|dark\w*|light|night|black|fad\w+|blank",
     "frozen": r"fr[oe]ez\w*|frozen|stuck|stop\w*|still",
     "sound": r"sounds?|audio|hear\w*|loud\w*|quiet\w*|silen\w+|music|nois\w+|tones?|volume|listen\w*",
     "text": r"text|read\w*|writ\w+|words?|titles?|subtitles?|signs?|caption\w*|letters?",
-    "limits": r"who|whom|whose|names?|person|people|man|woman|say|says|said|speak\w*|spoken|speech|transcri\w+|brand\w*"
-    r"|products?|objects?|animals?|sold|city|country",
 }  # fmt: skip
+
+
+_BEYOND = re.compile(
+    r"\b(?:who|whom|whose|names?|person|people|man|woman|say|says|said|speaks?|spoken|speech|transcri\w+|brands?|products?"
+    r"|objects?|animals?|sold|city|country)\b",
+    re.IGNORECASE,
+)
+
+
+def asks_beyond(question: str) -> bool:
+    """Whether a question asks for something that is not recognised."""
+    return bool(_BEYOND.search(question))
 
 
 def describe(facts: MediaFacts, number: int, question: str, offset: float) -> str:
@@ -172,7 +182,9 @@ def _shape(facts: MediaFacts) -> str:
     if facts.kind == "frames":
         return f"{facts.frames} frames, {size}, {facts.fps:g} fps"
     channels = "1 channel" if facts.channels == 1 else f"{facts.channels} channels"
-    sound = f"{facts.sound_codec} {facts.sample_rate} Hz {channels}" if facts.sound else "no sound"
+    sound = (
+        f"{facts.sound_codec.removesuffix('float')} {facts.sample_rate} Hz {channels}" if facts.sound else "no sound"
+    )
     if facts.kind == "audio":
         return f"{facts.duration:.1f} s, {sound}"
     frames = "1 frame" if facts.frames == 1 else f"{facts.frames} frames"

@@ -184,7 +184,8 @@ def prose(evidence: Evidence) -> str:
         for number, facts in enumerate(evidence.media, 1)
     ]
     if ordinary := [facts for facts in evidence.media if not facts.marked]:
-        sentences.append(description.limits(ordinary))
+        place = 0 if description.asks_beyond(evidence.question) else len(sentences)
+        sentences.insert(place, description.limits(ordinary))
     words = len(_WORD.findall(evidence.question))
     if not evidence.media:
         sentences.append(
