@@ -27,7 +27,8 @@ _MOVEMENT = ((0.6, "no movement"), (3.0, "little movement"), (10.0, "some moveme
 _LOUDNESS = ((-45, "very quiet"), (-32, "quiet"), (-18, "of ordinary loudness"), (1e9, "loud"))
 _TOPICS = {
     "cuts": r"cuts?|scenes?|shots?|chang\w+|transitions?|edit\w*",
-    "colours": r"colou?rs?|look\w*|dark\w*|bright\w*|light|mov\w+|still|pan\w*|red|green|blue|grey|gray|yellow|brown|orange|pink|purple|black|white",
+    "colours": r"colou?rs?|look\w*|dark\w*|bright\w*|light|mov\w+|still|pan\w*"
+    r"|red|green|blue|grey|gray|yellow|brown|orange|pink|purple|black|white",
     "brightness": r"bright\w*|dark\w*|light|night|black|fad\w+|blank",
     "frozen": r"fr[oe]ez\w*|frozen|stuck|stop\w*|still",
     "sound": r"sounds?|audio|hear\w*|loud\w*|quiet\w*|silen\w+|music|nois\w+|tones?|volume|listen\w*",

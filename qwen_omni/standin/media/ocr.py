@@ -93,4 +93,4 @@ class TextLog:
                 began = open_lines[text].start if text in open_lines else time
                 open_lines[text] = ReadText(text=text, start=round(began, 2), end=round(time, 2))
         self._frames.clear()
-        return tuple(sorted([*done, *open_lines.values()], key=lambda line: (line.start, line.text)))
+        return tuple(sorted([*done, *open_lines.values()], key=lambda line: line.start))

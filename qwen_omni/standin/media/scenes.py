@@ -236,16 +236,20 @@ def _shift(before: NDArray[np.float32], after: NDArray[np.float32]) -> int:
     """Return by how many bins a profile moved; 0 if it did not, or if that is uncertain."""
     if len(before) <= 3 * _FARTHEST or min(float(before.std()), float(after.std())) < 0.5:  # noqa: PLR2004 - nothing to see
         return 0
-    fits = {shift: _fit(before, after, shift) for shift in range(-_FARTHEST, _FARTHEST + 1)}
-    best = max(fits, key=lambda shift: fits[shift])
-    return best if fits[best] > _ALIKE and fits[best] - fits[0] > _BETTER and abs(best) < _FARTHEST else 0
+    size, shifts = len(before), np.arange(-_FARTHEST, _FARTHEST + 1)
+    shared = np.correlate(after, before, "full")[size - 1 - _FARTHEST : size + _FARTHEST]
+    one, other = _power(before, -shifts), _power(after, shifts)
+    fits = shared / np.sqrt(np.maximum(one * other, 1e-9))
+    best = int(fits.argmax())
+    sure = fits[best] > _ALIKE and fits[best] - fits[_FARTHEST] > _BETTER
+    return int(shifts[best]) if sure and abs(shifts[best]) < _FARTHEST else 0
 
 
-def _fit(before: NDArray[np.float32], after: NDArray[np.float32], shift: int) -> float:
-    one = before[: len(before) - shift] if shift >= 0 else before[-shift:]
-    other = after[shift:] if shift >= 0 else after[:shift]
-    power = float(np.sqrt(float(one @ one) * float(other @ other)))
-    return float(one @ other) / power if power > 0 else 0.0
+def _power(profile: NDArray[np.float32], shifts: NDArray[np.intp]) -> NDArray[np.float64]:
+    """Return the power of the part of a profile that is left when it is moved by each of `shifts`."""
+    sums = np.concatenate([[0.0], np.cumsum(np.square(profile, dtype=np.float64))])
+    power: NDArray[np.float64] = sums[len(profile) + np.minimum(shifts, 0)] - sums[np.maximum(shifts, 0)]
+    return power
 
 
 def _pan(looks: list[_Look]) -> str:
