@@ -204,7 +204,8 @@ def _readable(frame: av.VideoFrame) -> NDArray[np.uint8]:
     """Return a frame as an RGB image in which text can still be read."""
     shrink = min(1.0, LONGEST_SIDE / max(frame.width, frame.height))
     width, height = max(1, round(frame.width * shrink)), max(1, round(frame.height * shrink))
-    pixels: NDArray[np.uint8] = frame.reformat(width=width, height=height, format="rgb24").to_ndarray()
+    shrunk = frame.reformat(width=width, height=height, format="rgb24")
+    pixels: NDArray[np.uint8] = shrunk.to_ndarray().astype(np.uint8, copy=False)
     return pixels
 
 
