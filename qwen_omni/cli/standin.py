@@ -1,34 +1,68 @@
 """`qwen-omni standin`: a local service for trying things without a key."""
 
+import errno
+import socket
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from qwen_omni.cli.output import show_note
+from qwen_omni.cli.output import show_error, show_note
 from qwen_omni.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from qwen_omni.standin import Standin
 
 _NEEDS = ("starlette", "uvicorn", "zxingcpp", "numpy")
+_LAST_PORT = 65_535
+_NO_SUCH_NAME = (socket.EAI_NONAME, socket.EAI_AGAIN, socket.EAI_FAIL, getattr(socket, "EAI_NODATA", None))
 
 
 def standin(
     *,
-    host: Annotated[str, typer.Option(help="Address to listen on; loopback by default.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="Port; 0 chooses a free one.")] = 8787,
+    host: Annotated[str, typer.Option(help="Address to listen on. Any other than loopback opens it to others.")] = (
+        "127.0.0.1"
+    ),
+    port: Annotated[int, typer.Option(help="Port to listen on; 0 picks a free one.")] = 8787,
 ) -> None:
-    """Run a local service that behaves like Qwen-Omni's, decodes its input and reports what it found.
+    """Run a local service with the API of Qwen-Omni, for trying things out without a key.
 
-    It is not a model: its answers begin with [stand-in].
+    It decodes the media it receives and describes what it measures: length, cuts, colours, movement, loudness.
+    It is not a model and recognises nothing; every answer says so.
     """
     missing = [name for name in _NEEDS if find_spec(name) is None]
     if missing:
         raise ConfigurationError(f"The stand-in needs {', '.join(missing)}: pip install 'qwen-omni[standin]'")
+    if not host.strip():
+        _refuse("--host is empty: use --host 127.0.0.1.")
+    if not 0 <= port <= _LAST_PORT:
+        _refuse(f"--port {port} is out of range: choose one from 1 to {_LAST_PORT}, or 0 for a free one.")
     from qwen_omni.standin import serve  # noqa: PLC0415  (an extra; loads on first use)
 
-    serve(host, port, on_ready=_announce)
+    try:
+        serve(host.strip("[]"), port, on_ready=_announce)
+    except (OSError, UnicodeError) as error:
+        _refuse(_unusable(host, port, error))
+
+
+def _refuse(line: str) -> NoReturn:
+    """Print what is wrong with the options, and exit as for any wrong use."""
+    show_error(line)
+    raise typer.Exit(2)
+
+
+def _unusable(host: str, port: int, error: OSError | UnicodeError) -> str:
+    """Return why nothing can listen there, and what to do."""
+    number = error.errno if isinstance(error, OSError) else None
+    if number == errno.EADDRINUSE:
+        return f"Port {port} of {host} is in use: stop what listens there, or choose another with --port (0 = free)."
+    if number in (errno.EACCES, errno.EPERM):
+        return f"No permission to listen on port {port}: choose one above 1023 with --port."
+    if number in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
+        return f"{host} is not an address of this machine: use --host 127.0.0.1."
+    if isinstance(error, UnicodeError) or number in _NO_SUCH_NAME:
+        return f"--host {host!r} is not a known address or host name: use --host 127.0.0.1."
+    return f"Cannot listen on port {port} of {host}: {error.strerror or error}. Try --host 127.0.0.1 --port 0."
 
 
 def _announce(service: "Standin") -> None:

@@ -9,6 +9,8 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from qwen_omni.standin.answers import description
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -24,6 +26,16 @@ _NUMBER = re.compile(r"\d{3,}")
 _TIMED = re.compile(
     r"\"(?:start|begin|time|at|timestamp|second|start_time)[a-z_]*\"\s*:\s*(\d+(?:\.\d+)?)|\b(?:(\d+):)?(\d{1,2}):(\d{2}(?:\.\d+)?)\b"
 )
+_CLOCK = r"(?:(?:(\d+):)?(\d{1,2}):)?(\d+(?:\.\d+)?)"
+_OFFSET = re.compile(
+    r"\b(?:clip|piece|part|segment|excerpt|section)\b[^.\n]{0,60}?"
+    rf"\b(?:(?:begins|starts|beginning|starting)\s+(?:at|from)|from)\s+(?:second\s+)?{_CLOCK}",
+    re.IGNORECASE,
+)
+_PIECE = re.compile(r"\b(?:clip|piece|part|segment|excerpt)\s+of\s+an?\s+(?:\w+\s+)?longer\b|较长视频", re.IGNORECASE)
+_RANGE = re.compile(rf"^\W*from {_CLOCK} to {_CLOCK}: *(.+)$", re.IGNORECASE | re.MULTILINE)
+_LIMITS = re.compile(rf" ?{description.MEASURED}[^.]*\.(?: {description.UNREAD}[^.]*\.)?")
+_CODED = re.compile(r"\bcode \S+ is (?:shown|sounded)|\b(?:Picture|Sound) marks: ")
 _SENTENCE = re.compile(r"[^.!?\n\u3002\uff01\uff1f]{8,}[.!?\u3002\uff01\uff1f]?")
 _WORD = re.compile(r"[\w'-]+")
 
@@ -40,13 +52,23 @@ class Moment:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evidence:
-    """All the facts that an answer can use."""
+    """All the facts that an answer can use.
+
+    `ordinary` is whether they are about media without marks; `phrases` are then short observations without times, and
+    `offset` is the second of the whole file at which the media begin, and `parts` are the stretches of a longer file
+    that notes are about. `closing` says what was not recognised.
+    """
 
     media: tuple[MediaFacts, ...]
     question: str
     sentences: tuple[str, ...]
     moments: tuple[Moment, ...]
     duration: float
+    ordinary: bool = False
+    phrases: tuple[str, ...] = ()
+    offset: float = 0.0
+    parts: tuple[Moment, ...] = ()
+    closing: str = ""
 
     @property
     def codes(self) -> tuple[str, ...]:
@@ -60,6 +82,10 @@ def gather(media: Sequence[MediaFacts], question: str, text: str, material: str 
     `material` is the longest text of the latest user message: the material of a task is longer than the task itself.
     """
     facts = tuple(media)
+    if facts and not any(one.marked for one in facts):
+        return _ordinary(facts, question, text)
+    if not facts and SIGN in (material or text) and not _CODED.search(material or text):
+        return _notes(question, (material or text).replace(f"{SIGN} ", ""))
     moments = tuple(moment for one in facts for moment in _moments(one)) or _moments_in_text(material or text)
     sentences = tuple(sentence for one in facts for sentence in _sentences(one))
     if not facts:
@@ -74,10 +100,92 @@ def gather(media: Sequence[MediaFacts], question: str, text: str, material: str 
     return Evidence(media=facts, question=question, sentences=sentences, moments=moments, duration=duration)
 
 
+def _ordinary(facts: tuple[MediaFacts, ...], question: str, text: str) -> Evidence:
+    """Collect the evidence of media without marks."""
+    offset = stated_offset(text)
+    timed = bool(offset) or not _PIECE.search(text)
+    moments = [
+        Moment(start=start + offset, end=end + offset, code="", what=what)
+        for one in facts
+        for start, end, what in (description.moment_phrases(one) if one.kind != "image" else ())
+    ]
+    return Evidence(
+        media=facts,
+        question=question,
+        sentences=tuple(sentence for one in facts for sentence in description.summary(one, timed=timed)),
+        moments=tuple(moments),
+        duration=max((one.duration for one in facts if one.kind != "image"), default=0.0),
+        ordinary=True,
+        phrases=tuple(dict.fromkeys(phrase for one in facts for phrase in description.phrases(one))),
+        offset=offset,
+        closing=description.limits(facts),
+    )
+
+
+def _notes(question: str, text: str) -> Evidence:
+    """Collect the evidence of a text that joins the stand-in's own notes about ordinary media.
+
+    Lines "From 0:00 to 1:30: …" are about a part as a whole, the other lines with times about moments in it.
+    """
+    closing = _LIMITS.search(text)
+    text = _LIMITS.sub("", text)
+    parts = [
+        Moment(start=_second(match.groups()[:3]), end=_second(match.groups()[3:6]), code="", what=match[7].strip())
+        for match in _RANGE.finditer(text)
+    ]
+    moments = _moments_in_text(_RANGE.sub("", text)) or tuple(parts)
+    told = [f"{clock(part.start)} to {clock(part.end)}: {part.what}" for part in parts]
+    return Evidence(
+        media=(),
+        question=question,
+        sentences=tuple(told or [f"{clock(moment.start)}: {moment.what}" for moment in moments]) or (_short(text),),
+        moments=moments,
+        duration=max((moment.end for moment in (*parts, *moments)), default=0.0),
+        ordinary=True,
+        phrases=tuple(dict.fromkeys(moment.what for moment in moments)),
+        parts=tuple(parts),
+        closing=closing.group().strip() if closing else "",
+    )
+
+
+def clock(second: float) -> str:
+    """Format a time as people write it.
+
+    Example:
+        >>> clock(75.2), clock(3723)
+        ('1:15', '1:02:03')
+    """
+    hours, rest = divmod(int(second), 3600)
+    return f"{hours}:{rest // 60:02d}:{rest % 60:02d}" if hours else f"{rest // 60}:{rest % 60:02d}"
+
+
+def stated_offset(text: str) -> float:
+    """Return the second of the whole file at which a part of it begins, if the request says so; else 0.
+
+    Example:
+        >>> stated_offset("This clip starts at 1:30 of the video."), stated_offset("Segment 2, from 90 s to 180 s.")
+        (90.0, 90.0)
+    """
+    match = _OFFSET.search(text)
+    return _second(match.groups()) if match else 0.0
+
+
+def _second(groups: Sequence[str | None]) -> float:
+    hours, minutes, seconds = (float(group or 0) for group in groups)
+    return hours * 3600 + minutes * 60 + seconds
+
+
 def prose(evidence: Evidence) -> str:
     """Return the answer as prose."""
     sentences = _direct_answers(evidence)
-    sentences += [describe(facts, number + 1) for number, facts in enumerate(evidence.media)]
+    offset = evidence.offset
+    sentences += [
+        describe(facts, number) if facts.marked else description.describe(facts, number, evidence.question, offset)
+        for number, facts in enumerate(evidence.media, 1)
+    ]
+    if ordinary := [facts for facts in evidence.media if not facts.marked]:
+        place = 0 if description.asks_beyond(evidence.question) else len(sentences)
+        sentences.insert(place, description.limits(ordinary))
     words = len(_WORD.findall(evidence.question))
     if not evidence.media:
         sentences.append(
@@ -141,7 +249,9 @@ def _direct_answers(evidence: Evidence) -> list[str]:
             answers += [f"{code} sounds at {mark.start:.2f} s." for mark in facts.sound_marks if mark.code == code]
     for match in _SECOND.finditer(evidence.question):
         second = float(next(group for group in match.groups() if group))
-        answers += [f"At {second:g} s: {words}." for facts in evidence.media for words in _at(facts, second)]
+        for facts in evidence.media:
+            found = _at(facts, second) if facts.marked else description.at(facts, second, evidence.offset)
+            answers += [f"At {second:g} s: {words}." for words in found]
     return answers
 
 

@@ -11,6 +11,7 @@ import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from qwen_omni.standin.answers import observed
 from qwen_omni.standin.answers.evidence import SIGN, Evidence, Moment
 from qwen_omni.standin.answers.schema_values import FORMATS, bounded, clock, distinct, type_of, weight, words
 
@@ -38,9 +39,10 @@ class BadSchemaError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class _Spot:
-    """The place of a value in the answer: its name in words, its moment, and its depth."""
+    """The place of a value in the answer: its name and description in words, its name, its moment, and its depth."""
 
     name: str = ""
+    field: str = ""
     moment: Moment | None = None
     index: int = 0
     depth: int = 0
@@ -131,6 +133,7 @@ class _Filler:
         self._root = root
         self._evidence = evidence
         self._said = 0
+        self._signed = False
 
     def value(self, schema: Any, spot: _Spot) -> Any:  # noqa: ANN401 - any JSON value, from any JSON schema
         if not isinstance(schema, dict):
@@ -198,7 +201,8 @@ class _Filler:
 
     def _chosen(self, options: list[Any]) -> Any:  # noqa: ANN401 - any JSON value
         known = " ".join([self._evidence.question, *self._evidence.sentences]).lower()
-        return next((one for one in options if isinstance(one, str) and one and one.lower() in known), options[0])
+        other = observed.unlisted(options) if self._evidence.ordinary else options[0]
+        return next((one for one in options if isinstance(one, str) and one and one.lower() in known), other)
 
     def _object(self, schema: Schema, spot: _Spot) -> Schema:
         properties = schema.get("properties") or {}
@@ -207,9 +211,9 @@ class _Filler:
         for name, part in properties.items():
             if spot.depth >= _DEEPEST and name not in required:
                 continue
-            filled[name] = self.value(part, replace(spot, name=words(name), depth=spot.depth + 1))
+            filled[name] = self.value(part, replace(spot, name=words(name), field=words(name), depth=spot.depth + 1))
         for name in required - set(properties):
-            filled[name] = self._sentence(replace(spot, name=words(name)))
+            filled[name] = self._sentence(replace(spot, name=words(name), field=words(name)))
         extra = schema.get("additionalProperties", True)
         for index in range(int(schema.get("minProperties", 0)) - len(filled)):
             filled[f"fact_{index + 1}"] = self.value(extra, replace(spot, name="fact", depth=spot.depth + 1))
@@ -223,6 +227,10 @@ class _Filler:
         moments = self._evidence.moments if not spot.moment else ()
         timed = part is not False and self._is_timed(part, spot)
         wanted = len(moments) if timed and moments else _USUAL + 1
+        if self._evidence.ordinary and not spot.moment:
+            found = observed.moments(spot.field, self._evidence) if timed else ()
+            moments = found or ()
+            wanted = len(moments) if timed else observed.count(spot.field, self._evidence)
         if spot.depth >= _DEEPEST or part is False:
             wanted = len(leading)
         values = list(leading)
@@ -246,6 +254,9 @@ class _Filler:
 
     def _number(self, schema: Schema, spot: _Spot) -> float:
         name, moment = spot.name, spot.moment
+        relevance = observed.relevance(spot.field, self._evidence) if self._evidence.ordinary else None
+        if relevance is not None:
+            return relevance
         if _SHARE.search(name):
             return 1.0
         if _LENGTH.search(name):
@@ -268,7 +279,8 @@ class _Filler:
         moment = spot.moment
         head = " ".join(spot.name.split()[:_USUAL])
         if moment is None:
-            return self._evidence.duration if _END.search(head) else 0.0
+            offset = self._evidence.offset
+            return offset + (self._evidence.duration if _END.search(head) else 0.0)
         return round(moment.end if _END.search(head) else moment.start, 3)
 
     def _code(self, spot: _Spot) -> str:
@@ -289,15 +301,34 @@ class _Filler:
         first_words = " ".join(spot.name.split()[:_USUAL])
         pattern = schema.get("pattern")
         text = self._sentence(spot)
+        sign = f"{SIGN} " if _PROSE.search(first_words) and len(SIGN) + len(text) < most else ""
+        if self._evidence.ordinary:
+            text, sign = self._observed(spot, least, most), ""
         if _CODE.search(first_words) and self._code(spot):
             text = self._code(spot)
         elif _CLOCK.search(spot.name) or (_TIME.search(first_words) and not _PROSE.search(first_words)):
             text = clock(self._time(spot))
-        elif _PROSE.search(first_words) and len(SIGN) + len(text) < most:
-            text = f"{SIGN} {text}"
+        elif sign:
+            text = f"{sign}{text}"
         if pattern and not re.search(pattern, text):
             text = self._matching(pattern, spot) or text
         return text[:most].ljust(least, ".")
+
+    def _observed(self, spot: _Spot, least: int, most: int) -> str:
+        """Return what a text says about ordinary media; the first one that is prose carries the sign."""
+        evidence = self._evidence
+        if "question" in spot.field.split():
+            return evidence.question
+        text = observed.text(spot.field, spot.moment, spot.index, evidence)
+        if not text:
+            return observed.UNKNOWN if least else ""
+        whole = not spot.moment and text == " ".join(evidence.sentences)
+        if whole and len(SIGN) + len(text) + len(evidence.closing) + _USUAL < most:
+            text = f"{text} {evidence.closing}".rstrip()
+        if not self._signed and (whole or _PROSE.search(spot.field)) and len(SIGN) + len(text) < most:
+            self._signed = True
+            text = f"{SIGN} {text}"
+        return text
 
     def _matching(self, pattern: str, spot: _Spot) -> str | None:
         """Return something true that matches a pattern: a code, or a time in one of its usual formats."""

@@ -15,8 +15,9 @@ import av
 import numpy as np
 
 from qwen_omni.standin.media.dtmf import HIGH, KEYS, LOW
-from qwen_omni.standin.media.facts import Mark
+from qwen_omni.standin.media.facts import Mark, SoundSpan
 from qwen_omni.standin.media.open import UnreadableMediaError, origin
+from qwen_omni.standin.media.sounds import divide, loud_moments
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -40,7 +41,7 @@ _CANCELLED = 0.1  # of the loudest channel's power; a mix with less has cancelle
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Heard:
-    """The content of a file's audio."""
+    """The content of a file's audio; `sounds` and `loud` are empty if it holds codes."""
 
     codec: str
     sample_rate: int
@@ -48,6 +49,8 @@ class Heard:
     duration: float
     loudness: float | None
     marks: tuple[Mark, ...]
+    sounds: tuple[SoundSpan, ...]
+    loud: tuple[tuple[float, float], ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,13 +78,17 @@ def listen(container: InputContainer) -> Heard | None:
     for start, samples in runs:
         _place(timeline, samples, round((start - shift) * RATE))
     context = stream.codec_context
+    marks = find_codes(timeline)
+    coded = any(len(mark.code) > 1 for mark in marks)
     return Heard(
         codec=context.name,
         sample_rate=context.sample_rate,
         channels=context.channels,
         duration=round(sum(len(samples) for _, samples in runs) / RATE, 4),
         loudness=loudness(timeline),
-        marks=find_codes(timeline),
+        marks=marks,
+        sounds=() if coded else divide(timeline, RATE),
+        loud=() if coded else loud_moments(timeline, RATE),
     )
 
 

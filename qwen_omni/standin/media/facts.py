@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 Kind = Literal["image", "audio", "video", "frames"]
+Opening = Literal["start", "cut", "fade"]
+SoundKind = Literal["silence", "speech-like", "music-like", "tone", "sound"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,6 +29,61 @@ class ColourSpan:
 
     name: str
     start: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scene:
+    """What the picture is like between two of its changes.
+
+    `opening` is how it begins: with the video, with a cut, or with a fade through black. `colours` are the most common
+    ones with their shares, `brightness` is the mean from 0 to 255, `movement` the mean change between two looks in
+    grey levels, `pan` the direction in which the camera moves throughout, if that is certain.
+    """
+
+    start: float
+    end: float
+    opening: Opening = "start"
+    colours: tuple[tuple[str, float], ...] = ()
+    brightness: float = 0.0
+    movement: float = 0.0
+    pan: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SoundSpan:
+    """A stretch of audio of one kind; `level` is its mean in dB below full scale, `pitch` that of a tone in Hz."""
+
+    start: float
+    end: float
+    kind: SoundKind
+    level: float | None = None
+    pitch: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadText:
+    """A line of text that was read in the picture, and when it was first and last seen."""
+
+    text: str
+    start: float
+    end: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Observed:
+    """What is worth saying about media without marks; empty for marked media.
+
+    `black` and `frozen` are stretches of a video, `loud` are the loudest moments with their levels in dB below full
+    scale, `reads_text` is whether text was looked for.
+    """
+
+    scenes: tuple[Scene, ...] = ()
+    black: tuple[tuple[float, float], ...] = ()
+    frozen: tuple[tuple[float, float], ...] = ()
+    sounds: tuple[SoundSpan, ...] = ()
+    loud: tuple[tuple[float, float], ...] = ()
+    text: tuple[ReadText, ...] = ()
+    reads_text: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +114,7 @@ class MediaFacts:
     cuts: tuple[float, ...] = ()
     colours: tuple[ColourSpan, ...] = ()
     loudness: float | None = None
+    observed: Observed = Observed()
     picture_tokens: int = 0
     sound_tokens: int = 0
 
@@ -64,6 +122,15 @@ class MediaFacts:
     def tokens(self) -> int:
         """All tokens of the part, video and audio together."""
         return self.picture_tokens + self.sound_tokens
+
+    @property
+    def marked(self) -> bool:
+        """Whether it holds the codes of marked media: digits in the picture, or at least two tones in a row.
+
+        A QR code of other media holds an address or a word, and music sounds like a single key now and then.
+        """
+        shown = any(mark.code.isdigit() for mark in self.picture_marks)
+        return shown or any(len(mark.code) > 1 for mark in self.sound_marks)
 
     @property
     def picture_codes(self) -> tuple[str, ...]:

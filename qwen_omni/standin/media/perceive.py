@@ -13,9 +13,9 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from qwen_omni.standin.media.audio_decode import listen
-from qwen_omni.standin.media.facts import ColourSpan, Kind, MediaFacts
+from qwen_omni.standin.media.facts import ColourSpan, Kind, MediaFacts, Observed, ReadText, Scene
 from qwen_omni.standin.media.open import AUDIO_CONTAINERS, VIDEO_CONTAINERS, UnreadableMediaError, open_media
-from qwen_omni.standin.media.stills import look
+from qwen_omni.standin.media.stills import look, observe
 from qwen_omni.standin.media.video_decode import MarkLog, watch
 from qwen_omni.standin.rules import refusal
 from qwen_omni.standin.rules.limits import SHORTEST_VIDEO, SMALLEST_SIDE, WIDEST_ASPECT, MediaLimits
@@ -109,6 +109,8 @@ def _film(pictures: list[MediaFacts], fps: float) -> MediaFacts:
             if not colours or colours[-1].name != span.name:
                 colours.append(ColourSpan(name=span.name, start=index / fps))
     digest = hashlib.sha256("".join(picture.sha256 for picture in pictures).encode()).hexdigest()
+    marks = log.close(len(pictures) / fps)
+    observed = Observed() if any(picture.marked for picture in pictures) else _observed_frames(pictures, fps)
     return MediaFacts(
         kind="frames",
         container=pictures[0].container,
@@ -119,16 +121,32 @@ def _film(pictures: list[MediaFacts], fps: float) -> MediaFacts:
         fps=fps,
         duration=len(pictures) / fps,
         frames=len(pictures),
-        picture_marks=log.close(len(pictures) / fps),
+        picture_marks=marks,
         colours=tuple(colours),
+        observed=observed,
     )
+
+
+def _observed_frames(pictures: list[MediaFacts], fps: float) -> Observed:
+    """Join what was observed in each image; images of one colour after each other are one scene."""
+    scenes: list[Scene] = []
+    text: list[ReadText] = []
+    for index, picture in enumerate(pictures):
+        start, end = index / fps, (index + 1) / fps
+        text += [replace(line, start=start, end=end) for line in picture.observed.text]
+        for scene in picture.observed.scenes:
+            if scenes and scenes[-1].colours[0][0] == scene.colours[0][0]:
+                scenes[-1] = replace(scenes[-1], end=end)
+            else:
+                scenes.append(replace(scene, start=start, end=end, opening="cut" if scenes else "start"))
+    return Observed(scenes=tuple(scenes), text=tuple(text), reads_text=pictures[0].observed.reads_text)
 
 
 def _decode_image(data: bytes, digest: str) -> MediaFacts:
     still = look(data)
     log = MarkLog()
     log.read(still.codes, 0.0)
-    return MediaFacts(
+    facts = MediaFacts(
         kind="image",
         container=still.image_format,
         size_bytes=len(data),
@@ -139,6 +157,7 @@ def _decode_image(data: bytes, digest: str) -> MediaFacts:
         picture_marks=log.close(0.0),
         colours=(ColourSpan(name=still.colour, start=0.0),),
     )
+    return facts if facts.marked else replace(facts, observed=observe(data))
 
 
 def _decode_audio(data: bytes, digest: str) -> MediaFacts:
@@ -147,7 +166,7 @@ def _decode_audio(data: bytes, digest: str) -> MediaFacts:
         name = container.format.name
     if heard is None:
         raise UnreadableMediaError("no sound stream")
-    return MediaFacts(
+    facts = MediaFacts(
         kind="audio",
         container=name,
         size_bytes=len(data),
@@ -162,6 +181,7 @@ def _decode_audio(data: bytes, digest: str) -> MediaFacts:
         sound_marks=heard.marks,
         loudness=heard.loudness,
     )
+    return facts if facts.marked else replace(facts, observed=Observed(sounds=heard.sounds, loud=heard.loud))
 
 
 def _decode_video(data: bytes, digest: str) -> MediaFacts:
@@ -186,8 +206,8 @@ def _decode_video(data: bytes, digest: str) -> MediaFacts:
         colours=seen.colours,
     )
     if heard is None:
-        return facts
-    return replace(
+        return replace(facts, observed=Observed() if facts.marked else seen.observed)
+    facts = replace(
         facts,
         sound=True,
         sound_codec=heard.codec,
@@ -197,6 +217,8 @@ def _decode_video(data: bytes, digest: str) -> MediaFacts:
         sound_marks=heard.marks,
         loudness=heard.loudness,
     )
+    observed = replace(seen.observed, sounds=heard.sounds, loud=heard.loud)
+    return facts if facts.marked else replace(facts, observed=observed)
 
 
 _DECODERS = {"image": _decode_image, "audio": _decode_audio, "video": _decode_video}

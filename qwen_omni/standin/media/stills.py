@@ -10,11 +10,15 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from qwen_omni.standin.media import ocr
+from qwen_omni.standin.media.colours import most_common, shares
+from qwen_omni.standin.media.facts import Observed, ReadText, Scene
 from qwen_omni.standin.media.open import UnreadableMediaError
 from qwen_omni.standin.media.pictures import colour_name, read_codes
 
 _FORMATS = ["BMP", "JPEG", "PNG", "TIFF", "WEBP"]
 _THUMB = (32, 18)
+_DESCRIBED = (64, 64)  # enough for shares of colours
 
 
 with contextlib.suppress(ImportError):  # the service accepts HEIC; here that depends on the installed packages
@@ -58,3 +62,17 @@ def look(data: bytes) -> Still:
         codes=read_codes(grey),
         colour=colour_name(thumb),
     )
+
+
+def observe(data: bytes) -> Observed:
+    """Return what is worth saying about an image that `look` has read and that has no marks."""
+    with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
+        small = np.asarray(image.convert("RGB").resize(_DESCRIBED, Image.Resampling.BOX))
+        text: tuple[str, ...] = ()
+        if ocr.installed():
+            image.thumbnail((ocr.LONGEST_SIDE, ocr.LONGEST_SIDE))
+            text = ocr.read_image(np.asarray(image.convert("RGB")))
+    brightness = round(float((small @ np.array((0.3, 0.59, 0.11))).mean()), 1)
+    scene = Scene(start=0.0, end=0.0, colours=most_common(shares(small)), brightness=brightness)
+    lines = tuple(ReadText(text=line, start=0.0, end=0.0) for line in text)
+    return Observed(scenes=(scene,), text=lines, reads_text=ocr.installed())

@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING
 import av
 import numpy as np
 
-from qwen_omni.standin.media.facts import ColourSpan, Mark
+from qwen_omni.standin.media.facts import ColourSpan, Mark, Observed
+from qwen_omni.standin.media.ocr import LONGEST_SIDE, TextLog
 from qwen_omni.standin.media.open import UnreadableMediaError, origin
 from qwen_omni.standin.media.pictures import colour_name, difference, read_codes
+from qwen_omni.standin.media.scenes import SceneLog
 
 if TYPE_CHECKING:
     from av.container import InputContainer
@@ -45,6 +47,7 @@ class Seen:
     marks: tuple[Mark, ...]
     cuts: tuple[float, ...]
     colours: tuple[ColourSpan, ...]
+    observed: Observed
 
 
 @dataclass(slots=True)
@@ -107,6 +110,9 @@ class _Viewer:
     marks: MarkLog = field(default_factory=MarkLog)
     cuts: list[float] = field(default_factory=list)
     colours: list[ColourSpan] = field(default_factory=list)
+    scenes: SceneLog = field(default_factory=SceneLog)
+    text: TextLog = field(default_factory=TextLog)
+    _marked: bool = False
     _grid: NDArray[np.uint8] | None = None
     _thumb: NDArray[np.uint8] | None = None
     _last_look: float = -1.0
@@ -126,6 +132,23 @@ class _Viewer:
         if due or (moved > _CHANGED and (self._fruitless < 8 or moved > _CUT / 2)):  # noqa: PLR2004
             self._read(grey, frame, time)
             self._grid = grid.copy()
+            due = True
+        else:
+            due = False
+        if not self._marked:
+            self._observe(frame, grey, grid, time, looked=due)
+
+    def _observe(
+        self, frame: av.VideoFrame, grey: NDArray[np.uint8], grid: NDArray[np.uint8], time: float, *, looked: bool
+    ) -> None:
+        """Note what is worth describing in a video without marks; one with marks is described by those."""
+        suspect = self.scenes.step(grid, time)
+        if not looked and not suspect:
+            return
+        thumb = self._thumb if looked and self._thumb is not None else _small(frame)
+        self.scenes.look(thumb, grey, time)
+        if self.text.wants(time):
+            self.text.add(_readable(frame), time)
 
     def _read(self, grey: NDArray[np.uint8], frame: av.VideoFrame, time: float) -> None:
         codes = read_codes(grey)
@@ -134,9 +157,8 @@ class _Viewer:
         # A code that just vanished may only be blurred: read the next frame as well.
         self._last_look = time - _LOOK_EVERY if self._had_code and not codes else time
         self._had_code = bool(codes)
-        thumb = (
-            frame.reformat(width=_THUMB[0], height=_THUMB[1], format="rgb24").to_ndarray().astype(np.uint8, copy=False)
-        )
+        self._marked = self._marked or any(code.isdigit() for code in codes)
+        thumb = _small(frame)
         if self._thumb is not None and difference(thumb, self._thumb) > _CUT:
             self.cuts.append(time)
         self._thumb = thumb
@@ -152,6 +174,12 @@ class _Viewer:
         if rate and abs(rate - fps) / rate < 0.02:  # noqa: PLR2004 - the same rate, but exact
             fps = rate
         end = times[-1] + 1 / fps
+        observed = Observed()
+        if not self._marked:
+            observed = Observed(
+                scenes=self.scenes.scenes(end), black=self.scenes.black(end), frozen=self.scenes.frozen(end),
+                text=self.text.read(), reads_text=self.text.available,
+            )  # fmt: skip
         return Seen(
             codec=stream.codec_context.name,
             width=self.size[0],
@@ -162,7 +190,23 @@ class _Viewer:
             marks=self.marks.close(end),
             cuts=tuple(self.cuts),
             colours=tuple(self.colours),
+            observed=observed,
         )
+
+
+def _small(frame: av.VideoFrame) -> NDArray[np.uint8]:
+    """Return a frame as an RGB image of a few hundred pixels."""
+    small = frame.reformat(width=_THUMB[0], height=_THUMB[1], format="rgb24")
+    return small.to_ndarray().astype(np.uint8, copy=False)
+
+
+def _readable(frame: av.VideoFrame) -> NDArray[np.uint8]:
+    """Return a frame as an RGB image in which text can still be read."""
+    shrink = min(1.0, LONGEST_SIDE / max(frame.width, frame.height))
+    width, height = max(1, round(frame.width * shrink)), max(1, round(frame.height * shrink))
+    shrunk = frame.reformat(width=width, height=height, format="rgb24")
+    pixels: NDArray[np.uint8] = shrunk.to_ndarray().astype(np.uint8, copy=False)
+    return pixels
 
 
 def _grey(frame: av.VideoFrame) -> NDArray[np.uint8]:

@@ -93,6 +93,7 @@ class Standin:
         self.nearly_right = nearly_right
         self._state.prefixes = PrefixCache() if implicit_cache else None
         self._host = host
+        self._name = f"[{host}]" if ":" in host else host
         self._port = port
         self._listener: Listener | None = None
         self.app = make_app(self._state, self._transport)
@@ -100,17 +101,17 @@ class Standin:
     @property
     def base_url(self) -> str:
         """The address for a client's `base_url`."""
-        return f"http://{self._host}:{self._running.port}/compatible-mode/v1"
+        return f"http://{self._name}:{self._running.port}/compatible-mode/v1"
 
     @property
     def batch_base_url(self) -> str:
         """The address for a client's `batch_base_url`: Batch Chat."""
-        return f"http://{self._host}:{self._running.port}/batch/compatible-mode/v1"
+        return f"http://{self._name}:{self._running.port}/batch/compatible-mode/v1"
 
     @property
     def oss_endpoint(self) -> str:
         """The address of the OSS endpoint."""
-        return f"http://{self._host}:{self._running.port}"
+        return f"http://{self._name}:{self._running.port}"
 
     @property
     def api_key(self) -> str:
