@@ -435,7 +435,7 @@ class _TaskRun:
         secret = settings.api_key.get_secret_value()
         self._key = task_key(recording.identity(), settings.base_url, secret, chat_options)
         self._delivered: MediaPayload | None = None
-        self._repaired = False
+        self._replaced = self._renewed = False  # each is tried once: another task, another upload
         self._under_way = False  # whether a task was submitted and is not known to have ended
 
     def stages(self) -> Stages:
@@ -530,13 +530,12 @@ class _TaskRun:
 
     def _mended(self, state: TaskState, *, known: bool) -> bool:
         """Whether to submit once more: an old task is gone, or the uploaded object had expired in the store."""
-        if self._repaired:
-            return False
-        self._repaired = True
-        if known:
+        if known and not self._replaced:
+            self._replaced = True
             return state.state == "lost" or state.is_gone
-        if not state.is_gone or self._delivered is None or self._delivered.upload is None:
+        if self._renewed or not state.is_gone or self._delivered is None or self._delivered.upload is None:
             return False
+        self._renewed = True
         renewed = self._carrier.renewed(self._delivered, model=self._profile.name, gone=True)
         changed = renewed is not self._delivered
         self._delivered = renewed

@@ -301,6 +301,15 @@ def test_an_upload_that_is_gone_is_made_again(ask: Ask, recording: TruthMedia, s
     assert [call.operation for call in standin.stores.calls].count("post_form") == 2
 
 
+def test_a_task_and_its_upload_may_both_be_gone(ask: Ask, recording: TruthMedia, standin: Standin) -> None:
+    """A service that lost both, as a stand-in that was started again, gets each of them once more."""
+    ask(recording.path)
+    standin.stores.objects._held.clear()
+    standin.tasks.fail(HttpFault(operation="poll", status=404, code="InvalidTask"))
+    assert words(ask(recording.path)) == list(recording.codes)
+    assert [call.operation for call in standin.stores.calls].count("post_form") == 2
+
+
 def test_a_result_link_that_ended(ask: Ask, recording: TruthMedia, standin: Standin) -> None:
     """A link that does not work is asked for once more; if that fails too, the error says what the next call does."""
     standin.tasks.fail(HttpFault(operation="result", status=403, code="AccessDenied", message="Request has expired."))
