@@ -15,8 +15,9 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 from qwen_omni.addresses import STANDIN
 from qwen_omni.media.work import Deadline
@@ -42,6 +43,7 @@ class Turn:
         tokens: input and output together: estimated, until `RateLimiter.settle` corrects it.
         limits: the limits that it must stay within.
         sent_at: when its turn came; `None` while it waits.
+        share: what the `Allowance` recorded when it let the request through.
     """
 
     tokens: int
@@ -50,6 +52,7 @@ class Turn:
     asked_at: float = field(default=0.0, repr=False)
     before: tuple[float, float] = field(default=(0.0, 0.0), repr=False)  # the limiter's schedule before its turn
     after: float = field(default=0.0, repr=False)
+    share: Any = field(default=None, repr=False)
 
     @property
     def interval(self) -> float:
@@ -60,6 +63,25 @@ class Turn:
     def needed(self) -> int:
         """The room it needs among the minute's tokens; one that exceeds the whole minute is sent alone."""
         return self.tokens if self.limits.tpm is None else min(self.tokens, self.limits.tpm)
+
+
+class Allowance(Protocol):
+    """This process's share of limits that it has together with others; see `qwen_omni.archive.quota`."""
+
+    def take(self, turn: Turn, behind: Sequence[Turn], *, now: float) -> float:
+        """Return 0 if the share covers a request, else the seconds after which to ask again.
+
+        Args:
+            turn: the request whose turn it is.
+            behind: those that wait after it.
+            now: the limiter's time.
+        """
+
+    def change(self, turn: Turn, *, requests: int, tokens: int) -> None:
+        """Correct what a request counts for: its tokens are known now, or it was not sent after all."""
+
+    def hold(self, seconds: float) -> None:
+        """Hold the requests of all processes: the service has reported a limit."""
 
 
 class RateLimiter:
@@ -75,8 +97,14 @@ class RateLimiter:
         0.0
     """
 
-    def __init__(self, *, gradual: bool = True) -> None:
-        """Start with an empty minute; without `gradual`, the first requests need not be spread out."""
+    def __init__(self, *, gradual: bool = True, allowance: Allowance | None = None) -> None:
+        """Start with an empty minute.
+
+        Args:
+            gradual: whether the first requests are spread out.
+            allowance: the share of this process where the limits are those of several processes together.
+        """
+        self.allowance = allowance
         self._lock = threading.Lock()
         self._first_gap = _FIRST_GAP if gradual else 0.0
         self._gap = self._first_gap
@@ -97,6 +125,9 @@ class RateLimiter:
                 del self._waiting[0]
             self._forget(now)
             wait = self._wait(turn, self._waiting[: self._waiting.index(turn)], now)
+            if wait <= 0 and self.allowance is not None:
+                behind = [one for one in self._waiting if one is not turn]
+                wait = self.allowance.take(turn, behind, now=now)
             if wait > 0:
                 return min(wait, _LOOK_SECONDS)
             self._send(turn, now)
@@ -107,6 +138,8 @@ class RateLimiter:
         with self._lock:
             if turn in self._sent:
                 self._tokens += tokens - turn.tokens
+            if self.allowance is not None:
+                self.allowance.change(turn, requests=0, tokens=tokens - turn.tokens)
             turn.tokens = tokens
 
     def leave(self, turn: Turn) -> None:
@@ -120,12 +153,16 @@ class RateLimiter:
                 self._next, self._gap = turn.before
             self._sent.remove(turn)
             self._tokens -= turn.tokens
+            if self.allowance is not None:
+                self.allowance.change(turn, requests=-1, tokens=-turn.tokens)
 
     def hold(self, seconds: float, *, now: float) -> None:
         """Hold all requests for a while, then start gradually: the service has reported a limit."""
         with self._lock:
             self._next = max(self._next, now + seconds)
             self._gap = max(self._gap, self._first_gap)
+            if self.allowance is not None:
+                self.allowance.hold(seconds)
 
     def _forget(self, now: float) -> None:
         while self._sent and (self._sent[0].sent_at or 0.0) <= now - _MINUTE * _SLACK:
@@ -167,17 +204,21 @@ class RateLimiter:
 
 # --- The limiters of this process ---
 
+
+def account_of(settings: Settings) -> tuple[str, str]:
+    """Return the service and the account, as a digest of the key, that limits belong to."""
+    place = settings.base_url if settings.origin == STANDIN else settings.origin  # each stand-in is its own service
+    return place, hashlib.sha256(settings.api_key.get_secret_value().encode()).hexdigest()
+
+
 _limiters: dict[tuple[str, str, str], RateLimiter] = {}
 _lock = threading.Lock()
 
 
 def limiter_of(settings: Settings, model: str, *, gradual: bool = True) -> RateLimiter:
     """Return the limiter that everything in this process shares which asks this service for a model with this key."""
-    key = settings.api_key.get_secret_value()
-    place = settings.base_url if settings.origin == STANDIN else settings.origin  # each stand-in is its own service
     with _lock:
-        account = hashlib.sha256(key.encode()).hexdigest()
-        return _limiters.setdefault((place, account, model), RateLimiter(gradual=gradual))
+        return _limiters.setdefault((*account_of(settings), model), RateLimiter(gradual=gradual))
 
 
 def forget_limiters() -> None:

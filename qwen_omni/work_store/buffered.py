@@ -33,7 +33,7 @@ from qwen_omni.work_store.store import (
 T = TypeVar("T")
 
 _PAUSE_SECONDS = 1.0  # after a failed write; meanwhile no write is tried
-_CHUNK = 500  # versions looked up by one statement
+_CHUNK = 1_000  # versions looked up by one statement
 
 
 class Transaction(Protocol):
@@ -117,6 +117,9 @@ class BufferedStore(ABC):
 
     lock_row: ClassVar[str] = ""
     """What a SELECT adds to lock a row until the end of its transaction."""
+
+    key_among: ClassVar[str]
+    """A condition that `key` is one of several, which are separated by spaces."""
 
     def __init__(
         self, place: Path | str | None, use: StoreUse, lease_seconds: float, *, identity: str | None = None
@@ -395,11 +398,14 @@ class BufferedStore(ABC):
         keys = list(wanted)
         found: dict[tuple[str, str], str] = {}
         for start in range(0, len(keys), _CHUNK):
-            some = keys[start : start + _CHUNK]
-            sql = f"SELECT key, digest FROM digests WHERE key IN ({marks(some)})"
-            rows: list[Any] = self._read(lambda base, sql=sql, some=some: base.rows(sql, some), [])  # type: ignore[misc]
+            rows = self._digest_rows(" ".join(keys[start : start + _CHUNK]))
             found |= {wanted[key]: digest for key, digest in rows if isinstance(digest, str)}
         return found
+
+    def _digest_rows(self, keys: str) -> list[Any]:
+        sql = f"SELECT key, digest FROM digests WHERE {self.key_among}"
+        none: list[Any] = []
+        return self._read(lambda base: base.rows(sql, (keys,)), none)
 
     def remember_digests(self, digests: Mapping[tuple[str, str], str]) -> None:
         """Remember digests by address and version, in one transaction; what cannot be written is not remembered."""

@@ -39,6 +39,7 @@ class PostgresStore(BufferedStore):
     """A `WorkStore` in a PostgreSQL database (extra `postgres`)."""
 
     lock_row = " FOR UPDATE"
+    key_among = "key = ANY(string_to_array(?, ' '))"
 
     def __init__(self, address: str, use: StoreUse = _PLAIN, *, lease_seconds: float | None = None) -> None:
         """Connect, and create the tables where they are missing, in the schema `qwen_omni`.
@@ -144,7 +145,9 @@ class PostgresStore(BufferedStore):
 
     def renew(self, base: Transaction, keys: Sequence[StepKey]) -> None:
         """Renew the leases of claims."""
-        base.run_many(f"UPDATE claims SET renewed_at = clock_timestamp() {MINE}", [(*names(one), self.owner) for one in keys])
+        base.run_many(
+            f"UPDATE claims SET renewed_at = clock_timestamp() {MINE}", [(*names(one), self.owner) for one in keys]
+        )
 
 
 def _claim_row(base: Transaction, key: StepKey) -> tuple[str, bool] | None:

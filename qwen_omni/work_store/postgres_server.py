@@ -10,7 +10,6 @@ the error of the server itself, no thread is involved, and a fork leaves the par
 import contextlib
 import functools
 import importlib
-import os
 import re
 import threading
 import time
@@ -280,7 +279,8 @@ class _Statements:
         self._base = base
 
     def rows(self, sql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
-        return self._base.execute(_translated(sql), _storable(values)).fetchall()
+        found: list[tuple[Any, ...]] = self._base.execute(_translated(sql), _storable(values)).fetchall()
+        return found
 
     def run(self, sql: str, values: Sequence[Any] = ()) -> None:
         self._base.execute(_translated(sql), _storable(values))
@@ -419,6 +419,9 @@ def meaning(error: Exception) -> tuple[str, bool]:
     return ("unreachable", True) if type(error).__name__ == "OperationalError" else ("other", False)
 
 
+_PREFIX = r"^(connection failed: )?(connection to server [^\n]*? failed: )?(FATAL: +)?"
+
+
 def _is_lost(error: Exception) -> bool:
     return meaning(error)[0] in ("unreachable", "read-only")
 
@@ -426,7 +429,7 @@ def _is_lost(error: Exception) -> bool:
 def detail(error: Exception, address: Address) -> str:
     """Return what the server said, in one line without a password."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    text = re.sub(r"^(connection failed: )?(connection to server [^\n]*? failed: )?(FATAL: +)?", "", lines[0] if lines else "")
+    text = re.sub(_PREFIX, "", lines[0] if lines else "")
     return address.without_password(text.rstrip(".:") or type(error).__name__)[:300]
 
 

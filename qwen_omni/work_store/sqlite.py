@@ -49,6 +49,8 @@ class SqliteStore(BufferedStore):
         {'text': 'first'}
     """
 
+    key_among = """key IN (SELECT value FROM json_each('["' || replace(?, ' ', '","') || '"]'))"""
+
     def __init__(self, path: Path | None, use: StoreUse = _PLAIN, *, lease_seconds: float | None = None) -> None:
         """Open or create the file, with the tables of this version; `None` keeps everything in memory.
 
@@ -193,7 +195,8 @@ class SqliteStore(BufferedStore):
 
 
 def _claim_row(base: Transaction, key: StepKey) -> tuple[Any, ...] | None:
-    rows = base.rows("SELECT owner, beat, lease, resume FROM claims WHERE run = ? AND origin = ? AND step = ?", names(key))
+    sql = "SELECT owner, beat, lease, resume FROM claims WHERE run = ? AND origin = ? AND step = ?"
+    rows = base.rows(sql, names(key))
     return rows[0] if rows else None
 
 

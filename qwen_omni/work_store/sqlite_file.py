@@ -3,10 +3,11 @@
 Waiting to write never blocks readers. Connections are opened on demand and closed before a fork, so that processes
 never share one.
 
-A file from an older version is migrated when it is opened. Schema 2 had no `digests` and `records`. Schema 1 was two families: the checkpoint of a long video
-(`facts`, `cuts`, `finished`, `claims`, `spent`) and the cache of uploads or of transcription tasks (`uploads`).
-Captions were stored as JSON lines. None recorded who answered, so their entries get the origin `UNVERIFIED`, except
-those that do not depend on it: cuts, and uploads and tasks, whose names include the address and the account.
+A file from an older version is migrated when it is opened. Schema 2 had no `digests` and `records`. Schema 1 was two
+families: the checkpoint of a long video (`facts`, `cuts`, `finished`, `claims`, `spent`) and the cache of uploads or of
+transcription tasks (`uploads`). Captions were stored as JSON lines. None recorded who answered, so their entries get
+the origin `UNVERIFIED`, except those that do not depend on it: cuts, and uploads and tasks, whose names include the
+address and the account.
 """
 
 import contextlib

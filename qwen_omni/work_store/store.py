@@ -222,15 +222,17 @@ class WorkStore(Protocol):
 
 
 class RunStore:
-    """One run in a store file, and what its user should know about that file.
+    """One run in a store, and what its user should know about the file or server.
 
     Attributes:
-        path: the file; `None` if everything is in memory.
+        place: the file, or the address of the server without its password; `None` if everything is in memory.
     """
 
-    def __init__(self, store: WorkStore, use: StoreUse, run: str, *, path: Path | None, reuse_unverified: bool) -> None:
+    def __init__(
+        self, store: WorkStore, use: StoreUse, run: str, *, place: Path | str | None, reuse_unverified: bool
+    ) -> None:
         """Take a store; `reuse_unverified` is whether answers of unknown origin are used."""
-        self.path = path
+        self.place = place
         self._store, self._use, self._run, self._reuse = store, use, run, reuse_unverified
         self._origins: set[str] = set()  # of what this run stores
         self._reported: set[str] = set()
@@ -242,12 +244,12 @@ class RunStore:
 
     @property
     def unkept(self) -> str:
-        """A notice with the number of answers not written to disk, and the file; empty if all are."""
+        """A notice with the number of answers not written, and where; empty if all are."""
         count = sum(self._store.unkept(origin) for origin in self._origins)
         if not count:
             return ""
         return (
-            f"{self._use.holds.capitalize()} that could not be written to the {self._use.name} {self.path}: {count} "
+            f"{self._use.holds.capitalize()} that could not be written to the {self._use.name} {self.place}: {count} "
             f"({self.trouble}). They are part of this result; a later run would ask for them, and pay for them, again."
         )
 
@@ -257,7 +259,7 @@ class RunStore:
         if not count:
             return ""
         return (
-            f"{self._use.holds.capitalize()} in the {self._use.name} {self.path} that an older version stored without "
+            f"{self._use.holds.capitalize()} in the {self._use.name} {self.place} that an older version stored without "
             f"recording which server gave them: {count}. They are kept and not used; reuse_unverified=True "
             "(--reuse-unverified) uses them."
         )
@@ -279,7 +281,7 @@ class RunStore:
         if self.trouble and self.trouble not in self._reported:
             self._reported.add(self.trouble)
             found.append(
-                f"The {self._use.name} {self.path} cannot be written ({self.trouble}); {self._use.holds} are kept in "
+                f"The {self._use.name} {self.place} cannot be written ({self.trouble}); {self._use.holds} are kept in "
                 "memory and written as soon as that is possible. Free up space before this run ends."
             )
         return found
