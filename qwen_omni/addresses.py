@@ -183,7 +183,7 @@ _IN_NAME = "a letter, a digit or one of !#$%&'*+-.^_`|~"
 
 
 _SERVER = re.compile(r"(?i)(postgres(?:ql)?):/{1,2}(?!/)|(postgres(?:ql)?):///")
-_PASSWORD = re.compile(r"(?<=://)([^/@:?]*):[^/?]*(?=@)|(?<=[?&]password=)[^&]*|(?<=[?&]sslpassword=)[^&]*")
+_PASSWORD = re.compile(r"(?<=://)([^/@:?]*):[^?]*(?=@)|(?<=[?&]password=)[^&]*|(?<=[?&]sslpassword=)[^&]*")
 
 
 class StoreAddress(str):
@@ -208,7 +208,7 @@ class StoreAddress(str):
             return cls(text if found[2] else f"{found[1]}://{text[found.end() :]}")
         if isinstance(place, str) and (other := re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", text)):
             raise ConfigurationError(
-                f"A store cannot be at a {other[0]} address. Name a file, or a database: postgresql://USER@HOST/DATABASE"
+                f"A store cannot be at a {other[0]} address. Name a file, or a database: postgresql://HOST/DATABASE"
             )
         return None
 

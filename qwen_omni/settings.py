@@ -300,7 +300,7 @@ def _store_address(given: str) -> StoreAddress:
     found = StoreAddress.read(given)
     if found is None:
         raise ConfigurationError(
-            "store= is the address of a database that machines share: postgresql://USER@HOST/DATABASE. Files of this "
+            "store= is the address of a database that machines share: postgresql://HOST/DATABASE. Files of this "
             "machine are in cache_dir."
         )
     return found

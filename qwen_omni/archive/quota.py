@@ -32,7 +32,8 @@ _GRAIN = 0.25  # leases that were given within this time count as one
 _COUNTS = _MINUTE + _SLACK + LEASE_SECONDS + _GRAIN  # from the beginning of its grain
 _LOST_SECONDS = 3.0  # a process that has not asked for so long is no longer waited for
 _FORGOTTEN_SECONDS = 60.0  # after this its last answer is dropped
-_LEAST_WAIT, _MOST_WAIT = 0.02, 1.0
+_LEAST_WAIT, _MOST_WAIT = 0.1, 1.0  # between two wishes of a process
+_POLL_SECONDS = 0.02  # how often a request looks whether the lease has come
 _MOST_NEEDS = 500  # waiting requests that one process names
 
 
@@ -256,7 +257,7 @@ class SharedRate:
             self._demand.needs = [turn.needed, *(one.needed for one in behind[: _MOST_NEEDS - 1])]
             self._demand.limits = turn.limits
             self._wake.set()
-            return max(_LEAST_WAIT, min(self._again_at - now, LEASE_SECONDS / 4))
+            return max(_POLL_SECONDS, self._again_at - now)
 
     def change(self, turn: Turn, *, requests: int, tokens: int) -> None:
         """Correct what a request counts for."""

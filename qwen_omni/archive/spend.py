@@ -382,6 +382,10 @@ class SharedSpendLimit(SpendLimit):
             self._close_abandoned()
         if self._lease.ended and not self._write(self._lease, {}):
             self._replace(self._lease)
+        with self._lock:
+            left = self._lease.left
+        if self._lease.granted and min(left.values()) < 0:
+            self._ask(self._lease, {})  # calls cost more than they reserved: the others have to know
         for lease in self._old:
             if lease.ended:
                 self._write(lease, {})

@@ -32,6 +32,7 @@ _RAMP = 0.75  # each request multiplies the gap by this
 _LEAST_GAP = 0.001
 _INSTANT = 1e-6  # shorter waits are none
 _LOOK_SECONDS = 0.5  # how often a waiting request asks; tokens may have been given back
+_QUEUE_SECONDS = 0.01  # how much later each one in the queue of an `Allowance` asks again
 _LOST_SECONDS = 10.0  # a request that has not asked for so long is no longer waited for
 
 
@@ -112,6 +113,7 @@ class RateLimiter:
         self._sent: deque[Turn] = deque()  # of the last minute, oldest first
         self._tokens = 0  # of these
         self._next = float("-inf")
+        self._share_at = float("-inf")  # when the first in the queue asks the allowance again
 
     def ask(self, turn: Turn, *, now: float) -> float:
         """Return 0 if it is this request's turn, else the seconds after which to ask again, which keeps its place."""
@@ -126,8 +128,7 @@ class RateLimiter:
             self._forget(now)
             wait = self._wait(turn, self._waiting[: self._waiting.index(turn)], now)
             if wait <= 0 and self.allowance is not None:
-                behind = [one for one in self._waiting if one is not turn]
-                wait = self.allowance.take(turn, behind, now=now)
+                wait = self._wait_for_share(turn, self.allowance, now)
             if wait > 0:
                 return min(wait, _LOOK_SECONDS)
             self._send(turn, now)
@@ -174,6 +175,15 @@ class RateLimiter:
         queue = sum(max(one.interval * _SLACK, _LEAST_GAP) for one in ahead)
         wait = max(free + queue, self._until_room(turn, ahead, now))
         return wait if wait > _INSTANT else 0.0
+
+    def _wait_for_share(self, turn: Turn, allowance: Allowance, now: float) -> float:
+        """Let the first in the queue ask for the others, which look again after it."""
+        place = self._waiting.index(turn)
+        if place:
+            return max(self._share_at - now, 0.0) + place * _QUEUE_SECONDS
+        wait = allowance.take(turn, self._waiting[1:], now=now)
+        self._share_at = now + wait
+        return wait
 
     def _until_room(self, turn: Turn, ahead: list[Turn], now: float) -> float:
         """Return the seconds until the minute has room for one request more, and for its tokens."""

@@ -55,8 +55,9 @@ def cache_key(*, digest: str, store: str, account: str, model: str, form: str | 
 
 
 class UploadCache:
-    """The uploads of one user of one machine, or of all machines that share a store on a server. Safe to share between
-    threads and processes.
+    """The uploads of one user of one machine, or of all machines that share a store on a server.
+
+    Safe to share between threads and processes.
 
     Keys include the store and the account, so a link is only found by the account that can use it; see `cache_key`.
     """

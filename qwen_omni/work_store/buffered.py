@@ -125,7 +125,7 @@ class BufferedStore(ABC):
         self, place: Path | str | None, use: StoreUse, lease_seconds: float, *, identity: str | None = None
     ) -> None:
         self.place = place
-        self._identity = identity or str(place)  # never shown: it may hold a password
+        self.identity = identity or str(place)  # never shown: it may hold a password
         self.trouble = ""
         self.owner = new_owner()
         self.use = use
@@ -334,7 +334,7 @@ class BufferedStore(ABC):
 
     def _siblings(self) -> "list[BufferedStore]":
         """Return the stores of this process on the same entries, including this one."""
-        others = [] if self.database is None else [one for one in open_stores() if one._identity == self._identity]
+        others = [] if self.database is None else [one for one in open_stores() if one.identity == self.identity]
         return others or [self]
 
     def ended_here(self, owner: str, key: StepKey) -> bool:
@@ -404,8 +404,8 @@ class BufferedStore(ABC):
 
     def _digest_rows(self, keys: str) -> list[Any]:
         sql = f"SELECT key, digest FROM digests WHERE {self.key_among}"
-        none: list[Any] = []
-        return self._read(lambda base: base.rows(sql, (keys,)), none)
+        rows: list[Any] = self._read(lambda base: base.rows(sql, (keys,)), [])
+        return rows
 
     def remember_digests(self, digests: Mapping[tuple[str, str], str]) -> None:
         """Remember digests by address and version, in one transaction; what cannot be written is not remembered."""

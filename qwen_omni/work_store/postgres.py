@@ -122,8 +122,8 @@ class PostgresStore(BufferedStore):
             owner = "" if seen is None else seen[0]
             gone = bool(owner) and not (seen is not None and seen[1])  # its lease runs, and its process has ended
             resumed = base.rows(
-                "INSERT INTO claims VALUES (?, ?, ?, ?, ?, clock_timestamp()) ON CONFLICT (run, origin, step) DO UPDATE "
-                "SET owner = excluded.owner, lease = excluded.lease, renewed_at = excluded.renewed_at "
+                "INSERT INTO claims VALUES (?, ?, ?, ?, ?, clock_timestamp()) ON CONFLICT (run, origin, step) "
+                "DO UPDATE SET owner = excluded.owner, lease = excluded.lease, renewed_at = excluded.renewed_at "
                 f"WHERE claims.owner = ? AND (?::bool OR {_ENDED}) RETURNING resume",
                 (*names(key), self.owner, self._lease, owner, gone),
             )

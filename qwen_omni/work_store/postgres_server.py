@@ -13,6 +13,7 @@ import importlib
 import re
 import threading
 import time
+import weakref
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -111,13 +112,17 @@ class Address:
         """
         psycopg = load_psycopg()
         try:
-            return cls(given, psycopg.conninfo.conninfo_to_dict(given))
+            fields = psycopg.conninfo.conninfo_to_dict(given)
         except psycopg.Error:
+            fields = None
+        # Of a password that is not encoded, libpq takes the end for a host or a database.
+        if fields is None or any("@" in str(fields.get(name, "")) for name in ("host", "dbname")):
             raise StoreError(
-                "The address of the PostgreSQL store cannot be read. Write postgresql://USER@HOST:PORT/DATABASE; "
+                "The address of the PostgreSQL store cannot be read. Write postgresql://HOST:PORT/DATABASE, with USER@ before the host; "
                 "characters such as / @ : in a password are percent-encoded, or the password is left to PGPASSWORD.",
                 reason="address", address="postgresql://",
-            ) from None  # fmt: skip
+            )  # fmt: skip
+        return cls(given, fields)
 
     def __str__(self) -> str:
         host, port, user = (str(self.fields.get(name) or "") for name in ("host", "port", "user"))
@@ -154,12 +159,13 @@ class PostgresServer:
         self._use = use
         self._psycopg = load_psycopg()
         self._ready = False
+        self._idle: list[tuple[float, psycopg.Connection[Any]]] = []
+        weakref.finalize(self, _end, self._idle)
         self._reset()
 
     def _reset(self) -> None:
         self._lock = threading.Lock()
         self._slots = threading.BoundedSemaphore(_MOST_CONNECTIONS)
-        self._idle: list[tuple[float, psycopg.Connection[Any]]] = []
 
     def read(self, action: Callable[[Transaction], T]) -> T:
         """Read, each statement for itself; repeat it for 30 s while failures are transient."""
@@ -229,7 +235,7 @@ class PostgresServer:
         now = time.monotonic()
         with self._lock:
             stale = [one for since, one in self._idle if now - since > _IDLE_SECONDS or one.closed]
-            self._idle = [(since, one) for since, one in self._idle if one not in stale]
+            self._idle[:] = [(since, one) for since, one in self._idle if one not in stale]
             found = self._idle.pop()[1] if self._idle else None
         for one in stale:
             one.close()
@@ -252,9 +258,9 @@ class PostgresServer:
     def close(self) -> None:
         """Close the connections that are not in use; the next use opens new ones."""
         with self._lock:
-            idle, self._idle = self._idle, []
-        for _, base in idle:
-            base.close()
+            idle = list(self._idle)
+            self._idle.clear()
+        _end(idle)
 
     def before_fork(self) -> None:
         """Wait until no connection is being taken or returned."""
@@ -264,12 +270,18 @@ class PostgresServer:
         """Resume after a fork; a child forgets the connections of its parent, which only the parent may end."""
         if child:
             _parents.extend(base for _, base in self._idle)
+            self._idle.clear()
             self._reset()
         else:
             self._lock.release()
 
 
 _parents: list[Any] = []  # never used, and never closed
+
+
+def _end(idle: "list[tuple[float, psycopg.Connection[Any]]]") -> None:
+    for _, base in idle:
+        base.close()
 
 
 class _Statements:
@@ -321,14 +333,14 @@ def migrate(base: "psycopg.Connection[Any]") -> None:
         Unusable: the tables are of a newer version or another program, or the database is not in UTF-8.
         psycopg.Error: the server failed.
     """
-    if _version(base) == SCHEMA:
+    if _version(base, alone=False) == SCHEMA:
         return
     encoding = _one(base, "SELECT current_setting('server_encoding')")
     if encoding != "UTF8":
         raise Unusable("database", f"its encoding is {encoding}; create it with ENCODING 'UTF8' TEMPLATE template0")
     base.execute("BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL lock_timeout = '20s'")
     base.execute("SELECT pg_advisory_xact_lock(%s)", (_MIGRATING,))
-    version = _version(base)
+    version = _version(base, alone=True)
     if version != SCHEMA:
         if not _one(base, "SELECT count(*) FROM pg_namespace WHERE nspname = 'qwen_omni'"):
             base.execute("CREATE SCHEMA qwen_omni")
@@ -343,11 +355,14 @@ def migrate(base: "psycopg.Connection[Any]") -> None:
     base.execute("COMMIT")
 
 
-def _version(base: "psycopg.Connection[Any]") -> int:
-    """Return the version of the tables, 0 if there are none; raise `Unusable` if they cannot be used."""
+def _version(base: "psycopg.Connection[Any]", *, alone: bool) -> int:
+    """Return the version of the tables, 0 if there are none; raise `Unusable` if they cannot be used.
+
+    Unless this process is `alone`, another may create them at this moment.
+    """
     tables = "SELECT count(*) FROM pg_tables WHERE schemaname = 'qwen_omni'"
     if _one(base, "SELECT to_regclass('qwen_omni.facts') IS NULL"):
-        if _one(base, tables):
+        if alone and _one(base, tables):
             raise Unusable("damaged", "its schema qwen_omni holds tables that are none of this package's")
         return 0
     form = _one(base, "SELECT value FROM qwen_omni.facts WHERE name = 'form'")
@@ -416,7 +431,8 @@ def meaning(error: Exception) -> tuple[str, bool]:
     for pattern, reason, transient in _TEXTS:
         if re.search(pattern, str(error), re.IGNORECASE):
             return reason, transient
-    return ("unreachable", True) if type(error).__name__ == "OperationalError" else ("other", False)
+    lost = any(kind.__name__ == "OperationalError" for kind in type(error).__mro__)
+    return ("unreachable", True) if lost else ("other", False)
 
 
 _PREFIX = r"^(connection failed: )?(connection to server [^\n]*? failed: )?(FATAL: +)?"
