@@ -127,8 +127,8 @@ class RateLimiter:
                 del self._waiting[0]
             self._forget(now)
             wait = self._wait(turn, self._waiting[: self._waiting.index(turn)], now)
-            if wait <= 0 and self.allowance is not None:
-                wait = self._wait_for_share(turn, self.allowance, now)
+            if self.allowance is not None:
+                wait = max(wait, self._wait_for_share(turn, self.allowance, now, free=wait <= 0))
             if wait > 0:
                 return min(wait, _LOOK_SECONDS)
             self._send(turn, now)
@@ -176,11 +176,11 @@ class RateLimiter:
         wait = max(free + queue, self._until_room(turn, ahead, now))
         return wait if wait > _INSTANT else 0.0
 
-    def _wait_for_share(self, turn: Turn, allowance: Allowance, now: float) -> float:
-        """Let the first in the queue ask for the others, which look again after it."""
+    def _wait_for_share(self, turn: Turn, allowance: Allowance, now: float, *, free: bool) -> float:
+        """Let the first in the queue ask for the others once it is `free` to go; they look again after it."""
         place = self._waiting.index(turn)
-        if place:
-            return max(self._share_at - now, 0.0) + place * _QUEUE_SECONDS
+        if place or not free:
+            return max(self._share_at - now, 0.0) + place * _QUEUE_SECONDS if place else 0.0
         wait = allowance.take(turn, self._waiting[1:], now=now)
         self._share_at = now + wait
         return wait
