@@ -360,9 +360,10 @@ def _version(base: "psycopg.Connection[Any]", *, alone: bool) -> int:
 
     Unless this process is `alone`, another may create them at this moment.
     """
-    tables = "SELECT count(*) FROM pg_tables WHERE schemaname = 'qwen_omni'"
-    if _one(base, "SELECT to_regclass('qwen_omni.facts') IS NULL"):
-        if alone and _one(base, tables):
+    # Not by to_regclass: after waiting for the lock it may still answer from what it knew before.
+    names = _one(base, "SELECT coalesce(array_agg(tablename::text), '{}') FROM pg_tables WHERE schemaname = 'qwen_omni'")
+    if "facts" not in names:
+        if alone and names:
             raise Unusable("damaged", "its schema qwen_omni holds tables that are none of this package's")
         return 0
     form = _one(base, "SELECT value FROM qwen_omni.facts WHERE name = 'form'")
@@ -370,8 +371,8 @@ def _version(base: "psycopg.Connection[Any]", *, alone: bool) -> int:
         raise Unusable("damaged", f"its schema version is {str(form)[:40]!r}")
     if int(form) > SCHEMA:
         raise Unusable("version", f"it was written by a newer version (schema {form[:12]}; this one reads {SCHEMA})")
-    wanted = len(re.findall("CREATE TABLE", "".join(_MIGRATIONS.values())))
-    if int(form) == SCHEMA and _one(base, tables) < wanted:
+    wanted = set(re.findall(r"CREATE TABLE (\w+)", "".join(_MIGRATIONS.values())))
+    if int(form) == SCHEMA and not wanted <= set(names):
         raise Unusable("damaged", "tables of its schema qwen_omni are missing")
     return int(form)
 
