@@ -377,7 +377,8 @@ class BufferedStore(ABC):
 
         Does nothing if that state was imported before.
         """
-        if self._read(lambda base: base.rows("SELECT 1 FROM facts WHERE name = ?", (mark,)), []):
+        known: list[Any] = self._read(lambda base: base.rows("SELECT 1 FROM facts WHERE name = ?", (mark,)), [])
+        if known:
             return
         rows = [(run, UNVERIFIED, step, dumped(value), self.now()) for step, value in values.items()]
 

@@ -118,8 +118,9 @@ class Address:
         # Of a password that is not encoded, libpq takes the end for a host or a database.
         if fields is None or any("@" in str(fields.get(name, "")) for name in ("host", "dbname")):
             raise StoreError(
-                "The address of the PostgreSQL store cannot be read. Write postgresql://HOST:PORT/DATABASE, with USER@ before the host; "
-                "characters such as / @ : in a password are percent-encoded, or the password is left to PGPASSWORD.",
+                "The address of the PostgreSQL store cannot be read. Write postgresql://HOST:PORT/DATABASE, with USER@ "
+                "before the host; characters such as / @ : in a password are percent-encoded, or the password is left "
+                "to PGPASSWORD.",
                 reason="address", address="postgresql://",
             )  # fmt: skip
         return cls(given, fields)
@@ -361,7 +362,9 @@ def _version(base: "psycopg.Connection[Any]", *, alone: bool) -> int:
     Unless this process is `alone`, another may create them at this moment.
     """
     # Not by to_regclass: after waiting for the lock it may still answer from what it knew before.
-    names = _one(base, "SELECT coalesce(array_agg(tablename::text), '{}') FROM pg_tables WHERE schemaname = 'qwen_omni'")
+    names = _one(
+        base, "SELECT coalesce(array_agg(tablename::text), '{}') FROM pg_tables WHERE schemaname = 'qwen_omni'"
+    )
     if "facts" not in names:
         if alone and names:
             raise Unusable("damaged", "its schema qwen_omni holds tables that are none of this package's")

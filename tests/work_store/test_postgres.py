@@ -140,7 +140,11 @@ def test_a_refused_connection_is_one_line(kind):
 def test_no_server_and_no_host(postgres):
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
-    for address in (f"postgresql://me@127.0.0.1:{port}/d", "postgresql://me@no-such-host.invalid/d", "postgresql:///d?host=/no"):
+    for address in (
+        f"postgresql://me@127.0.0.1:{port}/d",
+        "postgresql://me@no-such-host.invalid/d",
+        "postgresql:///d?host=/no",
+    ):
         with pytest.raises(StoreError, match=r"unreachable.*Check the host") as raised:
             PostgresStore(address)
         assert raised.value.transient
@@ -175,7 +179,7 @@ def test_another_encoding(postgres):
     server = shared_server()
     with contextlib.suppress(psycopg.Error):
         server.run("CREATE DATABASE latin ENCODING 'LATIN1' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0")
-    with pytest.raises(StoreError, match="LATIN1.*UTF8"):
+    with pytest.raises(StoreError, match=r"LATIN1.*UTF8"):
         PostgresStore(server.url_of("latin"))
 
 
@@ -301,7 +305,9 @@ def test_a_connection_that_breaks_inside_a_transaction_writes_once(postgres, mon
     monkeypatch.setattr(postgres_server._Statements, "run", breaks)
     monkeypatch.setattr(postgres_server, "_PATIENCE", 10)
     with contextlib.closing(PostgresStore(postgres)) as store:
-        ids = store.exchange("ids", lambda value, _: ([*(value or []), *(() if "me" in (value or []) else ["me"])],) * 2)
+        ids = store.exchange(
+            "ids", lambda value, _: ([*(value or []), *(() if "me" in (value or []) else ["me"])],) * 2
+        )
         assert ids == ["me"]
     assert len(broken) == 2
 
