@@ -212,8 +212,12 @@ class StoreAddress(str):
             )
         return None
 
+    def without_password(self) -> str:
+        """Return the address as it may be shown and stored; the password then comes from PGPASSWORD or ~/.pgpass."""
+        return _PASSWORD.sub(lambda found: found[1] or "", str(self))
+
     def __repr__(self) -> str:
-        return repr(_PASSWORD.sub(lambda found: found[1] or "", str(self)))
+        return repr(self.without_password())
 
 
 def check_header_value(value: str, what: str) -> None:

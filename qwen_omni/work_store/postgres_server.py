@@ -91,12 +91,7 @@ def load_psycopg() -> Any:  # noqa: ANN401  (a module)
 
 
 class Address:
-    """Where the server is, with a password that is never shown.
-
-    Example:
-        >>> str(Address.parse("postgresql://me:secret@db.example:5433/work?sslmode=require"))
-        'postgresql://me@db.example:5433/work'
-    """
+    """Where the server is, with a password that is never shown."""
 
     def __init__(self, given: str, fields: Mapping[str, Any]) -> None:
         self.given = given
