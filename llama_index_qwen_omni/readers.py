@@ -35,8 +35,8 @@ from pydantic import (
 from pydantic_core import core_schema
 
 from llama_index_qwen_omni.base import QwenOmni
-from qwen_omni.client import AsyncOmniClient, OmniClient
 from qwen_omni.addresses import StoreAddress
+from qwen_omni.client import AsyncOmniClient, OmniClient
 from qwen_omni.errors import ConfigurationError, QwenOmniError, UnreadableMediaError
 from qwen_omni.integrations.media_options import read_budget
 from qwen_omni.integrations.model_fields import described
