@@ -35,6 +35,7 @@ from pydantic import (
 from pydantic_core import core_schema
 
 from llama_index_qwen_omni.base import QwenOmni
+from qwen_omni.addresses import StoreAddress
 from qwen_omni.client import AsyncOmniClient, OmniClient
 from qwen_omni.errors import ConfigurationError, QwenOmniError, UnreadableMediaError
 from qwen_omni.integrations.media_options import read_budget
@@ -281,6 +282,14 @@ def _read_options(given: object) -> SummaryOptions:
     return SummaryOptions(**fields)
 
 
+def _write_options(options: SummaryOptions, handler: Any) -> Any:
+    """Serialise options; the password of a store stays out."""
+    data = handler(options)
+    if isinstance(data, dict) and isinstance(options.checkpoint, StoreAddress):
+        return {**data, "checkpoint": options.checkpoint.without_password()}
+    return data
+
+
 def _read_llm(given: object) -> object:
     return QwenOmni.from_dict(dict(given)) if isinstance(given, Mapping) else given
 
@@ -290,7 +299,8 @@ class _Options:
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: Any) -> core_schema.CoreSchema:
-        return core_schema.no_info_plain_validator_function(_read_options)
+        written = core_schema.wrap_serializer_function_ser_schema(_write_options)
+        return core_schema.no_info_plain_validator_function(_read_options, serialization=written)
 
 
 class _LazyReader(BaseReader):

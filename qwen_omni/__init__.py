@@ -15,7 +15,7 @@ _HOMES = {
         InvalidRequestError LocalNetworkError LocalResourceError MediaDoesNotFitError
         MediaDownloadTimeoutError MediaError MediaOutsideRootError MediaRefusedError NoToolCallError
         NotFoundError PermissionDeniedError QwenOmniError RateLimitError ServerError SpendLimitError
-        StoreUnavailableError StreamInterruptedError TaskFailedError TaskUnfinishedError TooManyGapsError
+        StoreError StoreUnavailableError StreamInterruptedError TaskFailedError TaskUnfinishedError TooManyGapsError
         ToolArgumentsError TruncatedAnswerError UnreadableMediaError UnsupportedContentError
         UnsupportedMediaError
     """,

@@ -31,6 +31,7 @@ from qwen_omni.errors import (
     RateLimitError as RateLimitError,
     ServerError as ServerError,
     SpendLimitError as SpendLimitError,
+    StoreError as StoreError,
     StoreUnavailableError as StoreUnavailableError,
     StreamInterruptedError as StreamInterruptedError,
     TaskFailedError as TaskFailedError,

@@ -182,6 +182,44 @@ _ODD_IN_VALUE = re.compile(r"[^ -~]|^ | \Z")
 _IN_NAME = "a letter, a digit or one of !#$%&'*+-.^_`|~"
 
 
+_SERVER = re.compile(r"(?i)(postgres(?:ql)?):/{1,2}(?!/)|(postgres(?:ql)?):///")
+_PASSWORD = re.compile(r"(?<=://)([^/@:?]*):[^?]*(?=@)|(?<=[?&]password=)[^&]*|(?<=[?&]sslpassword=)[^&]*")
+
+
+class StoreAddress(str):
+    """The address of a work store on a PostgreSQL server. Its representation hides the password.
+
+    Example:
+        >>> StoreAddress.read("postgresql://me:secret@db/work"), StoreAddress.read("work.sqlite3")
+        ('postgresql://me@db/work', None)
+    """
+
+    __slots__ = ()
+
+    @classmethod
+    def read(cls, place: object) -> "StoreAddress | None":
+        """Return the address if a place is one, else `None`. `Path` makes one slash of two; that is mended.
+
+        Raises:
+            ConfigurationError: it is an address of something else.
+        """
+        text = str(place)
+        if found := _SERVER.match(text):
+            return cls(text if found[2] else f"{found[1]}://{text[found.end() :]}")
+        if isinstance(place, str) and (other := re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", text)):
+            raise ConfigurationError(
+                f"A store cannot be at a {other[0]} address. Name a file, or a database: postgresql://HOST/DATABASE"
+            )
+        return None
+
+    def without_password(self) -> str:
+        """Return the address as it may be shown and stored; the password then comes from PGPASSWORD or ~/.pgpass."""
+        return _PASSWORD.sub(lambda found: found[1] or "", str(self))
+
+    def __repr__(self) -> str:
+        return repr(self.without_password())
+
+
 def check_header_value(value: str, what: str) -> None:
     """Check that a text can be sent as the value of a header.
 

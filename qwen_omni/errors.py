@@ -12,6 +12,7 @@ QwenOmniError
 ├─ SpendLimitError                   a call would cost more than is allowed (estimated, limit, spent)
 ├─ DeliveryError                     media could not be delivered to the service
 │   └─ StoreUnavailableError         the store is down or the connection to it broke     retryable
+├─ StoreError                        the server of a work store cannot be used (reason, address, transient)
 ├─ LocalResourceError                this machine: disk, permission, proxy, … (resource, path); also an OSError
 ├─ APIError                          the service refused (status_code, code, request_id, body)
 │   ├─ AuthenticationError           401, the key or its region is wrong
@@ -155,6 +156,26 @@ class StoreUnavailableError(DeliveryError):
     """A store for media could not be reached, failed on its own side, or cut the connection."""
 
     retryable = True
+
+
+class StoreError(QwenOmniError):
+    """The server that stores finished work cannot be used. The media and the service are not at fault.
+
+    What could not be written stays in memory, and is written as soon as the server can be used again.
+
+    Attributes:
+        reason: "unreachable", "password", "database" (there is none of this name), "permission", "tls", "read-only",
+            "disk", "connections" (too many), "timeout", "version" (written by a newer version of this package),
+            "damaged", "address" (it cannot be read), or "other".
+        address: the server and its database, without a password.
+        transient: whether the same call may succeed later without any change.
+    """
+
+    def __init__(self, message: str, *, reason: str, address: str, transient: bool = False) -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.address = address
+        self.transient = transient
 
 
 RESOURCES: Mapping[int, str] = MappingProxyType(

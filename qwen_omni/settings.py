@@ -21,6 +21,7 @@ from qwen_omni.addresses import (
     CHAT_PATH,
     VENDOR,
     HiddenHeaders,
+    StoreAddress,
     check_header_value,
     check_headers,
     host_kind,
@@ -295,6 +296,16 @@ def kept_folder() -> Path:
     return default_cache_dir() / "media"
 
 
+def _store_address(given: str) -> StoreAddress:
+    found = StoreAddress.read(given)
+    if found is None:
+        raise ConfigurationError(
+            "store= is the address of a database that machines share: postgresql://HOST/DATABASE. Files of this "
+            "machine are in cache_dir."
+        )
+    return found
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings(OwnCopy):
     """How to reach the service. Create it with `Settings.load`, which fills gaps from the environment.
@@ -322,6 +333,9 @@ class Settings(OwnCopy):
             `--trust-request-mm-kwargs`), so that `fps`, `min_pixels` and `max_pixels` can be set; `None` if not known.
         served_profile: the model whose limits and prices apply on your own server; by default none do.
         cache_dir: the folder of the upload cache.
+        store: the address of a PostgreSQL database (`postgresql://USER@HOST/DATABASE`, extra `postgres`) in which
+            machines share what they have uploaded, transcribed and finished of long videos, instead of files in
+            `cache_dir`; its password is never shown.
         spend_limit: the most that calls may cost; share one object to limit several clients together.
         ledger: records the estimate and the usage of each call; share one object to add up several clients.
         prices: your own prices, one list or lists by model name, instead of the known ones.
@@ -354,6 +368,7 @@ class Settings(OwnCopy):
     request_kwargs: bool | None = None
     served_profile: str | None = None
     cache_dir: Path = field(default_factory=default_cache_dir)
+    store: str | None = None
     spend_limit: SpendLimit | None = None
     ledger: UsageLedger | None = None
     prices: PriceOverride | None = None
@@ -367,6 +382,8 @@ class Settings(OwnCopy):
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "headers", HiddenHeaders(self.headers))
+        if self.store is not None:
+            object.__setattr__(self, "store", _store_address(self.store))
         check_header_value(self.api_key.get_secret_value(), "The API key")
         check_headers(self.headers, "headers=")
         if self.batch_base_url is not None:

@@ -46,6 +46,7 @@ from qwen_omni.upload.temporary import FormBody
 from qwen_omni.wire import batch as wire
 from qwen_omni.wire.batch import AnsweredLine, BatchStatus
 from qwen_omni.wire.errors import to_error
+from qwen_omni.work_store.opening import open_work_store
 from qwen_omni.work_store.sqlite import SqliteStore
 from qwen_omni.work_store.store import Claim, Found, StepKey, StoreUse, Taken, WorkStore, digest
 
@@ -564,7 +565,7 @@ class BatchFlows:
 
 
 def open_store(store: str | Path | WorkStore) -> WorkStore:
-    """Return a store; a path is opened as a file of one machine.
+    """Return a store: of an address of PostgreSQL, or of a file of this machine.
 
     Raises:
         ConfigurationError: the file is damaged, or of another program.
@@ -572,7 +573,7 @@ def open_store(store: str | Path | WorkStore) -> WorkStore:
     """
     if isinstance(store, SqliteStore) and store.path is None:
         raise ConfigurationError("A batch outlives its program, so its store must be a file, not memory.")
-    return SqliteStore(Path(store), _USE) if isinstance(store, str | Path) else store
+    return open_work_store(store, _USE) if isinstance(store, str | Path) else store
 
 
 def _was_refused(error: QwenOmniError) -> bool:

@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from qwen_omni.addresses import StoreAddress
 from qwen_omni.client import OmniClient
 from qwen_omni.errors import (
     RESOURCES,
@@ -33,7 +34,9 @@ from qwen_omni.structured.ask import carry_out
 from qwen_omni.structured.caption import DEFAULT_OPTIONS, CaptionOptions, plan_caption
 from qwen_omni.structured.parse import parse_caption
 from qwen_omni.structured.schema import CaptionSchema, SchemaLike, read_schema
-from qwen_omni.work_store.sqlite import SqliteStore, is_open
+from qwen_omni.work_store.buffered import BufferedStore
+from qwen_omni.work_store.opening import open_work_store
+from qwen_omni.work_store.sqlite import is_open
 from qwen_omni.work_store.sqlite_file import read_lines
 from qwen_omni.work_store.store import LOCAL, UNVERIFIED, Claim, Found, RunStore, StepKey, StoreUse, Taken, digest
 
@@ -45,11 +48,11 @@ _WAY_OUT = "Name another file with --results, remove that file, or use --fresh."
 
 
 class Results(RunStore):
-    """The finished captions. Thread-safe; several processes may use one file at once.
+    """The finished captions. Thread-safe; several processes may use one file at once, and several machines one server.
 
     Attributes:
-        path: the store: the file that was named or, if that holds JSON lines from an older version, NAME.sqlite3 beside
-            it. The file of JSON lines is read and left unchanged.
+        place: the store: the server or file that was named or, if that holds JSON lines from an older version,
+            NAME.sqlite3 beside it. The file of JSON lines is read and left unchanged.
 
     Example:
         >>> import tempfile
@@ -59,11 +62,11 @@ class Results(RunStore):
         {'answer': '{}'}
     """
 
-    def __init__(self, path: Path, *, reuse_unverified: bool = False, lease_seconds: float | None = None) -> None:
-        """Open or create the file.
+    def __init__(self, path: Path | str, *, reuse_unverified: bool = False, lease_seconds: float | None = None) -> None:
+        """Open or create the file, or connect to the server.
 
         Args:
-            path: the results file.
+            path: the results file, or the address of a PostgreSQL database: `postgresql://USER@HOST/DATABASE`.
             reuse_unverified: whether to use captions of unknown origin, stored by an older version.
             lease_seconds: how long this process may stall before others take over its claims.
 
@@ -71,17 +74,19 @@ class Results(RunStore):
             ConfigurationError: the file is damaged, from a newer version, or holds something else; raised before
                 anything is paid for.
             LocalResourceError: it cannot be created, read or written.
+            StoreError: the server cannot be used.
         """
-        path, old = _places(path)
+        server = StoreAddress.read(path)
+        place, old = (server, None) if server is not None else _places(Path(path))
         lines = None if old is None else _read_old(old)
-        use = StoreUse(name="results file", way_out=_WAY_OUT, holds="captions")
-        store = SqliteStore(path, use, lease_seconds=lease_seconds)
-        super().__init__(store, use, _RUN, path=path, reuse_unverified=reuse_unverified)
+        use = StoreUse(name="results file" if server is None else "results store", way_out=_WAY_OUT, holds="captions")
+        store = open_work_store(place, use, lease_seconds=lease_seconds)
+        super().__init__(store, use, _RUN, place=store.place, reuse_unverified=reuse_unverified)
         self._unreadable = ""
         if old is not None and lines is not None:
             self._take_over(store, old, *lines)
 
-    def _take_over(self, store: SqliteStore, old: Path, entries: Mapping[str, Any], unreadable: int) -> None:
+    def _take_over(self, store: BufferedStore, old: Path, entries: Mapping[str, Any], unreadable: int) -> None:
         found = old.stat()
         store.take_over(_RUN, entries, mark=f"lines {old.name} {found.st_size} {found.st_mtime_ns}")
         if unreadable:

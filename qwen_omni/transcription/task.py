@@ -261,14 +261,14 @@ class Submitted:
 
 
 class Tasks:
-    """The submitted tasks of one user on one machine. Thread-safe, and shared by processes.
+    """The submitted tasks of one user on one machine, or on all that share a store. Thread-safe, shared by processes.
 
     Keys include the address and the account, so they identify who answered.
     """
 
-    def __init__(self, folder: Path, *, alive: Alive | None = None) -> None:
-        """Set the folder; claims are renewed while `alive` returns whether the submitter makes progress."""
-        self._rows = UploadCache(folder, file=_FILE, use=TASKS)
+    def __init__(self, folder: Path, *, server: str | None = None, alive: Alive | None = None) -> None:
+        """Set the folder, or the server; claims last while `alive` returns whether the submitter makes progress."""
+        self._rows = UploadCache(folder, file=_FILE, use=TASKS, server=server)
         self._alive = alive
 
     def look(self, key: str) -> Submitted | Claim | None:
@@ -428,7 +428,7 @@ class _TaskRun:
         self._report = report
         self._recording, self._settings, self._options, self._profile = recording, settings, options, profile
         self._carrier = make_carrier(settings)
-        self._tasks = Tasks(settings.cache_dir, alive=alive)
+        self._tasks = Tasks(settings.cache_dir, server=settings.store, alive=alive)
         self._account = _account_of(recording, settings, profile, alive)
         self._context = _context_of(recording, settings, profile.name)
         chat_options = encode_task(profile, options, "").decode()

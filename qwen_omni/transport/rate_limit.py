@@ -15,8 +15,9 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 from qwen_omni.addresses import STANDIN
 from qwen_omni.media.work import Deadline
@@ -31,6 +32,7 @@ _RAMP = 0.75  # each request multiplies the gap by this
 _LEAST_GAP = 0.001
 _INSTANT = 1e-6  # shorter waits are none
 _LOOK_SECONDS = 0.5  # how often a waiting request asks; tokens may have been given back
+_QUEUE_SECONDS = 0.01  # how much later each one in the queue of an `Allowance` asks again
 _LOST_SECONDS = 10.0  # a request that has not asked for so long is no longer waited for
 
 
@@ -42,6 +44,7 @@ class Turn:
         tokens: input and output together: estimated, until `RateLimiter.settle` corrects it.
         limits: the limits that it must stay within.
         sent_at: when its turn came; `None` while it waits.
+        share: what the `Allowance` recorded when it let the request through.
     """
 
     tokens: int
@@ -50,6 +53,7 @@ class Turn:
     asked_at: float = field(default=0.0, repr=False)
     before: tuple[float, float] = field(default=(0.0, 0.0), repr=False)  # the limiter's schedule before its turn
     after: float = field(default=0.0, repr=False)
+    share: Any = field(default=None, repr=False)
 
     @property
     def interval(self) -> float:
@@ -60,6 +64,25 @@ class Turn:
     def needed(self) -> int:
         """The room it needs among the minute's tokens; one that exceeds the whole minute is sent alone."""
         return self.tokens if self.limits.tpm is None else min(self.tokens, self.limits.tpm)
+
+
+class Allowance(Protocol):
+    """This process's share of limits that it has together with others; see `qwen_omni.archive.quota`."""
+
+    def take(self, turn: Turn, behind: Sequence[Turn], *, now: float) -> float:
+        """Return 0 if the share covers a request, else the seconds after which to ask again.
+
+        Args:
+            turn: the request whose turn it is.
+            behind: those that wait after it.
+            now: the limiter's time.
+        """
+
+    def change(self, turn: Turn, *, requests: int, tokens: int) -> None:
+        """Correct what a request counts for: its tokens are known now, or it was not sent after all."""
+
+    def hold(self, seconds: float) -> None:
+        """Hold the requests of all processes: the service has reported a limit."""
 
 
 class RateLimiter:
@@ -75,8 +98,14 @@ class RateLimiter:
         0.0
     """
 
-    def __init__(self, *, gradual: bool = True) -> None:
-        """Start with an empty minute; without `gradual`, the first requests need not be spread out."""
+    def __init__(self, *, gradual: bool = True, allowance: Allowance | None = None) -> None:
+        """Start with an empty minute.
+
+        Args:
+            gradual: whether the first requests are spread out.
+            allowance: the share of this process where the limits are those of several processes together.
+        """
+        self.allowance = allowance
         self._lock = threading.Lock()
         self._first_gap = _FIRST_GAP if gradual else 0.0
         self._gap = self._first_gap
@@ -84,6 +113,7 @@ class RateLimiter:
         self._sent: deque[Turn] = deque()  # of the last minute, oldest first
         self._tokens = 0  # of these
         self._next = float("-inf")
+        self._share_at = float("-inf")  # when the first in the queue asks the allowance again
 
     def ask(self, turn: Turn, *, now: float) -> float:
         """Return 0 if it is this request's turn, else the seconds after which to ask again, which keeps its place."""
@@ -97,6 +127,8 @@ class RateLimiter:
                 del self._waiting[0]
             self._forget(now)
             wait = self._wait(turn, self._waiting[: self._waiting.index(turn)], now)
+            if self.allowance is not None:
+                wait = max(wait, self._wait_for_share(turn, self.allowance, now, free=wait <= 0))
             if wait > 0:
                 return min(wait, _LOOK_SECONDS)
             self._send(turn, now)
@@ -107,6 +139,8 @@ class RateLimiter:
         with self._lock:
             if turn in self._sent:
                 self._tokens += tokens - turn.tokens
+            if self.allowance is not None:
+                self.allowance.change(turn, requests=0, tokens=tokens - turn.tokens)
             turn.tokens = tokens
 
     def leave(self, turn: Turn) -> None:
@@ -120,12 +154,16 @@ class RateLimiter:
                 self._next, self._gap = turn.before
             self._sent.remove(turn)
             self._tokens -= turn.tokens
+            if self.allowance is not None:
+                self.allowance.change(turn, requests=-1, tokens=-turn.tokens)
 
     def hold(self, seconds: float, *, now: float) -> None:
         """Hold all requests for a while, then start gradually: the service has reported a limit."""
         with self._lock:
             self._next = max(self._next, now + seconds)
             self._gap = max(self._gap, self._first_gap)
+            if self.allowance is not None:
+                self.allowance.hold(seconds)
 
     def _forget(self, now: float) -> None:
         while self._sent and (self._sent[0].sent_at or 0.0) <= now - _MINUTE * _SLACK:
@@ -137,6 +175,15 @@ class RateLimiter:
         queue = sum(max(one.interval * _SLACK, _LEAST_GAP) for one in ahead)
         wait = max(free + queue, self._until_room(turn, ahead, now))
         return wait if wait > _INSTANT else 0.0
+
+    def _wait_for_share(self, turn: Turn, allowance: Allowance, now: float, *, free: bool) -> float:
+        """Let the first in the queue ask for the others once it is `free` to go; they look again after it."""
+        place = self._waiting.index(turn)
+        if place or not free:
+            return max(self._share_at - now, 0.0) + place * _QUEUE_SECONDS if place else 0.0
+        wait = allowance.take(turn, self._waiting[1:], now=now)
+        self._share_at = now + wait
+        return wait
 
     def _until_room(self, turn: Turn, ahead: list[Turn], now: float) -> float:
         """Return the seconds until the minute has room for one request more, and for its tokens."""
@@ -167,17 +214,21 @@ class RateLimiter:
 
 # --- The limiters of this process ---
 
+
+def account_of(settings: Settings) -> tuple[str, str]:
+    """Return the service and the account, as a digest of the key, that limits belong to."""
+    place = settings.base_url if settings.origin == STANDIN else settings.origin  # each stand-in is its own service
+    return place, hashlib.sha256(settings.api_key.get_secret_value().encode()).hexdigest()
+
+
 _limiters: dict[tuple[str, str, str], RateLimiter] = {}
 _lock = threading.Lock()
 
 
 def limiter_of(settings: Settings, model: str, *, gradual: bool = True) -> RateLimiter:
     """Return the limiter that everything in this process shares which asks this service for a model with this key."""
-    key = settings.api_key.get_secret_value()
-    place = settings.base_url if settings.origin == STANDIN else settings.origin  # each stand-in is its own service
     with _lock:
-        account = hashlib.sha256(key.encode()).hexdigest()
-        return _limiters.setdefault((place, account, model), RateLimiter(gradual=gradual))
+        return _limiters.setdefault((*account_of(settings), model), RateLimiter(gradual=gradual))
 
 
 def forget_limiters() -> None:

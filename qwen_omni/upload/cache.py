@@ -2,7 +2,8 @@
 
 The first caller that needs a piece of media *claims* it and uploads; the others wait for the claim to end. The claim
 of a process that died or hangs is taken over, with what is needed to resume the upload. Rows hold no key, no
-signed link and no file name. If the file cannot be used, the cache continues in memory, with one warning.
+signed link and no file name. If the file cannot be used, the cache continues in memory, with one warning. A server
+that cannot be used is an error: other machines may have paid for what it holds.
 """
 
 import hashlib
@@ -12,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from qwen_omni.errors import ConfigurationError, LocalResourceError
+from qwen_omni.work_store.buffered import BufferedStore
+from qwen_omni.work_store.opening import open_work_store
 from qwen_omni.work_store.sqlite import SqliteStore
 from qwen_omni.work_store.store import Alive, Claim as StoreClaim, Found, StepKey, StoreUse, Taken
 
@@ -26,7 +29,7 @@ TASKS = StoreUse(name="record of transcription tasks", way_out=_WAY_OUT.format("
 # What could not be written outlives the caches that hold it: it has been paid for.
 _shared = threading.RLock()
 _in_memory: dict[Path, SqliteStore] = {}
-_unwritten: set[SqliteStore] = set()
+_unwritten: set[BufferedStore] = set()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,19 +55,29 @@ def cache_key(*, digest: str, store: str, account: str, model: str, form: str | 
 
 
 class UploadCache:
-    """The uploads of one user of one machine. Safe to share between threads and processes.
+    """The uploads of one user of one machine, or of all machines that share a store on a server.
+
+    Safe to share between threads and processes.
 
     Keys include the store and the account, so a link is only found by the account that can use it; see `cache_key`.
     """
 
     def __init__(
-        self, folder: Path, *, file: str = _FILE, use: StoreUse = UPLOADS, lease_seconds: float | None = None
+        self,
+        folder: Path,
+        *,
+        file: str = _FILE,
+        use: StoreUse = UPLOADS,
+        server: str | None = None,
+        lease_seconds: float | None = None,
     ) -> None:
+        """Set where uploads are recorded: in a file of a folder, or on the server of a work store."""
         self._path = folder / file
+        self._server = server
         self._use = use
         self._lease = lease_seconds
         self._lock = threading.Lock()
-        self._opened: SqliteStore | None = None
+        self._opened: BufferedStore | None = None
         self._warned = False
 
     def look(self, key: str, *, alive: Alive | None = None) -> Held | Claim | None:
@@ -106,10 +119,12 @@ class UploadCache:
     def _key(self, key: str) -> StepKey:
         return StepKey(self._path.stem, key)
 
-    def _store(self) -> SqliteStore:
-        """Open the file when it is first needed; fall back to memory if that fails."""
+    def _store(self) -> BufferedStore:
+        """Open the file when it is first needed; fall back to memory if that fails, unless others share it."""
         with self._lock:
-            if self._opened is None:
+            if self._opened is None and self._server is not None:
+                self._opened = open_work_store(self._server, self._use, lease_seconds=self._lease)
+            elif self._opened is None:
                 try:
                     self._opened = SqliteStore(self._path, self._use, lease_seconds=self._lease)
                 except (ConfigurationError, LocalResourceError) as error:
@@ -123,10 +138,10 @@ class UploadCache:
     def _warn_of_trouble(self) -> None:
         store = self._store()
         if store.trouble:
-            self._warn(f"The {self._use.name} {self._path} cannot be used: {store.trouble}. {self._use.way_out}")
+            self._warn(f"The {self._use.name} {store.place} cannot be used: {store.trouble}. {self._use.way_out}")
         with _shared:
             _unwritten.difference_update([one for one in _unwritten if not one.pending])
-            if store.path is not None and store.pending:
+            if store.database is not None and store.pending:
                 _unwritten.add(store)
 
     def _warn(self, text: str) -> None:
@@ -135,7 +150,7 @@ class UploadCache:
             warnings.warn(text, UserWarning, stacklevel=4)
 
 
-def _move(path: Path, store: SqliteStore) -> None:
+def _move(path: Path, store: BufferedStore) -> None:
     """Write what was remembered in memory while a file could not be opened."""
     with _shared:
         remembered = _in_memory.pop(path, None)

@@ -241,7 +241,7 @@ class Uploader:
         self._settings = settings
         self._run = run
         self.retry = RetryPolicy(max_retries=settings.max_retries, first_wait=settings.retry_wait)
-        self._cache = UploadCache(settings.cache_dir)
+        self._cache = UploadCache(settings.cache_dir, server=settings.store)
         self._digests = Digests()
         self._policies: dict[str, Policy] = {}
         self._signed: dict[str, tuple[str, float, float]] = {}  # links by object, until when, and until when for others

@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal, Protocol, get_args
 
+from qwen_omni.addresses import StoreAddress
 from qwen_omni.errors import ConfigurationError, QwenOmniError, UnsupportedContentError
 from qwen_omni.media.budget import MediaBudget
 from qwen_omni.media.info import AudioTrackChoice, read_audio_track
@@ -112,7 +113,9 @@ class SummaryOptions:
         thinking: whether the models reason first. Off, because reasoning is billed as output and may spoil JSON.
         allow_truncated: accept notes and joins cut short by the token limit or content inspection, with a notice;
             otherwise a segment with a truncated answer is a gap, and a truncated join ends the run.
-        checkpoint: folder of checkpoints; `True` is the default one in the cache folder, `False` stores none.
+        checkpoint: folder of checkpoints, or the address of a PostgreSQL database that machines share
+            (`postgresql://USER@HOST/DATABASE`); `True` is the client's store, or the default folder in the cache
+            folder, `False` stores none.
         reuse_unverified: whether to reuse answers of unknown origin, stored by an older version.
         workers: threads that prepare segments; by default one per core, at most four.
     """
@@ -142,7 +145,7 @@ class SummaryOptions:
     note_tokens: int | None = None
     thinking: bool | Effort = False
     allow_truncated: bool = False
-    checkpoint: bool | Path = True
+    checkpoint: bool | Path | str = True
     reuse_unverified: bool = False
     workers: int | None = None
 
@@ -155,6 +158,9 @@ class SummaryOptions:
         if self.thinking not in (True, False, *get_args(Effort)):
             efforts = ", ".join(get_args(Effort))
             raise ConfigurationError(f"thinking={self.thinking!r}: choose True, False or one of {efforts}.")
+        if not isinstance(self.checkpoint, bool):
+            address = StoreAddress.read(self.checkpoint)
+            object.__setattr__(self, "checkpoint", Path(self.checkpoint) if address is None else address)
         check_numbers(self, _RANGES)
         check_span(self.start, self.end)
         check_tier(self.tier)

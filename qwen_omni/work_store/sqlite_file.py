@@ -3,10 +3,11 @@
 Waiting to write never blocks readers. Connections are opened on demand and closed before a fork, so that processes
 never share one.
 
-A file from an older version is migrated when it is opened. Schema 1 was two families: the checkpoint of a long video
-(`facts`, `cuts`, `finished`, `claims`, `spent`) and the cache of uploads or of transcription tasks (`uploads`).
-Captions were stored as JSON lines. None recorded who answered, so their entries get the origin `UNVERIFIED`, except
-those that do not depend on it: cuts, and uploads and tasks, whose names include the address and the account.
+A file from an older version is migrated when it is opened. Schema 2 had no `digests` and `records`. Schema 1 was two
+families: the checkpoint of a long video (`facts`, `cuts`, `finished`, `claims`, `spent`) and the cache of uploads or of
+transcription tasks (`uploads`). Captions were stored as JSON lines. None recorded who answered, so their entries get
+the origin `UNVERIFIED`, except those that do not depend on it: cuts, and uploads and tasks, whose names include the
+address and the account.
 """
 
 import contextlib
@@ -33,7 +34,8 @@ BUSY_SECONDS = 2.0
 _SMALLEST = 512  # bytes; SQLite treats a shorter file as empty, and overwrites it
 _making = threading.Lock()
 
-SCHEMA = 2
+SCHEMA = 3
+_FIRST = 2  # the oldest schema with these tables
 _TABLES = """
 CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS results (run TEXT NOT NULL, origin TEXT NOT NULL, step TEXT NOT NULL,
@@ -41,14 +43,19 @@ CREATE TABLE IF NOT EXISTS results (run TEXT NOT NULL, origin TEXT NOT NULL, ste
 CREATE TABLE IF NOT EXISTS claims (run TEXT NOT NULL, origin TEXT NOT NULL, step TEXT NOT NULL, owner TEXT NOT NULL,
   beat INTEGER NOT NULL, lease REAL NOT NULL, resume TEXT, PRIMARY KEY (run, origin, step));
 CREATE TABLE IF NOT EXISTS spend (id TEXT PRIMARY KEY, run TEXT NOT NULL, origin TEXT NOT NULL, value TEXT NOT NULL,
-  at REAL NOT NULL)
+  at REAL NOT NULL);
+CREATE TABLE IF NOT EXISTS digests (key TEXT PRIMARY KEY, digest TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS records (name TEXT PRIMARY KEY, value TEXT NOT NULL)
 """
 _COLUMNS = {
     "facts": {"name", "value"},
     "results": {"run", "origin", "step", "value", "stored_at", "expires_at"},
     "claims": {"run", "origin", "step", "owner", "beat", "lease", "resume"},
     "spend": {"id", "run", "origin", "value", "at"},
+    "digests": {"key", "digest"},
+    "records": {"name", "value"},
 }
+_SINCE = {"digests": 3, "records": 3}  # the schema that brought a table; the others came with 2
 _OLD_CHECKPOINT = {
     "facts": {"name", "value"},
     "cuts": {"number", "start", "stop"},
@@ -317,18 +324,18 @@ def _is_current(base: sqlite3.Connection) -> bool:
         raise UnusableStoreError(
             f"was written by a newer version (schema {form[:12]}; this one reads up to {SCHEMA}); update the package"
         )
-    if int(form) < SCHEMA:
+    if int(form) < _FIRST:
         return False
     for name, columns in _COLUMNS.items():
-        if tables.get(name) != columns:
+        if _SINCE.get(name, _FIRST) <= int(form) and tables.get(name) != columns:
             raise UnusableStoreError(f"is damaged: its table `{name}` is missing or has other columns")
-    return True
+    return int(form) == SCHEMA
 
 
 def _kind(base: sqlite3.Connection) -> str:
-    """Return the older schema of a file: "checkpoint", "uploads", or "" for an empty file."""
+    """Return the older schema of a file: "checkpoint", "uploads", or "" for an empty file or one that lacks tables."""
     tables = _tables(base)
-    if not tables:
+    if not tables or {name for name in _COLUMNS if name not in _SINCE} <= set(tables):
         return ""
     for kind, wanted in (("checkpoint", _OLD_CHECKPOINT), ("uploads", _OLD_UPLOADS)):
         if set(wanted) <= set(tables):

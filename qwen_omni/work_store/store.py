@@ -11,10 +11,12 @@ import os
 import platform
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol, Self
+from typing import Any, Protocol, Self, TypeVar
+
+T = TypeVar("T")
 
 LOCAL = "local"
 """Origin of what this machine decided itself, such as where a video is cut."""
@@ -34,6 +36,16 @@ def digest(*values: object) -> str:
     """
     written = json.dumps(values, sort_keys=True, ensure_ascii=False, default=str)
     return hashlib.sha256(written.encode()).hexdigest()
+
+
+def file_version(found: os.stat_result) -> str:
+    """Return the version of a local file, which changes whenever the file is written or replaced."""
+    return f"{found.st_mtime_ns} {found.st_ctime_ns} {found.st_size}"
+
+
+def version_key(address: str, version: str) -> str:
+    """Return the key under which the digest of one version of a file is remembered."""
+    return digest("version", address, version)
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,10 +135,11 @@ class Spent:
 
 
 class WorkStore(Protocol):
-    """Finished steps and claims. Thread-safe; processes share what a backend stores on disk.
+    """Finished steps and claims. Thread-safe; processes share what a backend stores.
 
-    No method raises because something cannot be *written*: the value stays in memory, is written as soon as that is
-    possible, and `trouble` and `notices` report it.
+    No method but `exchange` raises because something cannot be *written*: the value stays in memory, is written as soon
+    as that is possible, and `trouble` and `notices` report it. A store on a server raises `StoreError` where it cannot
+    be *read*, and where a step cannot be claimed: others may have paid for it.
     """
 
     @property
@@ -178,6 +191,26 @@ class WorkStore(Protocol):
     def unverified(self, run: str) -> int:
         """Return the number of entries of unknown origin whose step has no verified answer."""
 
+    def known_digests(self, versions: Iterable[tuple[str, str]]) -> dict[tuple[str, str], str]:
+        """Return the digests that are remembered, by address and version (see `file_version`)."""
+
+    def remember_digests(self, digests: Mapping[tuple[str, str], str]) -> None:
+        """Remember digests by address and version, in one transaction; what cannot be written is not remembered."""
+
+    def exchange(self, name: str, decide: Callable[[Any, float], tuple[Any, T]]) -> T:
+        """Replace a record by what `decide` makes of it, while no one else can; return its second result.
+
+        Args:
+            name: the record; one that does not exist is `None`, and `None` removes it.
+            decide: takes the record and the time by the store's clock, in seconds since the epoch. It is called again
+                if the connection broke, which may have been after the record was replaced.
+
+        Raises:
+            StoreError: the server cannot be used, or was unreachable for half a minute.
+            LocalResourceError: the file cannot be written, or was locked for 10 s.
+            ConfigurationError: the file is damaged.
+        """
+
     def write_rest(self) -> None:
         """Retry the writes that failed."""
 
@@ -189,15 +222,17 @@ class WorkStore(Protocol):
 
 
 class RunStore:
-    """One run in a store file, and what its user should know about that file.
+    """One run in a store, and what its user should know about the file or server.
 
     Attributes:
-        path: the file; `None` if everything is in memory.
+        place: the file, or the address of the server without its password; `None` if everything is in memory.
     """
 
-    def __init__(self, store: WorkStore, use: StoreUse, run: str, *, path: Path | None, reuse_unverified: bool) -> None:
+    def __init__(
+        self, store: WorkStore, use: StoreUse, run: str, *, place: Path | str | None, reuse_unverified: bool
+    ) -> None:
         """Take a store; `reuse_unverified` is whether answers of unknown origin are used."""
-        self.path = path
+        self.place = place
         self._store, self._use, self._run, self._reuse = store, use, run, reuse_unverified
         self._origins: set[str] = set()  # of what this run stores
         self._reported: set[str] = set()
@@ -209,12 +244,12 @@ class RunStore:
 
     @property
     def unkept(self) -> str:
-        """A notice with the number of answers not written to disk, and the file; empty if all are."""
+        """A notice with the number of answers not written, and where; empty if all are."""
         count = sum(self._store.unkept(origin) for origin in self._origins)
         if not count:
             return ""
         return (
-            f"{self._use.holds.capitalize()} that could not be written to the {self._use.name} {self.path}: {count} "
+            f"{self._use.holds.capitalize()} that could not be written to the {self._use.name} {self.place}: {count} "
             f"({self.trouble}). They are part of this result; a later run would ask for them, and pay for them, again."
         )
 
@@ -224,7 +259,7 @@ class RunStore:
         if not count:
             return ""
         return (
-            f"{self._use.holds.capitalize()} in the {self._use.name} {self.path} that an older version stored without "
+            f"{self._use.holds.capitalize()} in the {self._use.name} {self.place} that an older version stored without "
             f"recording which server gave them: {count}. They are kept and not used; reuse_unverified=True "
             "(--reuse-unverified) uses them."
         )
@@ -246,7 +281,7 @@ class RunStore:
         if self.trouble and self.trouble not in self._reported:
             self._reported.add(self.trouble)
             found.append(
-                f"The {self._use.name} {self.path} cannot be written ({self.trouble}); {self._use.holds} are kept in "
+                f"The {self._use.name} {self.place} cannot be written ({self.trouble}); {self._use.holds} are kept in "
                 "memory and written as soon as that is possible. Free up space before this run ends."
             )
         return found

@@ -10,6 +10,9 @@ import pytest
 from qwen_omni import ChatRequest, SpendLimit, UsageLedger, user
 from qwen_omni.archive import BatchJob, batch_flows
 from qwen_omni.settings import Settings
+from tests.support.postgres import place
+
+__all__ = ["place"]
 
 MakeJob = Callable[..., BatchJob]
 

@@ -371,7 +371,7 @@ def test_results_that_cannot_be_written_end_nothing(
     kept = tmp_path / "done.jsonl"
     results = Results(kept)
     results.close()
-    kept = results.path
+    kept = results.place
     kept.unlink()
     kept.mkdir()
     paths = [str(video.path) for video in videos]

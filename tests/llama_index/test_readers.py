@@ -396,3 +396,11 @@ def test_a_document_of_a_link_is_kept_as_json() -> None:
     document = to_document(Passage(id="1", text="A tent.", metadata=told), {})
     assert Document.from_json(document.to_json()) == document
     assert document.to_dict()["video_resource"]["url"] == told["url"]
+
+
+def test_a_serialised_reader_holds_no_password() -> None:
+    """The store of its checkpoints is named without it; PGPASSWORD or ~/.pgpass has it."""
+    reader = QwenOmniVideoReader(options=SummaryOptions(checkpoint="postgresql://me:s3cret@h/d"))
+    written = reader.to_dict()
+    assert "s3cret" not in json.dumps(written, default=str) + reader.to_json()
+    assert QwenOmniVideoReader.from_dict(written).options.checkpoint == "postgresql://me@h/d"

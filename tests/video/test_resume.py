@@ -18,7 +18,7 @@ from qwen_omni.media.budget import MediaBudget
 from qwen_omni.options import ChatOptions
 from qwen_omni.responses import Usage
 from qwen_omni.standin.server.script import Fault
-from qwen_omni.video.engine.run import aiter_notes, checkpoint_path, iter_notes, over_source
+from qwen_omni.video.engine.run import aiter_notes, checkpoint_place, iter_notes, over_source
 from qwen_omni.video.engine.worker import Checkpoint
 from qwen_omni.video.options import SummaryOptions
 from qwen_omni.video.results import Paid
@@ -113,7 +113,7 @@ def test_every_option_that_changes_what_is_asked_changes_the_name_of_a_run(clien
             QuestionTask(options=options, question="Who?", duration=end),
             NotesTask(options=options, duration=end, whole=whole),
         )
-        return [checkpoint_path(footage, task.key_fields, client.settings, options).name for task in tasks]
+        return [checkpoint_place(footage, task.key_fields, client.settings, options)[1] for task in tasks]
 
     usual = names()
     assert len(set(usual)) == 2
@@ -206,7 +206,7 @@ def make_checkpoint(film, client, options=OPTIONS):
     """Make the empty checkpoint of a run."""
     footage, _ = over_source(film.path, client.settings, options)
     task = NotesTask(options=options, duration=float(footage.end))
-    path = checkpoint_path(footage, task.key_fields, client.settings, options)
+    path, _ = checkpoint_place(footage, task.key_fields, client.settings, options)
     Checkpoint(path).close()
     return path
 
@@ -343,7 +343,7 @@ def test_a_checkpoint_of_another_form_is_not_read(tmp_path):
     with sqlite3.connect(tmp_path / "a.sqlite3") as base:
         base.execute("UPDATE facts SET value = '99'")
     base.close()
-    with pytest.raises(ConfigurationError, match=r"newer version \(schema 99; this one reads up to 2\)"):
+    with pytest.raises(ConfigurationError, match=r"newer version \(schema 99; this one reads up to 3\)"):
         Checkpoint(tmp_path / "a.sqlite3")
 
 

@@ -88,7 +88,7 @@ STATEMENTS = {
     "a checkpoint without a version": OLD_CHECKPOINT + "DELETE FROM facts; DROP TABLE spent;",
 }
 VERSIONS = {
-    "newer": "'3'", "much newer": "'99999999999999999999'", "negative": "'-1'", "words": "'two'", "empty": "''",
+    "newer": "'4'", "much newer": "'99999999999999999999'", "negative": "'-1'", "words": "'two'", "empty": "''",
     "a blob": "x'00ff'", "no UTF-8": "CAST(x'ff' AS TEXT)", "other digits": "'\u0662'", "a long one": f"'{'9' * 5000}'",
 }  # fmt: skip
 TABLES = {
@@ -129,7 +129,7 @@ def test_a_database_that_is_none_of_ours(tmp_path, kind):
 @pytest.mark.parametrize("kind", VERSIONS)
 def test_a_version_that_is_not_known(path, kind):
     run_sql(path, f"UPDATE facts SET value = {VERSIONS[kind]} WHERE name = 'form'")
-    check_refused(path, words="newer version (schema 3; this one reads up to 2)" if kind == "newer" else "")
+    check_refused(path, words="newer version (schema 4; this one reads up to 3)" if kind == "newer" else "")
 
 
 @pytest.mark.parametrize("kind", TABLES)
@@ -330,11 +330,11 @@ def test_captions_of_an_older_version(tmp_path):
     text = "\n".join(json.dumps(line) for line in lines) + '\n[1]\n\n{"key": "c", "ans'
     old.write_text(text)
     results = Results(old)
-    assert results.path == tmp_path / "done.sqlite3"
+    assert results.place == tmp_path / "done.sqlite3"
     assert results.notices() == [f"Lines of {old} that could not be read: 2. Their captions are requested again."]
     assert results.find("a", "dashscope") is None
     assert (
-        f"{results.path} that an older version stored without recording which server gave them: 2."
+        f"{results.place} that an older version stored without recording which server gave them: 2."
         in results.unverified()
     )
     again = Results(tmp_path / "done.sqlite3", reuse_unverified=True)

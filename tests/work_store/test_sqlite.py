@@ -1,16 +1,13 @@
 """The store itself: the first answer counts, claims end with their owners, nothing waits long, forks share nothing."""
 
 import asyncio
-import gc
 import os
-import signal
 import sqlite3
 import stat
 import subprocess
 import sys
 import threading
 import time
-import warnings
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
@@ -25,10 +22,8 @@ from qwen_omni.work_store.store import (
     Claim,
     Found,
     LoopPulse,
-    Spent,
     StepKey,
     StoreUse,
-    Taken,
     describe,
     is_gone,
     new_owner,
@@ -61,66 +56,7 @@ def key(name, origin="dashscope"):
     return StepKey("run", name, origin)
 
 
-def other_process(path, code, *, lease=600.0):
-    """Start a process that opens the store and runs `code` with it."""
-    text = f"""
-import sys, time, os, signal
-from pathlib import Path
-from qwen_omni.work_store.sqlite import SqliteStore
-from qwen_omni.work_store.store import StepKey
-store = SqliteStore(Path({str(path)!r}), lease_seconds={lease})
-key = StepKey("run", "step", "dashscope")
-{code}
-"""
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-    return subprocess.Popen([sys.executable, "-c", text], text=True, cwd=ROOT, **pipes)
-
-
-def suspend(owner, path):
-    """Stop a process at a moment when it does not hold the file's lock, as a beat that is being written does."""
-    for _ in range(100):
-        os.kill(owner.pid, signal.SIGSTOP)
-        with closing(sqlite3.connect(path, timeout=0.2, isolation_level=None)) as base:
-            try:
-                base.execute("BEGIN IMMEDIATE")
-            except sqlite3.OperationalError:
-                os.kill(owner.pid, signal.SIGCONT)
-                time.sleep(0.05)
-            else:
-                base.execute("ROLLBACK")
-                return
-    raise AssertionError("the file is locked whenever the process is stopped")
-
-
 # --- Answers and origins ---
-
-
-def test_the_first_answer_counts_for_all(stores):
-    one, two = stores(), stores()
-    assert one.finish(KEY, {"a": 1}) == {"a": 1}
-    assert two.finish(KEY, {"a": 2}) == {"a": 1}
-    assert two.find(KEY) == Found({"a": 1}, "dashscope")
-
-
-def test_an_answer_is_of_its_origin_alone(stores):
-    """What one answered is never found for another."""
-    store = stores()
-    store.finish(key("s", "standin"), "its")
-    assert store.find(key("s", "dashscope")) is None
-    assert store.find(key("s", "http://127.0.0.1:8000")) is None
-    assert store.find(key("s", "standin")).value == "its"
-    assert isinstance(store.claim(key("s", "dashscope")), Claim)
-
-
-def test_an_answer_without_an_origin_is_found_on_request(stores):
-    store = stores()
-    store.finish(key("old", ""), "unknown")
-    store.finish(key("both", ""), "unknown")
-    store.finish(key("both"), "known")
-    assert store.find(key("old")) is None
-    assert store.find(key("old"), unverified=True) == Found("unknown", "")
-    assert store.find(key("both"), unverified=True).value == "known"
-    assert store.unverified("run") == 1
 
 
 @pytest.mark.parametrize(
@@ -161,101 +97,6 @@ def test_paths_of_a_gateway_are_apart_and_cannot_be_read():
 # --- Claims ---
 
 
-def test_a_claim_is_one_owners(stores):
-    one, two = stores(), stores()
-    assert one.claim(KEY) == one.claim(KEY) or isinstance(one.peek(KEY), Taken)
-    assert two.claim(KEY) == Taken("another run in this process")
-    one.release(KEY)
-    assert isinstance(two.claim(KEY), Claim)
-    two.finish(KEY, "done")
-    assert one.claim(KEY).value == "done"
-
-
-def test_threads_of_one_store_exclude_each_other(stores):
-    store = stores()
-    with ThreadPoolExecutor(16) as pool:
-        got = list(pool.map(lambda _: store.claim(KEY), range(16)))
-    assert sum(isinstance(one, Claim) for one in got) == 1
-
-
-def test_a_claim_of_a_closed_store_is_free(stores):
-    one, two = stores(), stores()
-    one.claim(KEY)
-    one.close()
-    assert isinstance(two.claim(KEY), Claim)
-
-
-def test_a_claim_of_a_store_that_was_forgotten_is_free(path, stores):
-    """A generator that is dropped, never closed: its claims end with it, and no connection is left open."""
-    stores()
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        SqliteStore(path).claim(KEY)
-        gc.collect()
-        assert isinstance(stores().claim(KEY), Claim)
-
-
-@pytest.mark.parametrize("how", ["kill", "exit"])
-def test_a_claim_of_a_process_that_is_gone_is_free_at_once(path, stores, how):
-    code = "print(bool(store.claim(key)), flush=True)\nsys.stdin.readline()\nos._exit(0)"
-    with other_process(path, code) as owner:
-        assert owner.stdout.readline() == "True\n"
-        store = stores()
-        assert store.claim(KEY) == Taken(f"process {owner.pid}")
-        if how == "kill":
-            owner.kill()  # not waited for: a zombie is gone, too
-        else:
-            owner.communicate("\n")
-        until = time.monotonic() + 20
-        while isinstance(store.claim(KEY), Taken):
-            assert time.monotonic() < until
-            time.sleep(0.02)
-
-
-@pytest.mark.slow
-def test_a_stopped_process_loses_its_claim_and_its_late_answer_does_not_count(path, stores):
-    """Suspended past its lease, the step is taken over; when it goes on, its answer is spent and not stored."""
-    code = (
-        "print(bool(store.claim(key)), flush=True)\nsys.stdin.readline()\n"
-        "from qwen_omni.work_store.store import Spent\nstore.spend('run', 'dashscope', Spent('late', {'n': 1}))\n"
-        "print(store.finish(key, 'late'), flush=True)\nstore.close()"
-    )
-    with other_process(path, code, lease=1.0) as owner:
-        assert owner.stdout.readline() == "True\n"
-        store = stores()
-        assert isinstance(store.claim(KEY), Taken)
-        time.sleep(1.6)
-        assert isinstance(store.claim(KEY), Taken)  # alive: its lease is renewed
-        suspend(owner, path)
-        until = time.monotonic() + 30
-        while isinstance(store.claim(KEY), Taken):
-            assert time.monotonic() < until
-            time.sleep(0.05)
-        store.spend("run", "dashscope", Spent("first", {"n": 0}))
-        assert store.finish(KEY, "first") == "first"
-        os.kill(owner.pid, signal.SIGCONT)
-        out, _ = owner.communicate("\n", timeout=30)
-        assert out == "first\n"
-        assert store.find(KEY).value == "first"
-        assert store.spent("run", "dashscope") == [{"n": 0}, {"n": 1}]
-
-
-def test_work_that_stands_still_in_a_living_process_loses_its_claim(stores):
-    """An event loop that was stopped holds nothing for longer than a lease."""
-    one, two = stores(lease_seconds=0.4), stores()
-    moves = [True]
-    one.claim(KEY, alive=lambda: moves[0])
-    time.sleep(0.8)
-    assert isinstance(two.claim(KEY), Taken)
-    moves[0] = False
-    until = time.monotonic() + 20
-    while isinstance(two.claim(KEY), Taken):
-        assert time.monotonic() < until
-        time.sleep(0.05)
-    one.release(KEY)
-    assert isinstance(one.claim(KEY), Taken)
-
-
 def test_a_pulse_stops_with_its_loop(monkeypatch):
     async def begin():
         return LoopPulse()
@@ -267,14 +108,6 @@ def test_a_pulse_stops_with_its_loop(monkeypatch):
     monkeypatch.setattr(time, "monotonic", lambda: now + 6)
     assert not pulse()
     loop.close()
-
-
-def test_what_was_noted_is_handed_on(stores):
-    one, two = stores(), stores()
-    claim = one.claim(KEY)
-    one.note(claim, {"part": 3})
-    one.release(KEY)
-    assert two.claim(KEY).resume == {"part": 3}
 
 
 def test_owners_tell_whether_they_are_gone():

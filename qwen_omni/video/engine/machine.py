@@ -23,6 +23,7 @@ from qwen_omni.errors import (
     QwenOmniError,
     RateLimitError,
     SpendLimitError,
+    StoreError,
     TooManyGapsError,
     TruncatedAnswerError,
 )
@@ -246,7 +247,7 @@ LATE_SECONDS = 30.0
 
 _STOPS: tuple[type[BaseException], ...] = (
     AuthenticationError, PermissionDeniedError, NotFoundError, ConfigurationError, DeliveryError, RateLimitError,
-    APIConnectionError, SpendLimitError,
+    APIConnectionError, SpendLimitError, StoreError,
 )  # fmt: skip
 
 

@@ -24,6 +24,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Generic, Literal, TypeVar
 
+from qwen_omni.addresses import StoreAddress
 from qwen_omni.client import AsyncOmniClient, OmniClient
 from qwen_omni.errors import ConfigurationError, QwenOmniError, SpendLimitError
 from qwen_omni.media.plan.segments import Segment
@@ -315,14 +316,21 @@ def joining_run(
     return replace(before, machine=machine, worker=worker, checkpoint=checkpoint, tracker=tracker, noticed=[])
 
 
-def checkpoint_path(
+def checkpoint_place(
     video: SourceVideo, key_fields: Mapping[str, Any], settings: Settings, options: SummaryOptions
-) -> Path | None:
-    """Return the path of a run's checkpoint; reads the whole source once. `None` if no checkpoint is wanted."""
+) -> tuple[Path | str | None, str]:
+    """Return the file or the server of a run's checkpoint, and the run's key there; reads the whole source once.
+
+    The file is `None` if no checkpoint is wanted.
+    """
     if options.checkpoint is False:
-        return None
+        return None, ""
+    run = digest(video.digest(), {**key_fields, **video.key_fields()})[:32]
+    server = settings.store if options.checkpoint is True else StoreAddress.read(options.checkpoint)
+    if server is not None:
+        return server, run
     folder = settings.cache_dir / CHECKPOINTS if options.checkpoint is True else Path(options.checkpoint)
-    return folder / f"{digest(video.digest(), {**key_fields, **video.key_fields()})[:32]}.sqlite3"
+    return folder / f"{run}.sqlite3", run
 
 
 def open_checkpoint(
@@ -333,9 +341,12 @@ def open_checkpoint(
     Raises:
         ConfigurationError: the file is damaged, from a newer version, or holds something else.
         LocalResourceError: it cannot be created, read or written.
+        StoreError: the server of the store cannot be used.
     """
+    place, run = checkpoint_place(video, key_fields, settings, options)
     return Checkpoint(
-        checkpoint_path(video, key_fields, settings, options),
+        place,
+        run=run,
         origin=settings.origin,
         reuse_unverified=options.reuse_unverified,
         private_folder=options.checkpoint is True,

@@ -32,7 +32,7 @@ from qwen_omni.video.engine.machine import Action, Ask, Cut, Deliver, Machine, P
 from qwen_omni.video.results import Paid
 from qwen_omni.video.source_video import SourceVideo
 from qwen_omni.video.tasks import Joining, Task
-from qwen_omni.work_store.sqlite import SqliteStore
+from qwen_omni.work_store.opening import open_work_store
 from qwen_omni.work_store.store import (
     LOCAL,
     UNVERIFIED,
@@ -344,17 +344,19 @@ class Checkpoint(RunStore):
 
     def __init__(
         self,
-        path: Path | None,
+        place: Path | str | None,
         *,
+        run: str | None = None,
         origin: str = LOCAL,
         reuse_unverified: bool = False,
         private_folder: bool = False,
         lease_seconds: float | None = None,
     ) -> None:
-        """Open or create the file; `None` keeps everything in memory.
+        """Open or create the file, or connect to the server; `None` keeps everything in memory.
 
         Args:
-            path: the SQLite file.
+            place: the SQLite file, or the address of a PostgreSQL database.
+            run: identifies the run; by default the name of the file.
             origin: identifies who answers this run; answers from elsewhere are not reused.
             reuse_unverified: whether to use answers without an origin, stored by an older version.
             private_folder: whether only this user may open the folder.
@@ -363,10 +365,14 @@ class Checkpoint(RunStore):
         Raises:
             ConfigurationError: the file is damaged, from a newer version, or holds something else.
             LocalResourceError: it cannot be created, read or written.
+            StoreError: the server cannot be used.
         """
         use = StoreUse(name="checkpoint", way_out=_WAY_OUT, holds="answers", private_folder=private_folder)
-        store = SqliteStore(path, use, lease_seconds=lease_seconds)
-        super().__init__(store, use, "" if path is None else path.stem, path=path, reuse_unverified=reuse_unverified)
+        store = open_work_store(place, use, lease_seconds=lease_seconds)
+        if run is None:
+            run = Path(place).stem if place is not None else ""
+        super().__init__(store, use, run, place=store.place, reuse_unverified=reuse_unverified)
+        self._given = place
         self._lease = lease_seconds
         self._origin = origin
         self._origins.add(origin)
@@ -456,7 +462,9 @@ class Checkpoint(RunStore):
 
     def again(self) -> "Checkpoint":
         """Open the same file again, for another part of the same run."""
-        return Checkpoint(self.path, origin=self._origin, reuse_unverified=self._reuse, lease_seconds=self._lease)
+        return Checkpoint(
+            self._given, run=self._run, origin=self._origin, reuse_unverified=self._reuse, lease_seconds=self._lease
+        )
 
 
 def new_answer_id(service_id: str | None) -> str:

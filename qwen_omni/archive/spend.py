@@ -1,0 +1,478 @@
+"""A limit on what calls may cost, shared by all processes of a work store.
+
+Each process leases 1 % of the limit, or what a call needs, and its calls reserve from that. Before a call is sent, it
+is entered in a record of the lease, so that it is known what a process that died had in flight. Such calls count as
+spent at what was reserved, unless their cost still becomes known; the rest of the lease is free for others. So what is
+spent never exceeds the limit by more than the calls in flight cost above what they reserved.
+
+The functions decide, from plain JSON and the store's clock; `SharedSpendLimit` has the effects. Amounts are whole
+numbers: tokens, and billionths of a yuan or dollar, so that nothing is lost by rounding.
+"""
+
+import math
+import threading
+import time
+import uuid
+import weakref
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+from qwen_omni.errors import QwenOmniError, SpendLimitError
+from qwen_omni.pricing.costs import Cost
+from qwen_omni.pricing.limit import Predicted, Reservation, SpendLimit, Spent
+from qwen_omni.work_store.store import WorkStore, is_gone, is_here, new_owner
+
+Amounts = dict[str, int]
+"""Whole amounts by unit: "tokens", "CNY" and "USD"."""
+
+LEASE_SECONDS = 60.0
+"""Seconds after which the lease of a process that does not renew it is closed by others."""
+_SHARE = 100  # a lease is this part of the limit
+_BILLIONTHS = 10**9
+_UNITS = ("tokens", "CNY", "USD")
+
+
+def _added(*amounts: Mapping[str, int]) -> Amounts:
+    return {unit: sum(one.get(unit, 0) for one in amounts) for unit in _UNITS}
+
+
+def _less(amount: Mapping[str, int], other: Mapping[str, int]) -> Amounts:
+    return {unit: amount.get(unit, 0) - other.get(unit, 0) for unit in _UNITS}
+
+
+def _most(one: Mapping[str, int], other: Mapping[str, int]) -> Amounts:
+    return {unit: max(one.get(unit, 0), other.get(unit, 0)) for unit in _UNITS}
+
+
+# --- The record of all: what is leased and spent ---
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpendWish:
+    """What one lease reports and asks for.
+
+    Attributes:
+        lease: identifies the lease.
+        owner: the process; see `work_store.store.new_owner`.
+        number: counts the wishes; the same number again is the same wish, whose answer was lost.
+        settled: what the ended calls of the lease cost so far.
+        need: what has to be granted in addition; nothing to only report.
+        limits: the most that all may spend; units without a limit are missing.
+    """
+
+    lease: str
+    owner: str
+    number: int
+    settled: Mapping[str, int]
+    need: Mapping[str, int] = field(default_factory=dict)
+    limits: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpendGrant:
+    """The answer to a wish.
+
+    Attributes:
+        granted: all that the lease was granted so far.
+        refused: the unit whose limit leaves no room; nothing more was granted.
+        taken: what is spent or leased by all, in that unit.
+        closed: whether others have closed the lease, because it was not renewed.
+    """
+
+    granted: Mapping[str, int] = field(default_factory=dict)
+    refused: str | None = None
+    taken: int = 0
+    closed: bool = False
+
+
+def grant_spend(record: Any, now: float, wish: SpendWish) -> tuple[dict[str, Any], SpendGrant]:  # noqa: ANN401  (JSON)
+    """Decide whether a lease gets more.
+
+    Args:
+        record: the state, in plain JSON; `None` at first.
+        now: seconds by the store's clock.
+        wish: what the lease reports and asks for.
+    """
+    state = _read(record)
+    if wish.lease in state["sealed"]:
+        return state, SpendGrant(closed=True)
+    lease = state["leases"].setdefault(wish.lease, {"granted": {}, "settled": {}, "number": 0})
+    settled = _most(lease["settled"], wish.settled)
+    lease |= {"owner": wish.owner, "until": now + LEASE_SECONDS, "settled": settled}
+    lease["granted"] = _most(lease["granted"], settled)
+    if lease["number"] == wish.number:
+        return state, SpendGrant(granted=lease["granted"])
+    taken = spend_taken(state)
+    share: Amounts = {}
+    for unit, limit in wish.limits.items():
+        left, need = limit - taken[unit], wish.need.get(unit, 0)
+        if 0 < need > left:
+            return state, SpendGrant(granted=lease["granted"], refused=unit, taken=taken[unit])
+        # Less for each, the less is left: no process holds what another needs.
+        share[unit] = max(need, min(limit // _SHARE, left // (2 * len(state["leases"]))))
+    if any(wish.need.values()):
+        lease |= {"granted": _added(lease["granted"], share), "number": wish.number}
+    return state, SpendGrant(granted=lease["granted"])
+
+
+def spend_taken(record: Any) -> Amounts:  # noqa: ANN401  (JSON)
+    """Return what is spent, leased, or was in flight in processes that died."""
+    state = _read(record)
+    leased = [_most(one["granted"], one["settled"]) for one in state["leases"].values()]
+    return _added(state["spent"], *leased, *state["sealed"].values())
+
+
+def spend_known(record: Any) -> Amounts:  # noqa: ANN401  (JSON)
+    """Return what ended calls are known to have cost; calls of processes that died count as they were reserved."""
+    state = _read(record)
+    return _added(state["spent"], *(one["settled"] for one in state["leases"].values()), *state["sealed"].values())
+
+
+def lapsed_leases(record: Any, now: float, gone: Callable[[str], bool | None]) -> list[str]:  # noqa: ANN401  (JSON)
+    """Return the leases that were not renewed in time, or whose process has ended."""
+    leases = _read(record)["leases"]
+    return [name for name, one in leases.items() if one["until"] < now or gone(one["owner"])]
+
+
+def end_lease(record: Any, name: str, settled: Mapping[str, int]) -> dict[str, Any]:  # noqa: ANN401  (JSON)
+    """End a lease without calls in flight: what its calls cost is spent, the rest is free."""
+    state = _read(record)
+    if state["leases"].pop(name, None) is not None:
+        state["spent"] = _added(state["spent"], settled)
+    return state
+
+
+def seal_lease(record: Any, name: str, total: Mapping[str, int]) -> dict[str, Any]:  # noqa: ANN401  (JSON)
+    """Close a lease that was not renewed; `total` is what its calls cost, those in flight as they were reserved."""
+    state = _read(record)
+    if state["leases"].pop(name, None) is not None or name in state["sealed"]:
+        state["sealed"][name] = dict(total)
+    return state
+
+
+def _read(record: Any) -> dict[str, Any]:  # noqa: ANN401  (JSON)
+    state = record if isinstance(record, dict) else {}
+    leases = {name: dict(one) for name, one in state.get("leases", {}).items()}
+    return {"spent": state.get("spent", {}), "leases": leases, "sealed": dict(state.get("sealed", {}))}
+
+
+# --- The record of one lease: its calls ---
+
+
+def enter_calls(
+    record: Any,  # noqa: ANN401  (JSON)
+    begun: Mapping[str, Mapping[str, int]],
+    ended: Mapping[str, Mapping[str, int]],
+) -> tuple[dict[str, Any], bool]:
+    """Enter the calls that begin, at what they reserve, and those that ended, at what they cost.
+
+    The second result is `False` if the lease was closed: then nothing may begin.
+    """
+    state = record if isinstance(record, dict) else {}
+    calls, settled, closed = dict(state.get("calls", {})), state.get("settled", {}), bool(state.get("closed"))
+    for call, cost in ended.items():
+        if calls.pop(call, None) is not None:
+            settled = _added(settled, cost)
+    if not closed:
+        calls |= {call: dict(amount) for call, amount in begun.items()}
+    return {"calls": calls, "settled": settled, "closed": closed}, not closed
+
+
+def close_calls(record: Any) -> tuple[dict[str, Any], Amounts]:  # noqa: ANN401  (JSON)
+    """Let no call begin any more; return what the calls cost, those in flight as they were reserved."""
+    state, _ = enter_calls(record, {}, {})
+    return {**state, "closed": True}, _added(state["settled"], *state["calls"].values())
+
+
+# --- One process ---
+
+
+def _whole(spent: Spent) -> Amounts:
+    """Return whole amounts; fractions count in full."""
+    money = {unit: math.ceil(round(spent.amount(unit) * _BILLIONTHS, 3)) for unit in ("CNY", "USD")}
+    return {"tokens": spent.tokens, **money}
+
+
+@dataclass(slots=True)
+class _Lease:
+    """A lease of this process."""
+
+    name: str
+    granted: Mapping[str, int] = field(default_factory=dict)
+    settled: Amounts = field(default_factory=dict)
+    open: dict[str, Amounts] = field(default_factory=dict)
+    ended: dict[str, Amounts] = field(default_factory=dict)  # not yet entered in the store
+
+    @property
+    def left(self) -> Amounts:
+        return _less(self.granted, _added(self.settled, *self.open.values()))
+
+
+class SharedSpendLimit(SpendLimit):
+    """A `SpendLimit` that all processes with the same store and name keep together.
+
+    `reserve` writes to the store, some milliseconds; a program on an event loop prepares its calls on threads. A call
+    whose cost cannot be written at once is written with the next one, or by the beat that renews the lease.
+
+    Args:
+        store: the work store that the processes share.
+        name: identifies what is limited, such as the archive.
+        limit: the limits: those in total are of all processes together.
+    """
+
+    def __init__(self, store: WorkStore, name: str, limit: SpendLimit) -> None:
+        super().__init__()
+        state = limit.__getstate__()
+        self._whole, self._each = dict(state["whole"]), dict(state["each"])
+        self._store, self._record = store, f"spend {name}"
+        self._owner = new_owner()
+        self._shared = threading.RLock()  # held while the store is asked
+        self._number = 0
+        self._lease = _Lease(uuid.uuid4().hex)
+        self._old: list[_Lease] = []  # closed by others, with calls still in flight
+        self._calls: dict[Reservation, tuple[_Lease, str]] = {}
+        self._start()
+
+    def _start(self) -> None:
+        self._ended = threading.Event()
+        beat = threading.Thread(
+            target=_beat_on, args=(weakref.ref(self), self._ended), daemon=True, name="qwen-omni-spend"
+        )
+        beat.start()
+
+    def __getstate__(self) -> dict[str, Any]:
+        raise TypeError("A shared limit is not pickled: open the same store in the other process.")
+
+    # --- Calls ---
+
+    def reserve(self, call: Cost | Predicted) -> Reservation:
+        """Reserve what a call may cost.
+
+        Raises:
+            SpendLimitError: all processes together have too little left, or one call may not cost as much.
+            ConfigurationError: money is limited, and the model's price is not known.
+            StoreError: the server of the store cannot be used.
+            LocalResourceError: the file of the store cannot be written.
+        """
+        cost = call if isinstance(call, Cost) else call.cost
+        amount = _whole(Spent.of(cost))
+        with self._shared:
+            self._part_from_parent()
+            with self._lock:
+                self._check_all(Spent.of(cost), cost)
+            lease, name = self._enter(amount)
+            held = Reservation(self, cost)
+            with self._lock:
+                self._open[held] = Spent.of(cost)
+                self._calls[held] = lease, name
+        return held
+
+    def check(self, call: Cost | Predicted) -> None:
+        """Raise what `reserve` would raise now, without reserving anything."""
+        cost = call if isinstance(call, Cost) else call.cost
+        with self._shared:
+            with self._lock:
+                self._check_all(Spent.of(cost), cost)
+                left = self._lease.left
+            need, taken = _less(_whole(Spent.of(cost)), left), spend_taken(self._peek())
+            for unit, limit in self._most().items():
+                if need[unit] > 0 and taken[unit] + need[unit] > limit:
+                    raise self._refusal(unit, _whole(Spent.of(cost))[unit], taken[unit])
+
+    def _check_all(self, wanted: Spent, cost: Cost) -> None:
+        self._close_abandoned()
+        for unit in self._whole:
+            self._check(unit, wanted, Spent(), cost)
+
+    def close(self, held: Reservation, spent: Spent | None) -> None:
+        """End a reservation with its final cost. Ending it twice has no effect; called by `Reservation` only."""
+        super().close(held, spent)
+        if self._shared.acquire(blocking=False):  # otherwise whoever writes now, or the beat, does it
+            try:
+                self._report()
+            except QwenOmniError:
+                pass  # the beat tries again; until then it counts as reserved
+            finally:
+                self._shared.release()
+
+    def _close(self, held: Reservation, spent: Spent | None) -> None:
+        super()._close(held, spent)
+        entry = self._calls.pop(held, None)
+        if entry is not None:
+            lease, name = entry
+            cost = {} if spent is None else _whole(spent)
+            lease.open.pop(name, None)
+            lease.settled = _added(lease.settled, cost)
+            lease.ended[name] = cost
+
+    def _part_from_parent(self) -> None:
+        """Begin a lease of one's own after a fork; that of the parent, and its calls, stay the parent's."""
+        if not is_here(self._owner):
+            self._owner, self._lease, self._old = new_owner(), _Lease(uuid.uuid4().hex), []
+            self._open, self._calls = {}, {}
+            self._start()
+
+    # --- The store ---
+
+    def _most(self) -> Amounts:
+        """Return the limits of all together, in whole amounts."""
+        scale = {"tokens": 1, "CNY": _BILLIONTHS, "USD": _BILLIONTHS}
+        return {unit: int(most * scale[unit]) for unit, most in self._whole.items() if most is not None}
+
+    def _enter(self, amount: Amounts) -> tuple[_Lease, str]:
+        """Enter a call, with room for it in the lease; take another lease if others have closed this one."""
+        name = uuid.uuid4().hex
+        while True:
+            lease = self._lease
+            with self._lock:
+                left = lease.left
+            need = {unit: amount[unit] - left[unit] for unit in self._most()}
+            short = any(more > 0 for more in need.values())
+            if (short and not self._extend(lease, need, amount)) or not self._write(lease, {name: amount}):
+                self._replace(lease)
+                continue
+            with self._lock:
+                lease.open[name] = amount
+            return lease, name
+
+    def _extend(self, lease: _Lease, need: Mapping[str, int], amount: Amounts) -> bool:
+        """Have the lease grow; return whether it is still open."""
+        need = {unit: max(more, 0) for unit, more in need.items()}
+        grant = self._ask(lease, need)
+        if grant.refused is not None and self._close_lapsed():
+            grant = self._ask(lease, need)
+        if grant.refused is not None:
+            raise self._refusal(grant.refused, amount[grant.refused], grant.taken)
+        return not grant.closed
+
+    def _ask(self, lease: _Lease, need: Mapping[str, int]) -> SpendGrant:
+        self._number += 1
+        wish = SpendWish(
+            lease=lease.name, owner=self._owner, number=self._number, settled=dict(lease.settled), need=need,
+            limits=self._most(),
+        )  # fmt: skip
+        grant = self._store.exchange(self._record, lambda record, now: grant_spend(record, now, wish))
+        if not grant.closed:
+            lease.granted = grant.granted
+        return grant
+
+    def _write(self, lease: _Lease, begun: Mapping[str, Amounts]) -> bool:
+        with self._lock:
+            ended = dict(lease.ended)
+        is_open = self._store.exchange(self._name(lease), lambda record, _: enter_calls(record, begun, ended))
+        with self._lock:
+            for name in ended:
+                del lease.ended[name]
+        return is_open
+
+    def _name(self, lease: _Lease) -> str:
+        return f"{self._record} {lease.name}"
+
+    def _replace(self, lease: _Lease) -> None:
+        """Begin another lease: others have closed this one."""
+        if lease.open or lease.ended:
+            self._old.append(lease)
+        self._lease = _Lease(uuid.uuid4().hex)
+        self._seal(lease.name)
+
+    def _report(self) -> None:
+        """Write what ended calls cost."""
+        with self._lock:
+            self._close_abandoned()
+        if self._lease.ended and not self._write(self._lease, {}):
+            self._replace(self._lease)
+        with self._lock:
+            left = self._lease.left
+        if self._lease.granted and min(left.values()) < 0:
+            self._ask(self._lease, {})  # calls cost more than they reserved: the others have to know
+        for lease in self._old:
+            if lease.ended:
+                self._write(lease, {})
+                self._seal(lease.name)
+        self._old = [lease for lease in self._old if lease.open or lease.ended]
+
+    def _seal(self, name: str) -> None:
+        total = self._store.exchange(f"{self._record} {name}", lambda record, _: close_calls(record))
+        self._store.exchange(self._record, lambda record, _: (seal_lease(record, name, total), None))
+
+    def _close_lapsed(self) -> bool:
+        """Close the leases of processes that died or stalled; return whether there were any."""
+        names = self._store.exchange(self._record, lambda record, now: (record, lapsed_leases(record, now, is_gone)))
+        for name in names:
+            if name != self._lease.name:
+                self._seal(name)
+        return any(name != self._lease.name for name in names)
+
+    def _peek(self) -> Any:  # noqa: ANN401  (JSON)
+        return self._store.exchange(self._record, lambda record, _: (record, record))
+
+    @property
+    def spent_by_all(self) -> Spent:
+        """What the calls of all processes cost; those of processes that died count as they were reserved."""
+        with self._shared:
+            self._report()
+            if self._lease.granted:
+                self._ask(self._lease, {})
+            known = spend_known(self._peek())
+        return Spent(tokens=known["tokens"], cny=known["CNY"] / _BILLIONTHS, usd=known["USD"] / _BILLIONTHS)
+
+    def _refusal(self, unit: str, amount: int, taken: int) -> SpendLimitError:
+        scale = 1 if unit == "tokens" else _BILLIONTHS
+        limit = self._whole[unit] or 0
+        return SpendLimitError(
+            f"This call would take {_shown(amount / scale, unit)}; of the limit of {_shown(limit, unit)} of all "
+            f"processes together, {_shown(taken / scale, unit)} are spent, reserved or leased. Nothing was sent. Raise "
+            "the limit, or wait for the other processes to end.",
+            unit=unit, estimated=amount / scale, limit=limit, spent=taken / scale,
+        )  # fmt: skip
+
+    # --- The beat, and the end ---
+
+    def beat(self) -> None:
+        """Renew the lease, and write what ended calls cost; failures are retried by the next beat."""
+        with self._shared:
+            try:
+                self._report()
+                if self._lease.granted and self._ask(self._lease, {}).closed:
+                    self._replace(self._lease)
+            except QwenOmniError:
+                return
+
+    def finish(self) -> None:
+        """Write what ended calls cost, and free the rest of the lease. Calls in flight count as reserved."""
+        self._ended.set()
+        with self._shared:
+            self._report()
+            lease, self._lease = self._lease, _Lease(uuid.uuid4().hex)
+            if not lease.granted:
+                return
+            if lease.open:
+                self._old.append(lease)
+                self._seal(lease.name)
+                return
+            settled = dict(lease.settled)
+            self._store.exchange(self._record, lambda record, _: (end_lease(record, lease.name, settled), None))
+            self._store.exchange(self._name(lease), lambda *_: (None, None))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.finish()
+
+
+def _shown(amount: float, unit: str) -> str:
+    return f"{amount:,.0f} tokens" if unit == "tokens" else f"{unit} {amount:,.6g}"
+
+
+def _beat_on(found: "weakref.ref[SharedSpendLimit]", ended: threading.Event) -> None:
+    last = time.monotonic()
+    while not ended.wait(1.0):
+        limit = found()
+        if limit is None:
+            return
+        if time.monotonic() - last > LEASE_SECONDS / 4:
+            last = time.monotonic()
+            limit.beat()
+        del limit
