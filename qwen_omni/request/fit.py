@@ -33,13 +33,15 @@ from qwen_omni.messages import (
     media_parts,
 )
 from qwen_omni.options import ChatRequest
-from qwen_omni.profiles import DEFAULT_MODEL, Profile, near_names, retirement_of
+from qwen_omni.profiles import DEFAULT_MODEL, Profile, has_profile, near_names, retirement_of
+from qwen_omni.profiles.catalog import OMNI
 from qwen_omni.responses import SentMedia
 from qwen_omni.servers import Server
 from qwen_omni.settings import Settings
 from qwen_omni.upload.uploader import AvailableRoutes
 
 _DASHSCOPE = Server(dialect="dashscope")
+_MOST_NAMES = 3  # in an error
 _Key = tuple[MediaSource, object, object, object, Sampling | None, AudioTrackChoice, object, object]
 
 
@@ -429,7 +431,7 @@ def check_model(model: str, base_url: str) -> None:
 
 
 def instead_of(model: str) -> str:
-    """Return which name to use instead of one that a server does not know; empty if there is no suggestion.
+    """Return which name to use instead of one that a server does not know; empty for a name that is known here.
 
     Example:
         >>> instead_of("qwen3.8-omni-flsh"), instead_of("qwen-plus")
@@ -438,7 +440,10 @@ def instead_of(model: str) -> str:
     retired, near = retirement_of(model), near_names(model)
     if retired is not None:
         return f"{model} was retired on {retired.on}; use {retired.replacement}."
-    return f"Did you mean {' or '.join(map(repr, near))}?" if near else ""
+    if near or has_profile(model):
+        return f"Did you mean {' or '.join(map(repr, near))}?" if near else ""
+    names = [DEFAULT_MODEL, *(one.name for one in OMNI if one.name != DEFAULT_MODEL)][:_MOST_NAMES]
+    return f"Models for audio and video: {', '.join(names)}."
 
 
 def check_conversation(messages: Sequence[Message], profile: Profile, *, stores: bool = False) -> None:
