@@ -19,12 +19,14 @@ from pydantic import SecretStr
 from qwen_omni.addresses import (
     BATCH_HOST,
     CHAT_PATH,
+    NATIVE_PATH,
     VENDOR,
     HiddenHeaders,
     check_header_value,
     check_headers,
     host_kind,
     host_of,
+    is_vendor,
     most_seconds,
     origin_of,
     workspace_url,
@@ -264,10 +266,10 @@ MAX_TOKENS_VARIABLE = "QWEN_OMNI_MAX_TOKENS"
 # Model Studio, "Obtain an API key", November 2026: one console for the mainland, one for all other regions.
 CONSOLES = {"cn": "https://bailian.console.aliyun.com", "intl": "https://modelstudio.console.alibabacloud.com"}
 NO_KEY_TEXT = (
-    f"No API key. On the command line, run: export {API_KEY_VARIABLE}=sk-...; in code, set that variable or pass "
-    f"api_key=. Create a key in the Model Studio console: {CONSOLES['cn']} for mainland China, {CONSOLES['intl']} for "
-    "other regions. Each key is valid in one region; choose it with region= or --region (default: cn). To try "
-    "things without a key, run: qwen-omni standin"
+    f"No API key. Create one in the Model Studio console ({CONSOLES['cn']} for mainland China, {CONSOLES['intl']} for "
+    f"other regions), and set the environment variable {API_KEY_VARIABLE} or, in code, pass api_key=. Each key is valid "
+    "in one region: choose it with --region or region= (default: cn). To try things without a key, run "
+    "`qwen-omni standin`, which starts a local service."
 )
 
 SETTINGS_RANGES = {
