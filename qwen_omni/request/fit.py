@@ -576,9 +576,11 @@ def _most(way: tuple[MediaKind, _Way], profile: Profile) -> int:
 def _not_taken(part: MediaPart, profile: Profile, place: str) -> UnsupportedMediaError:
     taken = ", ".join(sorted(profile.inputs))
     label = next((source.label for source in media_of(part)), "no frames")
-    return UnsupportedMediaError(
+    error = UnsupportedMediaError(
         f"{place}: {profile.name} takes {taken}, not {part.modality} ({label}). Use {DEFAULT_MODEL}."
     )
+    error.brief = f"takes no {part.modality}"
+    return error
 
 
 def _check_mixture(first: MediaKind, kind: MediaKind, profile: Profile, place: str) -> None:
@@ -601,6 +603,7 @@ def _too_many(
         f"{actual:,}. Drop older ones,{other} or ask in several requests.",
         limit=limit,
         actual=actual,
+        brief=f"too many {kind}s: {limit:,} at most",
     )
 
 
@@ -624,6 +627,7 @@ def _check_size(name: str, info: MediaInfo, limit: int, profile: Profile) -> Non
             f"per {info.kind}. Make it smaller.",
             limit=limit,
             actual=info.size_bytes,
+            brief=f"too large: {limit / 2**20:,.0f} MiB at most",
         )
 
 
@@ -638,6 +642,7 @@ def _check_seconds(name: str, info: MediaInfo, least: float, most: float, profil
         f"{limit:,g} s. {'Send a longer clip, or its frames as ImagePart.' if short else _SHORTEN}",
         limit=limit,
         actual=seconds,
+        brief=f"too {'short' if short else 'long'}: {limit:,g} s at {'least' if short else 'most'}",
     )
 
 

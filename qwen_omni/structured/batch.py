@@ -216,7 +216,8 @@ def caption_many(  # noqa: PLR0913 - each keyword is an independent option
 ) -> Iterator[FileCaption]:
     """Describe many files, `concurrency` at a time; yield each as it is finished.
 
-    Closing the iterator lets requests in flight finish, and starts nothing more. If `results` cannot be written,
+    Closing the iterator, and Ctrl-C, let requests in flight finish, and start nothing more; the `KeyboardInterrupt` says
+    how many captions are kept. If `results` cannot be written,
     captions are yielded all the same; a notice reports it, and at the end how many were not stored. A caption that
     another batch is asking for is awaited, not requested twice.
 
@@ -249,6 +250,11 @@ def caption_many(  # noqa: PLR0913 - each keyword is an independent option
     job.report()
     try:
         yield from _finished(pool, job, media)
+    except KeyboardInterrupt as stopped:
+        job.work.stop()
+        pool.shutdown(wait=True, cancel_futures=True)
+        stopped.args = stopped.args or (job.kept_text(len(set(media))),)
+        raise
     finally:
         job.work.stop()  # what waits for its turn is not sent any more
         pool.shutdown(wait=True, cancel_futures=True)
@@ -312,6 +318,13 @@ class _Job:
     work: Deadline = field(default_factory=Deadline)
     keys: dict[str, str] = field(default_factory=dict)
     asking: set[str] = field(default_factory=set)
+    kept: set[str] = field(default_factory=set)
+
+    def kept_text(self, total: int) -> str:
+        """Describe what an interrupted batch has stored."""
+        if self.results is None:
+            return "Nothing is kept, as no results are stored."
+        return f"{len(self.kept)} of {total} captions kept; run again to resume."
 
     def report(self, *, last: bool = False) -> None:
         """Report the notices about the results file."""
@@ -332,7 +345,10 @@ class _Job:
                 return self._asked(media, source, began)
             if media not in self.keys:
                 self.keys[media] = self._key(source)
-            return self._once(media, source, self.results, (began, began if since is None else since))
+            made = self._once(media, source, self.results, (began, began if since is None else since))
+            if isinstance(made, FileCaption):
+                self.kept.add(media)
+            return made
         except QwenOmniError as error:
             usages: tuple[Usage, ...] = getattr(error, "usages", ())  # a bad answer is billed all the same
             return FileCaption(media=media, error=error, seconds=time.monotonic() - began, usages=usages)
