@@ -267,8 +267,8 @@ MAX_TOKENS_VARIABLE = "QWEN_OMNI_MAX_TOKENS"
 CONSOLES = {"cn": "https://bailian.console.aliyun.com", "intl": "https://modelstudio.console.alibabacloud.com"}
 NO_KEY_TEXT = (
     f"No API key. Create one in the Model Studio console ({CONSOLES['cn']} for mainland China, {CONSOLES['intl']} for "
-    f"other regions), and set the environment variable {API_KEY_VARIABLE} or, in code, pass api_key=. Each key is valid "
-    "in one region: choose it with --region or region= (default: cn). To try things without a key, run "
+    f"other regions), and set the environment variable {API_KEY_VARIABLE} or, in code, pass api_key=. Each key is "
+    "valid in one region: choose it with --region or region= (default: cn). To try things without a key, run "
     "`qwen-omni standin`, which starts a local service."
 )
 

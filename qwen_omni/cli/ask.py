@@ -60,7 +60,7 @@ _MOST_BYTES = 256_000_000  # of media from standard input, which is held in memo
 def ask(  # noqa: PLR0913  (each argument is an option of the command)
     media: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[FILE]...", help="Images, recordings or videos: paths, URLs, or - for standard input."),
+        typer.Argument(metavar="FILE", help="Images, recordings or videos: paths, URLs, or - for standard input."),
     ] = None,
     *,
     text: Annotated[str, typer.Argument(metavar="QUESTION", help="The question; - reads it from standard input.")],
@@ -85,8 +85,9 @@ def ask(  # noqa: PLR0913  (each argument is an option of the command)
 ) -> None:
     """Ask a question about images, recordings and videos; the answer is printed as it arrives.
 
-    The question comes last. - stands for standard input, once: cat clip.mp4 | qwen-omni ask - "What happens?", or
-    qwen-omni ask clip.mp4 - < question.txt. For videos longer than a request may be, use summarize --question.
+    The question comes last. In place of a file, - reads it from standard input (cat clip.mp4 | qwen-omni ask - "What
+    happens?"); in place of the question, - reads that. About videos too long for one request, ask with summarize
+    --question.
     """
     choices = MediaChoices(
         sampling=Sampling(fps=fps, max_pixels=max_pixels), start=start, end=end,

@@ -7,7 +7,7 @@ import importlib
 import importlib.util
 import json
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Annotated, Any, Literal
@@ -123,7 +123,7 @@ def _lines(value: object) -> list[str]:
 def _shown(value: object) -> str:
     match value:
         case {"start": int() | float() as start, "end": int() | float() as end, "text": str() as text}:
-            return f"{clock(start)}–{clock(end)}  {text}"
+            return f"{clock(start)}-{clock(end)}  {text}"
         case _:
             return _cell(value) or "none"
 
@@ -184,7 +184,7 @@ _ReuseUnverified = Annotated[
 
 
 def caption(  # noqa: PLR0913  (each argument is an option of the command)
-    media: Annotated[list[str], typer.Argument(metavar="FILE...", help="Videos, images or audio: paths or URLs.")],
+    media: Annotated[list[str], typer.Argument(metavar="FILE", help="Videos, images or audio: paths or URLs.")],
     *,
     schema: Annotated[
         str | None, typer.Option(metavar="SCHEMA", help=_SCHEMA_HELP, autocompletion=words(SCHEMAS))
@@ -324,8 +324,8 @@ def _from_code(spec: str) -> type[Any]:
     if not colon or not place or not name:
         near = difflib.get_close_matches(spec, SCHEMAS, n=1)
         raise ConfigurationError(
-            f"--schema {spec!r} is not known{f'; did you mean {near[0]}?' if near else '.'} Choose {', '.join(SCHEMAS)}, "
-            "FILE.py:Class, module:Class or FILE.json."
+            f"--schema {spec!r} is not known{f'; did you mean {near[0]}?' if near else '.'} Choose "
+            f"{', '.join(SCHEMAS)}, FILE.py:Class, module:Class or FILE.json."
         )
     try:
         found: Any = _loaded(Path(place)) if place.endswith(".py") else importlib.import_module(_findable(place))
@@ -356,7 +356,7 @@ def _loaded(path: Path) -> ModuleType:
     return module
 
 
-def _reported(coming: Iterator[FileCaption]) -> Iterator[tuple[str, FileCaption]]:
+def _reported(coming: Iterable[FileCaption]) -> Iterator[tuple[str, FileCaption]]:
     for one in coming:
         if one.error is not None:
             how = "failed"

@@ -40,7 +40,7 @@ _Made = tuple[str, Estimate]
 
 
 def estimate(  # noqa: PLR0913 - one for each option of the command line
-    media: Annotated[list[str], typer.Argument(metavar="FILE...", help="Local files or links, all in one question.")],
+    media: Annotated[list[str], typer.Argument(metavar="FILE", help="Local files or links, all in one question.")],
     *,
     question: Annotated[
         str, typer.Option("--question", "-q", metavar="TEXT", help="The question.")

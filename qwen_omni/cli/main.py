@@ -59,7 +59,7 @@ def build_app() -> "typer.Typer":
 
     @app.callback()
     def main(
-        show_version: Annotated[  # noqa: FBT002
+        show_version: Annotated[
             bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version and exit.")
         ] = False,
     ) -> None:

@@ -60,7 +60,8 @@ def mcp(  # noqa: PLR0913  (each argument is an option of the command)
     """Serve tools about a folder's media on standard input and output, for agents (MCP).
 
     The total cost of all calls of one server run is limited; the limit is printed on standard error. A call that would
-    exceed it is refused before anything is sent, with a message that the agent can act on. Configure this command in the program that hosts the agent, for example
+    exceed it is refused before anything is sent, with a message that the agent can act on. Configure this command in
+    the program that hosts the agent, for example
     {"command": "qwen-omni", "args": ["mcp", "--root", "/home/me/videos"]}.
     """
     if find_spec("mcp") is None:

@@ -67,7 +67,7 @@ ModelName = Annotated[str, typer.Option("--model", "-m", metavar="NAME", help="M
 Fps = Annotated[float | None, typer.Option(metavar="NUMBER", help="Frames per second.", rich_help_panel=MEDIA)]
 MaxPixels = Annotated[
     int | None,
-    typer.Option(metavar="NUMBER", help="Most pixels per frame or image (width × height).", rich_help_panel=MEDIA),
+    typer.Option(metavar="NUMBER", help="Most pixels per frame or image (width x height).", rich_help_panel=MEDIA),
 ]
 Start = Annotated[
     float | None,

@@ -5,6 +5,7 @@ untrusted: no control sequence in them reaches the terminal. Spinners and bars a
 """
 
 import contextlib
+import io
 import json
 import os
 import re
@@ -48,7 +49,7 @@ def on_terminal(stream: IO[str] | None = None) -> bool:
 
 
 def _is_unicode(stream: IO[str]) -> bool:
-    return (stream.encoding or "").lower().replace("-", "").startswith("utf")
+    return (getattr(stream, "encoding", None) or "").lower().replace("-", "").startswith("utf")
 
 
 def accept_any_text() -> None:
@@ -166,8 +167,13 @@ def show_table(
         table.add_column(escape(column), overflow="fold", justify="right" if numbers else "left", no_wrap=numbers)
     for row in rows:
         table.add_row(*map(escape, row))
-    width = None if sys.stdout.isatty() else _UNLIMITED
-    _Console(highlight=False, width=width).print(table)
+    if sys.stdout.isatty():
+        _out.print(table)
+        return
+    with (wide := _Console(highlight=False, width=_UNLIMITED, file=io.StringIO())).capture() as drawn:
+        wide.print(table)
+    sys.stdout.write("".join(f"{line.rstrip()}\n" for line in drawn.get().splitlines()))
+    sys.stdout.flush()
 
 
 def show_text(text: str) -> None:

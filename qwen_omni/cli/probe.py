@@ -17,8 +17,6 @@ from qwen_omni.media.source import as_source
 from qwen_omni.profiles import DEFAULT_MODEL
 
 _CHANNELS = {1: "mono", 2: "stereo"}
-_ACTIONS = {"pass": "unchanged", "remux": "in another container", "video": "re-encoded", "audio": "re-encoded", "image": "as another image",
-            "images": "as several images", "frames": "as a list of frames"}  # fmt: skip
 
 
 def probe(
@@ -70,7 +68,7 @@ def rows_of(info: MediaInfo) -> Iterator[tuple[str, str]]:
     if info.width and info.height:
         yield "picture", ", ".join(_picture(info))
     if info.pages:
-        sizes = dict.fromkeys(f"{width} × {height}" for width, height in info.pages)
+        sizes = dict.fromkeys(f"{width} x {height}" for width, height in info.pages)
         yield "pages", f"{len(info.pages):,} ({', '.join(sizes) if len(sizes) < 4 else 'of several sizes'})"  # noqa: PLR2004
     if info.kind != "image":
         yield "audio", ", ".join(_sound(info)) or "none"
@@ -80,7 +78,7 @@ def rows_of(info: MediaInfo) -> Iterator[tuple[str, str]]:
 
 
 def _picture(info: MediaInfo) -> Iterator[str]:
-    yield f"{info.width} × {info.height}"
+    yield f"{info.width} x {info.height}"
     if info.fps is not None:
         yield rate_text(float(info.fps), "fps")
     if info.frame_count:
@@ -131,8 +129,7 @@ def _oddities(info: MediaInfo) -> Iterator[tuple[str, str]]:
 
 
 def _plan_rows(plan: MediaPlan) -> Iterator[tuple[str, str]]:
-    yield "sent", _ACTIONS.get(plan.action, plan.action)
-    yield "because", plan.reason
+    yield "plan", plan.reason
     if plan.tokens is not None:
         same = plan.tokens_as_is in (None, plan.tokens)
         yield "tokens", f"{plan.tokens:,}" + ("" if same else f" ({plan.tokens_as_is:,} if sent unchanged)")

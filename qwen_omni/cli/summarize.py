@@ -4,7 +4,7 @@ from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -60,7 +60,7 @@ from qwen_omni.video.results import VideoSummary
 from qwen_omni.video.schemas import clock
 from qwen_omni.video.tasks import VideoAnswer
 
-T = TypeVar("T")
+_Found = VideoSummary | VideoAnswer
 Form = Literal["text", "json", "youtube"]
 _OUT_HELP = "Folder for files; default: next to each video. Files of the same name are replaced."
 _DETAIL, _STRATEGY = "medium", "map_reduce"
@@ -79,13 +79,13 @@ class _Run:
 
     media: str
     targets: dict[str, Path]
-    found: VideoSummary | VideoAnswer | None = None
+    found: _Found | None = None
     error: QwenOmniError | None = None
     noted: set[str] = field(default_factory=set)
 
 
 def summarize(  # noqa: PLR0913  (each argument is an option of the command)
-    media: Annotated[list[str], typer.Argument(metavar="FILE...", help="Local videos or recordings.")],
+    media: Annotated[list[str], typer.Argument(metavar="FILE", help="Local videos or recordings.")],
     *,
     question: Annotated[
         str | None, typer.Option("--question", "-q", metavar="TEXT", help="Answer this instead of a summary.")
@@ -102,7 +102,7 @@ def summarize(  # noqa: PLR0913  (each argument is an option of the command)
     as_json: Annotated[
         bool, typer.Option("--json", help="Print everything as a JSON object, or an array for several files.")
     ] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what each strategy would cost; send nothing.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what each strategy costs; send nothing.")] = False,
     model: ModelName = DEFAULT_MODEL,
     text_model: Annotated[str, typer.Option(metavar="NAME", help="Model that joins the notes.")] = DEFAULT_TEXT_MODEL,
     detail: Annotated[
@@ -112,7 +112,7 @@ def summarize(  # noqa: PLR0913  (each argument is an option of the command)
     strategy: Annotated[
         str,
         typer.Option(
-            metavar="NAME", help="map_reduce (segments), single (one request) or auto.", autocompletion=words(_STRATEGIES)
+            metavar="NAME", help="map_reduce (in segments), single or auto.", autocompletion=words(_STRATEGIES)
         ),
     ] = _STRATEGY,
     seconds: Annotated[
@@ -285,9 +285,7 @@ def _refuse_with_question(given: dict[str, bool]) -> None:
         )
 
 
-def _followed(
-    coming: Generator[Progress | VideoSummary | VideoAnswer, None, None], run: _Run
-) -> VideoSummary | VideoAnswer:
+def _followed(coming: Generator[Progress | _Found], run: _Run) -> _Found:
     """Show the progress of a run, and return its result."""
     with waiting(f"Inspecting {run.media}") as spinner, steps_bar(run.media) as show:
 
@@ -298,7 +296,7 @@ def _followed(
                 run.noted.add(news.text)
             show(news.done, news.segments, f"{news.input_tokens + news.output_tokens:,} tokens")
 
-        return last_of(coming, on_progress)
+        return last_of(coming, on_progress)  # type: ignore[return-value]  # of the two that `coming` may yield
 
 
 def _checked_runs(media: Sequence[str], out: Path | None, forms: list[str]) -> list[_Run]:

@@ -47,7 +47,7 @@ class _Heard:
 
 
 def transcribe(  # noqa: PLR0913  (each argument is an option of the command)
-    media: Annotated[list[str], typer.Argument(metavar="FILE...", help="Recordings or videos: paths or URLs.")],
+    media: Annotated[list[str], typer.Argument(metavar="FILE", help="Recordings or videos: paths or URLs.")],
     *,
     model: Annotated[
         str | None,
@@ -59,7 +59,9 @@ def transcribe(  # noqa: PLR0913  (each argument is an option of the command)
     language: Annotated[
         str | None, typer.Option(metavar="CODE", help="Spoken language, e.g. en; default: detected.")
     ] = None,
-    speakers: Annotated[int | None, typer.Option(metavar="NUMBER", help="Number of speakers; 0 detects it.", min=0)] = None,
+    speakers: Annotated[
+        int | None, typer.Option(metavar="NUMBER", help="How many speakers; 0 detects it.", min=0)
+    ] = None,
     srt: Annotated[bool, typer.Option("--srt", help="Make SubRip subtitles.")] = False,
     vtt: Annotated[bool, typer.Option("--vtt", help="Make WebVTT subtitles.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON array with one entry per file.")] = False,
@@ -67,7 +69,7 @@ def transcribe(  # noqa: PLR0913  (each argument is an option of the command)
     wait: Annotated[
         float, typer.Option(metavar="SECONDS", help="Longest wait; a later run finds an unfinished task.")
     ] = 7200,
-    fresh: Annotated[bool, typer.Option("--fresh", help="Submit again what was submitted today, and pay again.")] = False,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Submit again what was submitted today, and pay.")] = False,
     concurrency: Annotated[
         int, typer.Option("--concurrency", "-j", metavar="NUMBER", help="How many at a time.", min=1)
     ] = 4,

@@ -17,7 +17,7 @@ from qwen_omni.media.info import AudioTrackChoice, MediaInfo, MediaKind
 from qwen_omni.media.prepare import Prepared
 from qwen_omni.media.probe.probe import probe
 from qwen_omni.media.source import Anything, MediaSource, as_source, check_page
-from qwen_omni.messages import AudioPart, FramesPart, ImagePart, MediaPart, Message, Part, VideoPart, user
+from qwen_omni.messages import AudioPart, FramesPart, ImagePart, MediaPart, Message, Part, VideoPart
 
 Askable = Anything | Prepared | Part | Message
 """A path or URL, bytes, media prepared or not, a part or a whole message."""

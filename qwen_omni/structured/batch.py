@@ -8,7 +8,7 @@ asked again. Older versions wrote JSON lines; such a file is read and left uncha
 import hashlib
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -213,13 +213,13 @@ def caption_many(  # noqa: PLR0913 - each keyword is an independent option
     concurrency: int = 4,
     results: Results | None = None,
     on_notice: OnNotice | None = None,
-) -> Iterator[FileCaption]:
+) -> Generator[FileCaption]:
     """Describe many files, `concurrency` at a time; yield each as it is finished.
 
-    Closing the iterator, and Ctrl-C, let requests in flight finish, and start nothing more; the `KeyboardInterrupt` says
-    how many captions are kept. If `results` cannot be written,
-    captions are yielded all the same; a notice reports it, and at the end how many were not stored. A caption that
-    another batch is asking for is awaited, not requested twice.
+    Closing the iterator, or Ctrl-C, lets requests in flight finish, and starts nothing more; the `KeyboardInterrupt`
+    says how many captions are kept. If `results` cannot be written, captions are yielded all the same; a notice reports
+    it, and at the end how many were not stored. A caption that another batch is asking for is awaited, not requested
+    twice.
 
     Args:
         media: paths or URLs.
@@ -345,10 +345,7 @@ class _Job:
                 return self._asked(media, source, began)
             if media not in self.keys:
                 self.keys[media] = self._key(source)
-            made = self._once(media, source, self.results, (began, began if since is None else since))
-            if isinstance(made, FileCaption):
-                self.kept.add(media)
-            return made
+            return self._once(media, source, self.results, (began, began if since is None else since))
         except QwenOmniError as error:
             usages: tuple[Usage, ...] = getattr(error, "usages", ())  # a bad answer is billed all the same
             return FileCaption(media=media, error=error, seconds=time.monotonic() - began, usages=usages)
@@ -363,6 +360,7 @@ class _Job:
                 return _Busy(media, state.holder, since=times[1], ours=key in self.asking)
             known = self._known(media, state)
             if known is not None:
+                self.kept.add(media)
                 return known
             results.discard(key, state, origin)
         self.asking.add(key)
@@ -414,6 +412,7 @@ class _Job:
             answer, facts = made.responses[-1].text, dict(plan.facts)
             about = {"media": source.name, "model": self.options.model, "truncated": made.truncated}
             self.results.add(key, {**about, "facts": facts, "answer": answer}, self.client.settings.origin)
+            self.kept.add(media)
         return FileCaption(
             media=media,
             value=made.value,

@@ -1,4 +1,4 @@
-"""Ready-made captions: `VideoCaption` for product videos, `GeneralCaption` for any media. Any other schema works, too."""
+"""Ready-made captions: `VideoCaption` for product videos, `GeneralCaption` for any media. Other schemas work, too."""
 
 from pydantic import ConfigDict, Field
 

@@ -86,8 +86,7 @@ _STATUS = re.compile(r"[45]\d\d")
 _NEXT_STEP: tuple[tuple[type[APIError], str], ...] = (
     (
         errors.AuthenticationError,
-        "Each key is valid in one region: check DASHSCOPE_API_KEY, and the region (region= in code, --region on the "
-        "command line) or base_url.",
+        "Each key is valid in one region: check DASHSCOPE_API_KEY, and region= (command line: --region) or base_url.",
     ),
     (errors.AccountError, "Check the account's bills and free quota in the Model Studio console."),
     (errors.PermissionDeniedError, "The account may need this model to be activated in this region."),

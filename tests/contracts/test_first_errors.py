@@ -46,7 +46,7 @@ ROWS = {
         key="",
     ),
     "key of another region": Row(
-        says=("401", "The request went to 127.0.0.1.", "Each key is valid in one region", "--region on the command line"),
+        says=("401", "The request went to 127.0.0.1.", "Each key is valid in one region", "(command line: --region)"),
         key="sk-of-another-region",
         sends=True,
     ),
