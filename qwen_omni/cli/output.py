@@ -134,7 +134,7 @@ def show_finding(name: str, verdict: str, text: str, step: str) -> None:
     """Print one finding of `doctor` on standard output, and below it what to do."""
     _print(_out, f"{_MARKS[verdict]} [bold]{escape(name)}[/]: {escape(text)}")
     if step:
-        _print(_out, f"     [bold]→[/] {escape(step)}")
+        _print(_out, f"      → {escape(step)}")
 
 
 def show_usage(usage: Usage) -> None:

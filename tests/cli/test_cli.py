@@ -76,10 +76,10 @@ def test_thinking_is_shown_apart(environment, film):
 
 WRONG = {
     "no such file": (["ask", "none.mp4", "What?"], 1, "none.mp4"),
-    "no key": (["ask", "FILM", "What?"], 1, "DASHSCOPE_API_KEY"),
-    "no question": (["ask", "FILM"], 2, "QUESTION"),
-    "unknown effort": (["ask", "FILM", "What?", "--thinking", "hard"], 1, "choose one of"),
-    "unknown region": (["ask", "FILM", "What?", "--region", "mars"], 1, "choose one of"),
+    "no key": (["ask", "FILM", "What?"], 2, "DASHSCOPE_API_KEY"),
+    "no question": (["ask", "FILM"], 2, "There is no question"),
+    "unknown effort": (["ask", "FILM", "What?", "--thinking", "hard"], 2, "choose one of"),
+    "unknown region": (["ask", "FILM", "What?", "--region", "mars"], 2, "choose one of"),
     "fps for sound": (["ask", "SOUND", "What?", "--fps", "1"], 1, "fps"),
     "unknown option": (["ask", "FILM", "What?", "--nope"], 2, "nope"),
     "no route": (["ask", "https://example.com/watch", "What?"], 1, "state which"),

@@ -127,7 +127,7 @@ def test_a_folder_that_cannot_be_made_is_one_line(command, film, tmp_path, below
     """A file has the folder's name, or that of one above it."""
     (tmp_path / "taken").write_text("mine")
     done = command("split", str(film.path), "--to", str(tmp_path / "taken" / below), "--budget", "static")
-    assert done.exit_code == 1
+    assert done.exit_code == 2
     assert "cannot be written" in done.stderr
     assert done.stdout == ""
 

@@ -63,10 +63,11 @@ def test_a_dry_run_sends_nothing(run, service):
     """Six ways, with tokens, money and seconds; the one that would be taken is marked; nothing is sent."""
     done = run("--dry-run", "--strategy", "map_reduce")
     assert done.exit_code == 0, done.output
-    rows = [line for line in done.stdout.splitlines() if re.search(r"(map_reduce|single), (low|medium|high)", line)]
+    rows = [line for line in done.stdout.splitlines() if re.search(r"(map_reduce|single) +(low|medium|high)", line)]
     assert len(rows) == 6
-    assert all("CNY" in row and " s" in row for row in rows)
-    assert next(row for row in rows if "→" in row).split("→")[1].split()[0] == "single,"
+    assert "CNY" in done.stdout
+    assert all(row.endswith(" s") for row in rows)
+    assert next(row for row in rows if "→" in row).split("→")[1].split()[0] == "single"
     assert service.requests == []
 
 
@@ -83,7 +84,7 @@ def test_what_to_focus_on_is_in_the_prompt(run, service, option):
 
 def test_both_names_of_an_option_are_refused(run, service):
     done = run("--focus", "the dogs", "--wish", "the cats")
-    assert done.exit_code == 1
+    assert done.exit_code == 2
     assert "pass --focus only" in done.stderr
     assert service.requests == []
 
@@ -99,7 +100,7 @@ def test_a_question(run, film, service):
 def test_wrong_choices_are_told_before_anything_is_sent(run, service):
     """One line and status 1."""
     done = run("--detail", "enormous")
-    assert done.exit_code == 1
+    assert done.exit_code == 2
     assert "low, medium, high" in done.stderr
     assert service.requests == []
 
@@ -120,7 +121,7 @@ EXCLUDED = [
 def test_an_option_that_would_do_nothing_is_refused(run, service, arguments):
     """Nothing is dropped in silence, and nothing is paid for what was not meant."""
     done = run(*arguments)
-    assert done.exit_code == 1
+    assert done.exit_code == 2
     assert (
         f"{arguments[0]} and {arguments[-1] if len(arguments) < 4 else arguments[2]} exclude each other" in done.stderr
     )
@@ -134,7 +135,7 @@ def test_a_place_that_cannot_be_written_is_refused_before_anything_is_sent(run, 
     (tmp_path / "a.md").mkdir()
     for arguments in (["--srt", "--out", tmp_path / "taken" / "new"], ["--markdown", "--out", tmp_path]):
         done = run(*map(str, arguments))
-        assert done.exit_code == 1
+        assert done.exit_code == 2
         assert "cannot be written" in done.stderr
         assert done.stdout == ""
     assert service.requests == []
@@ -148,7 +149,7 @@ def test_a_name_that_is_too_long_is_refused_before_anything_is_sent(film, servic
     shutil.copyfile(film.path, long)
     before, sent = sorted(tmp_path.iterdir()), len(service.requests)
     done = CliRunner().invoke(build_app(), ["summarize", str(long), "--base-url", service.base_url, "--html"])
-    assert done.exit_code == 1
+    assert done.exit_code == 2
     assert "cannot be written: File name too long" in done.stderr
     assert (done.stdout, len(service.requests), sorted(tmp_path.iterdir())) == ("", sent, before)
 
@@ -183,7 +184,7 @@ def test_a_full_disk_is_found_before_anything_is_sent(run, service, tmp_path, mo
     def full(*_, **__):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr("qwen_omni.cli.output.tempfile.TemporaryFile", full)
+    monkeypatch.setattr("qwen_omni.cli.files.tempfile.TemporaryFile", full)
     sent = len(service.requests)
     done = run("--srt", "--out", str(tmp_path / "new"))
     assert done.exit_code == 1
