@@ -8,8 +8,9 @@ import typer
 
 from qwen_omni.addresses import is_private_url
 from qwen_omni.cli.options import ModelName, ServiceRegion, ServiceUrl, ServiceWorkspace, settings_for
-from qwen_omni.cli.output import show_finding, waiting
+from qwen_omni.cli.output import one_line, show_finding, waiting
 from qwen_omni.diagnostics import Finding, examine, examine_link
+from qwen_omni.errors import ConfigurationError
 from qwen_omni.profiles import DEFAULT_MODEL
 from qwen_omni.transport.api import run
 
@@ -30,6 +31,11 @@ def doctor(
 
     Checking an account costs a few tokens.
     """
+    if url is not None and not url.lower().startswith(("http://", "https://")):
+        raise ConfigurationError(
+            f"{one_line(url)} is not an http or https link, and doctor checks links. For a file on this machine, use: "
+            "qwen-omni probe FILE"
+        )
     if url is not None:
         settings = settings_for(region, base_url, workspace, api_key=_NO_KEY, read_timeout=30.0)
         allowed = settings.private_links or is_private_url(settings.base_url)

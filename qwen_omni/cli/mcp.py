@@ -68,6 +68,8 @@ def mcp(  # noqa: PLR0913  (each argument is an option of the command)
         raise ConfigurationError("The MCP server needs an extra package: pip install 'qwen-omni[mcp]'")
     from qwen_omni.tools.mcp_server import serve_stdio  # noqa: PLC0415  (an extra)
 
+    if not root.is_dir():
+        raise ConfigurationError(f"--root {root} is not a folder; name one whose media agents may read.")
     limit = _limit(max_cny, max_tokens, no_limit=no_limit)
     settings = settings_for(region, base_url, workspace, delivery, spend_limit=limit)
     show_note(_limit_text(limit, model))

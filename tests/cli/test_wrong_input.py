@@ -107,7 +107,7 @@ TABLE: dict[str, list[Row]] = {
         fail("film.mp4 What? --start 99", "lasts 2.00 s; nothing lies in the range", "Choose a start before its end"),
         use("film.mp4 What? --start soon", "'soon' is not a time", "or a time such as 1:30"),
         use("film.mp4 What? --start 1:75", "'1:75' is not a time", "Write seconds (90)"),
-        use("film.mp4 What? --start 2 --end 1", "start must be less than end, got start=2.0, end=1.0"),
+        use("film.mp4 What? --start 2 --end 1", "end must be greater than start (2 s), got 1 s"),
         use("film.mp4 What? --fps nan", "fps must be", "got nan"),
         use("film.mp4 What? --fps many", "Invalid value for '--fps'", "qwen-omni ask --help"),
         use("film.mp4 What? --audio-track second", "audio_track must be 'auto', 'mix' or the number", "qwen-omni probe"),
@@ -143,9 +143,10 @@ TABLE: dict[str, list[Row]] = {
         use("--nope", "No such option: --nope", "qwen-omni doctor --help"),
         use("--model", "requires an argument", ),
         fail("https://youtu.be/abc", "is a web page of YouTube", "yt-dlp"),
-        fail("not-a-link", "a link must be http, https or oss"),
-        fail("file:///etc/passwd", "a link must be http, https or oss"),
-        fail("http://127.0.0.1:9/a.mp4", "cannot be reached from the internet", "Upload it"),
+        use("film.mp4", "film.mp4 is not an http or https link", "qwen-omni probe FILE"),
+        use("file:///etc/passwd", "is not an http or https link", "qwen-omni probe FILE"),
+        fail("http://127.0.0.1:9/a.mp4", "'127.0.0.1' is not on the internet", "→"),
+        fail("http://no.invalid/a.mp4", "no.invalid", "→"),
     ],
     "estimate": [
         *media("estimate"),
@@ -155,7 +156,7 @@ TABLE: dict[str, list[Row]] = {
         use("film.mp4 --budget tiny", "Unknown budget 'tiny'", "choose one of auto, static"),
         use("film.mp4 --answer -1", "answer_tokens must be", "got -1"),
         use("film.mp4 --answer many", "Invalid value for '--answer'", "qwen-omni estimate --help"),
-        use("film.mp4 --start 2 --end 1", "start must be less than end"),
+        use("film.mp4 --start 2 --end 1", "end must be greater than start (2 s), got 1 s"),
         fail("film.mp4 --start 99", "lasts 2.00 s", "Choose a start before its end"),
         fail("picture.png --fps 1", "picture.png is an image; fps= is for video"),
     ],
@@ -164,8 +165,8 @@ TABLE: dict[str, list[Row]] = {
         *choices("--root folder", delivery="auto"),
         use("", "Missing option '--root'", "qwen-omni mcp --help"),
         use("--root", "requires an argument"),
-        use("--root gone", "gone is not a folder"),
-        use("--root text.mp4", "text.mp4 is not a folder"),
+        use("--root gone", "--root gone is not a folder", "name one whose media agents may read"),
+        use("--root text.mp4", "--root text.mp4 is not a folder", "name one whose media agents may read"),
         use("--root folder --nope", "No such option: --nope", "qwen-omni mcp --help"),
         use("--root folder --no-limit --max-cny 5", "--no-limit excludes --max-cny"),
         use("--root folder --max-cny -5", "must be"),
@@ -186,8 +187,10 @@ TABLE: dict[str, list[Row]] = {
     "sample": [
         use("--nope", "No such option: --nope", "qwen-omni sample --help"),
         use("folder other", "unexpected extra argument"),
-        fail("text.mp4", "text.mp4"),
-        fail("text.mp4/deeper", "text.mp4"),
+        use("text.mp4", "text.mp4 is not a folder", "Choose another folder"),
+        fail("text.mp4/deeper", "Could not write text.mp4/deeper/sample.mp4: Not a directory", "choose another place"),
+        use("taken", "sample.mp4 is another file", "choose another folder"),
+        use(f"{'x' * 300}", "cannot be written: File name too long", "Choose another folder"),
     ],
     "split": [
         *media("split"),
@@ -198,7 +201,7 @@ TABLE: dict[str, list[Row]] = {
         use("film.mp4 --seconds 0", "seconds must be"),
         use("film.mp4 --seconds soon", "Invalid value for '--seconds'"),
         use("film.mp4 --overlap -1", "overlap must be"),
-        use("film.mp4 --start 2 --end 1", "start must be less than end"),
+        use("film.mp4 --start 2 --end 1", "end must be greater than start (2 s), got 1 s"),
         use("film.mp4 --to text.mp4", "text.mp4 is not a folder", "Choose another location with --out or --to"),
         use("film.mp4 --to taken", "film-000.mp4 already exists", "choose another folder with --to"),
         fail("picture.png", "picture.png is an image and cannot be split"),
@@ -221,7 +224,7 @@ TABLE: dict[str, list[Row]] = {
         use("film.mp4 --dry-run --html", "--dry-run and --html exclude each other", "nothing is summarised"),
         use("film.mp4 --seconds 30 --strategy single", "--seconds and --strategy single exclude each other"),
         use("film.mp4 --seconds 0", "segment_seconds must be"),
-        use("film.mp4 --seconds 10 --overlap 10", "overlap"),
+        use("film.mp4 --seconds 1 --overlap 1", "overlap"),
         use("film.mp4 -j 0", "concurrency must be"),
         use("film.mp4 --max-gaps -1", "max_gaps must be"),
         use("film.mp4 --srt --out text.mp4/deeper", "text.mp4 is not a folder", "Choose another location with --out"),
@@ -260,7 +263,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (folder / name).mkdir()
     film = make_video(folder / "film.mp4", seconds=2, size=(160, 120), fps=5).path.read_bytes()
     (folder / "other" / "film.mp4").write_bytes(film)
-    (folder / "taken" / "film-000.mp4").write_bytes(b"mine")
+    for name in ("film-000.mp4", "sample.mp4"):
+        (folder / "taken" / name).write_bytes(b"mine")
     (folder / "cut.mp4").write_bytes(film[: len(film) // 2])
     make_audio(folder / "sound.wav", seconds=2)
     Image.new("RGB", (64, 48)).save(folder / "picture.png")
@@ -297,7 +301,7 @@ def test_wrong_input(
         app.main(args=[command, *words], prog_name="qwen-omni")
 
     out, err = capsys.readouterr()
-    said = " ".join((err if command != "doctor" or not err else err).replace("│", " ").split())
+    said = " ".join((err + out if command == "doctor" else err).replace("│", " ").split())  # findings are its output
     assert ended.value.code == row.code, said
     assert row.says in said
     assert row.step in said
