@@ -31,7 +31,7 @@ def doctor(
 
     Checking an account costs a few tokens.
     """
-    if url is not None and not url.lower().startswith(("http://", "https://")):
+    if url is not None and ("://" not in url or url.lower().startswith("file:")):
         raise ConfigurationError(
             f"{one_line(url)} is not an http or https link, and doctor checks links. For a file on this machine, use: "
             "qwen-omni probe FILE"

@@ -603,7 +603,7 @@ def _too_many(
         f"{actual:,}. Drop older ones,{other} or ask in several requests.",
         limit=limit,
         actual=actual,
-        brief=f"too many {kind}s: {limit:,} at most",
+        brief=f"takes {limit:,} {kind}{'' if limit == 1 else 's'}",
     )
 
 

@@ -1,18 +1,21 @@
 """The command line as a user meets it, on the stand-in: in a process of its own where signals, pipes or both matter."""
 
+import json
 import os
 import re
 import signal
 import subprocess
 import sys
 import time
+from importlib.metadata import version
 
 import pytest
 from typer.testing import CliRunner
 
-from qwen_omni.cli.main import build_app
+from qwen_omni.cli.main import build_app, run
 from qwen_omni.standin import Fault
 from qwen_omni.standin.marked_media import make_audio, make_video
+from tests.cli.conftest import terminal
 
 RUN = [sys.executable, "-c", "from qwen_omni.cli.main import run; run()"]
 
@@ -158,6 +161,106 @@ def test_the_stand_in_serves_and_stops(environment, film):
     assert process.returncode in (0, 130)
     assert "Traceback" not in err
     assert time.monotonic() - begun < 5
+
+
+def test_several_files_and_options(environment, film, standin, tmp_path):
+    """All are in one message, the question last; options apply to the files that they suit."""
+    sound = make_audio(tmp_path / "a.wav", seconds=4)
+    arguments = ["ask", str(film.path), str(sound.path), "What?", "--start", "0:01", "--end", "3", "--fps", "1"]
+    done = command(environment, *arguments, "--budget", "glance")
+    assert done.returncode == 0, done.stderr
+    (entry,) = standin.requests
+    assert [part["type"] for part in entry.body["messages"][0]["content"]] == ["video_url", "input_audio", "text"]
+    assert [round(media.duration) for media in entry.media] == [2, 2]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "given", "asked"),
+    [
+        (["-", "What?"], "film", ["video_url", "text"]),
+        (["FILM", "-"], "Who is it?\n", ["video_url", "text"]),
+        (["-"], "Who is it?\n", ["text"]),
+        (["What is 2 + 2?"], "", ["text"]),
+    ],
+    ids=["media", "question", "only a question", "no files"],
+)
+def test_standard_input(environment, film, standin, arguments, given, asked):
+    """In place of a file it is media, in place of the question the question; no file is needed."""
+    data = film.path.read_bytes() if given == "film" else given.encode()
+    named = [str(film.path) if argument == "FILM" else argument for argument in arguments]
+    done = CliRunner().invoke(build_app(), ["ask", *named], env=environment, input=data)
+    assert done.exit_code == 0, done.stderr
+    content = standin.requests[0].body["messages"][0]["content"]
+    parts = [{"type": "text", "text": content}] if isinstance(content, str) else content
+    assert [part["type"] for part in parts] == asked
+    assert given == "film" or parts[-1]["text"] == (given.strip() or arguments[0])
+
+
+def test_a_spinner_on_a_terminal_alone(environment, film, standin, monkeypatch, capsys):
+    """While the answer is awaited; it is gone before the first word, and a pipe gets none of it."""
+    monkeypatch.setattr("qwen_omni.cli.output._DELAY", 0.0)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    standin.script.fault(Fault.slow(first_byte_delay=0.2))
+    with terminal(monkeypatch) as shown, pytest.raises(SystemExit) as ended:
+        run(["ask", str(film.path), "What?"])
+    assert ended.value.code == 0
+    assert "Waiting for the answer about" in shown[0]
+    assert capsys.readouterr().out.startswith("[stand-in]")
+    assert command(environment | {"FORCE_COLOR": "1"}, "ask", str(film.path), "What?").stderr == ""
+
+
+def test_ctrl_c_while_waiting(environment, film, standin):
+    """One line, status 130, and no traceback."""
+
+    def stop(_: object) -> bool:
+        os.kill(os.getpid(), signal.SIGINT)
+        return True
+
+    standin.script.fault(Fault.slow(first_byte_delay=0.2), when=stop)
+    done = command(environment, "ask", str(film.path), "What?")
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "Stopped.\n")
+
+
+def test_warnings_are_notes(environment, film):
+    """Without the place in the code that issued them."""
+    done = command(environment, "ask", str(film.path), "What?", "-m", "qwen3.8-omni-flsh")
+    assert done.returncode == 1
+    assert done.stderr.startswith("warning: 'qwen3.8-omni-flsh' is not a known model; did you mean")
+
+
+ANY_TEXT = """
+import sys
+from qwen_omni.cli.output import accept_any_text, show_error, show_table, write_json, write_text
+accept_any_text()
+write_text("価格 é\\n"); show_table(("→", "b"), [("価格", "2")]); write_json({"a": "価格 é"}); show_error("価格")
+"""
+
+
+def test_any_locale(environment):
+    """What the encoding of a stream lacks is escaped; JSON stays JSON."""
+    for encoding in ("ascii", "latin-1"):
+        done = subprocess.run(
+            [sys.executable, "-c", ANY_TEXT], capture_output=True, check=True,
+            env={**environment, "PYTHONIOENCODING": encoding, "NO_COLOR": "1"},
+        )  # fmt: skip
+        out = done.stdout.decode(encoding)
+        assert json.loads(out.splitlines()[-1]) == {"a": "価格 é"}
+        assert "\\u4fa1\\u683c" in out.splitlines()[0]
+        assert b"Traceback" not in done.stderr
+
+
+def test_a_table_whose_reader_has_gone(environment, film):
+    """Tables end as quietly as text does."""
+    line = f"'{sys.executable}' -c 'from qwen_omni.cli.main import run; run()' probe '{film.path}'; echo $? >&2"
+    done = subprocess.run(
+        ["/bin/sh", "-c", f"({line}) | true"], env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.stderr == "0\n"
+
+
+def test_version(environment):
+    assert command(environment, "--version").stdout == f"qwen-omni {version('qwen-omni')}\n"
 
 
 def test_help_names_the_commands(environment):

@@ -5,12 +5,13 @@ import json
 import os
 import re
 import shutil
+import signal
 
 import pytest
 from typer.testing import CliRunner
 
 from qwen_omni.cli.main import build_app
-from qwen_omni.standin import Standin
+from qwen_omni.standin import Fault, Standin
 from qwen_omni.standin.marked_media import make_video
 from qwen_omni.video.results import VideoSummary
 
@@ -32,11 +33,13 @@ def run(service, film, monkeypatch):
     monkeypatch.setenv("DASHSCOPE_API_KEY", service.api_key)
     service.clear()
 
-    def command(*arguments):
-        return CliRunner().invoke(
-            build_app(), ["summarize", str(film.path), "--base-url", service.base_url, *arguments]
-        )
+    def alone(*arguments):
+        return CliRunner().invoke(build_app(), ["summarize", "--base-url", service.base_url, *arguments])
 
+    def command(*arguments):
+        return alone(str(film.path), *arguments)
+
+    command.alone = alone
     return command
 
 
@@ -49,6 +52,54 @@ def test_files_are_written(run, film, tmp_path):
     assert all(code in srt for code in film.codes)
     assert "[stand-in]" in done.stdout
     assert re.search(r"this run: 1 request, [\d,]+ tokens in, [\d,]+ out, CNY", done.stderr)
+
+
+@pytest.fixture(scope="module")
+def longer(tmp_path_factory):
+    return make_video(tmp_path_factory.mktemp("longer") / "b.mp4", seconds=40, size=(128, 96), fps=2, sound=False)
+
+
+def test_the_length_of_segments_is_obeyed(run, film, service):
+    """Of a video that would go in one request as well; without the option, it does."""
+    assert run("--fresh").exit_code == 0
+    assert len(service.requests) == 1
+    done = run("--fresh", "--seconds", "12")
+    assert "in about 2 segments of at most 12 s" in done.stderr
+    assert len(service.requests) == 1 + 2 + 1
+
+
+def test_several_files(run, film, longer, service, tmp_path):
+    """One after the other, under their names; one that fails does not end the others."""
+    done = run(str(longer.path), "gone.mp4", "--srt", "--out", str(tmp_path))
+    assert done.exit_code == 1
+    heads = [line for line in done.stdout.splitlines() if line.startswith("== ")]
+    assert heads == [f"== {film.path}", f"== {longer.path}"]
+    assert {path.name for path in tmp_path.iterdir()} == {"a.srt", "b.srt"}
+    assert "gone.mp4: gone.mp4 cannot be opened" in " ".join(done.stderr.split())
+    told = json.loads(run(str(longer.path), "gone.mp4", "--json").stdout)
+    assert [one["file"] for one in told] == [str(film.path), str(longer.path), "gone.mp4"]
+    assert told[2]["kind"] == "UnreadableMediaError"
+    assert len(told[1]["events"]) == 40
+
+
+def test_ctrl_c_says_what_is_kept(run, longer, service):
+    """What was in flight is counted; a second run asks only about the rest."""
+    service.script.fault(Fault.slow(first_byte_delay=0.2), when=lambda _: stop_at(len(service.requests) == 2))
+    arguments = [str(longer.path), "--seconds", "12", "-j", "1", "--language", "en"]
+    done = run.alone(*arguments)
+    assert (done.exit_code, done.stdout) == (130, "")
+    assert re.search(r"Stopped\. 2 of [45] segments kept; run again to resume\.", done.stderr)
+    before = len(service.requests)
+    service.script.clear()
+    assert run.alone(*arguments).exit_code == 0
+    assert before == 2
+    assert len(service.requests) in (before + 3, before + 4)
+
+
+def stop_at(now: bool) -> bool:
+    if now:
+        os.kill(os.getpid(), signal.SIGINT)
+    return now
 
 
 def test_json_and_youtube(run, film):
