@@ -249,9 +249,9 @@ def with_progress(finished: Iterable[tuple[str, _T]], total: int, name: str) -> 
             shown.enter_context(waiting(name))
         bar = _bar(TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed:.0f}/{task.total:.0f}"),
                    TimeRemainingColumn())  # fmt: skip
+        task = bar.add_task(escape(name), total=total)
         if total > 1:
             shown.enter_context(bar)
-        task = bar.add_task(escape(name), total=total)
         for number, (label, item) in enumerate(finished, start=1):
             bar.advance(task)
             show_note(f"{number}/{total} {one_line(label)}")
@@ -259,18 +259,30 @@ def with_progress(finished: Iterable[tuple[str, _T]], total: int, name: str) -> 
 
 
 @contextlib.contextmanager
-def steps_bar(name: str) -> Iterator[Callable[[int, int, str], None]]:
-    """Show a bar of steps on standard error while a block runs; yield its updating function (done, total, text)."""
-    columns = (
+def steps_bar(name: str, before: str) -> Iterator[Callable[[int, int, str], None]]:
+    """Show a bar of steps on standard error while a block runs; yield its updating function (done, total, text).
+
+    Args:
+        name: what is in progress.
+        before: shown beside a spinner until the first step is known.
+    """
+    bar = _bar(
         TextColumn("{task.description}"), BarColumn(bar_width=24),
         TextColumn("{task.completed:.0f}/{task.total:.0f} segments"), TextColumn("[dim]{task.fields[words]}[/]"),
         TimeRemainingColumn(),
     )  # fmt: skip
-    with _bar(*columns) as bar:
-        task = bar.add_task(escape(one_line(name)), total=None, words="")
-        yield lambda done, total, words: bar.update(
-            task, completed=done, total=max(total, 1), words=escape(one_line(words))
-        )
+    task = bar.add_task(escape(one_line(name)), total=1, words="")
+    with waiting(before) as spinner:
+
+        def update(done: int, total: int, words: str) -> None:
+            spinner.end()
+            bar.update(task, completed=done, total=max(total, 1), words=escape(one_line(words)))
+            bar.start()
+
+        try:
+            yield update
+        finally:
+            bar.stop()
 
 
 @contextlib.contextmanager

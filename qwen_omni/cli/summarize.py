@@ -287,14 +287,13 @@ def _refuse_with_question(given: dict[str, bool]) -> None:
 
 def _followed(coming: Generator[Progress | _Found], run: _Run) -> _Found:
     """Show the progress of a run, and return its result."""
-    with waiting(f"Inspecting {run.media}") as spinner, steps_bar(run.media) as show:
+    with steps_bar(Path(run.media).name, f"Inspecting {run.media}") as show:
 
         def on_progress(news: Progress) -> None:
-            spinner.end()
+            show(news.done, news.segments, f"{news.input_tokens + news.output_tokens:,} tokens")
             if news.kind in ("planned", "notice", "gap"):
                 show_note(news.text)
                 run.noted.add(news.text)
-            show(news.done, news.segments, f"{news.input_tokens + news.output_tokens:,} tokens")
 
         return last_of(coming, on_progress)  # type: ignore[return-value]  # of the two that `coming` may yield
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from qwen_omni.cli import output
 from qwen_omni.cli.main import run
 from qwen_omni.standin import Standin
 
@@ -51,6 +52,7 @@ def terminal(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
         patched.setenv("COLUMNS", "80")
         patched.setenv("TERM", "xterm")
         patched.setattr(sys, "stderr", stream)
+        patched.setattr(output, "_err", output._Console(stderr=True, highlight=False))  # knows its stream from the start
         yield shown
     reader.join(5)
     os.close(leader)

@@ -10,10 +10,12 @@ import signal
 import pytest
 from typer.testing import CliRunner
 
+from qwen_omni.cli import main
 from qwen_omni.cli.main import build_app
 from qwen_omni.standin import Fault, Standin
 from qwen_omni.standin.marked_media import make_video
 from qwen_omni.video.results import VideoSummary
+from tests.cli.conftest import terminal
 
 
 @pytest.fixture(scope="module")
@@ -57,6 +59,17 @@ def test_files_are_written(run, film, tmp_path):
 @pytest.fixture(scope="module")
 def longer(tmp_path_factory):
     return make_video(tmp_path_factory.mktemp("longer") / "b.mp4", seconds=40, size=(128, 96), fps=2, sound=False)
+
+
+def test_the_bar_on_a_terminal(run, film, service, monkeypatch, capsys):
+    """It counts segments and tokens; the plan is above it, and nothing of it is left at the end."""
+    arguments = ["summarize", str(film.path), "--base-url", service.base_url, "--fresh", "--seconds", "12"]
+    with terminal(monkeypatch) as shown, pytest.raises(SystemExit) as ended:
+        main.run(arguments)
+    assert ended.value.code == 0
+    assert "2/2 segments" in shown[0]
+    assert "a.mp4" in shown[0]
+    assert capsys.readouterr().out.startswith("[stand-in]")
 
 
 def test_the_length_of_segments_is_obeyed(run, film, service):
