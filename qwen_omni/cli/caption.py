@@ -239,7 +239,7 @@ def caption(  # noqa: PLR0913  (each argument is an option of the command)
             media, wanted, client=client, options=options, concurrency=concurrency, results=stored, on_notice=show_note
         )
         with contextlib.closing(coming):
-            finished = [*with_progress(_reported(coming), len(media), "captions")]
+            finished = [*with_progress(_reported(coming), len(media), "captions", f"Describing {media[0]}")]
     finished.sort(key=lambda one: media.index(one.media))
     _show(finished, form, (name, wanted), paths)
     _note(name, stored)

@@ -236,17 +236,18 @@ def _bar(*columns: ProgressColumn) -> Progress:
     )
 
 
-def with_progress(finished: Iterable[tuple[str, _T]], total: int, name: str) -> Iterator[_T]:
+def with_progress(finished: Iterable[tuple[str, _T]], total: int, name: str, alone: str) -> Iterator[_T]:
     """Yield items and show progress on standard error: a line for each, and on a terminal a bar, or a spinner for one.
 
     Args:
         finished: pairs of a line and an item.
         total: how many are expected.
-        name: what they are.
+        name: what they are, beside the bar.
+        alone: what is shown beside the spinner.
     """
     with contextlib.ExitStack() as shown:
         if total == 1:
-            shown.enter_context(waiting(name))
+            shown.enter_context(waiting(alone))
         bar = _bar(TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed:.0f}/{task.total:.0f}"),
                    TimeRemainingColumn())  # fmt: skip
         task = bar.add_task(escape(name), total=total)

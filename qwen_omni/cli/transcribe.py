@@ -102,7 +102,7 @@ def transcribe(  # noqa: PLR0913  (each argument is an option of the command)
     try:
         with OmniClient(settings) as client, ThreadPool(concurrency) as pool:
             coming = [pool.submit(partial(_one, name, client, options)) for name in dict.fromkeys(media)]
-            for one in with_progress(_reported(coming), len(coming), "transcripts"):
+            for one in with_progress(_reported(coming), len(coming), "transcripts", f"Transcribing {media[0]}"):
                 heard[one.media] = one
     except KeyboardInterrupt:
         raise KeyboardInterrupt(_kept_text(heard, len(dict.fromkeys(media)))) from None

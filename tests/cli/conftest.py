@@ -52,7 +52,9 @@ def terminal(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
         patched.setenv("COLUMNS", "80")
         patched.setenv("TERM", "xterm")
         patched.setattr(sys, "stderr", stream)
-        patched.setattr(output, "_err", output._Console(stderr=True, highlight=False))  # knows its stream from the start
+        patched.setattr(
+            output, "_err", output._Console(stderr=True, highlight=False)
+        )  # knows its stream from the start
         yield shown
     reader.join(5)
     os.close(leader)

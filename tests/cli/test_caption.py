@@ -369,7 +369,12 @@ def test_schemas(caption, videos: list[TruthMedia], tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("schema", "field"),
-    [("product", "scene_description"), ("general", "on_screen_text"), ("timed", "captions"), (None, "scene_description")],
+    [
+        ("product", "scene_description"),
+        ("general", "on_screen_text"),
+        ("timed", "captions"),
+        (None, "scene_description"),
+    ],
 )
 def test_schemas_by_name(caption, videos: list[TruthMedia], schema: str | None, field: str) -> None:
     """As in the API, the default is for products; each is named in the output."""

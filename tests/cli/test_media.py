@@ -70,7 +70,15 @@ def test_rows_fit_the_medium(command, tmp_path):
     make_audio(tmp_path / "a.wav", seconds=72)
     picture, sound = (command("probe", str(tmp_path / name)).stdout for name in ("a.png", "a.wav"))
     assert [line.split()[0] for line in picture.splitlines()] == ["file", "kind", "size", "picture", "plan", "tokens"]
-    assert [line.split()[0] for line in sound.splitlines()] == ["file", "kind", "size", "length", "audio", "plan", "tokens"]
+    assert [line.split()[0] for line in sound.splitlines()] == [
+        "file",
+        "kind",
+        "size",
+        "length",
+        "audio",
+        "plan",
+        "tokens",
+    ]
     assert "1 min 12 s" in sound
     assert "64 x 48" in picture
 

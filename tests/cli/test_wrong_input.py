@@ -6,8 +6,9 @@ Each row ends before anything is sent: the address of the service is one that no
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 import pytest
@@ -37,7 +38,7 @@ class Row(NamedTuple):
     code: int
     says: str
     step: str = ""
-    environment: dict[str, str] = {}
+    environment: Mapping[str, str] = MappingProxyType({})
 
 
 def use(line: str, says: str, step: str = "", **environment: str) -> Row:
@@ -141,7 +142,7 @@ TABLE: dict[str, list[Row]] = {
         *service(""),
         use("https://example.com/a.mp4 more", "unexpected extra argument", "qwen-omni doctor --help"),
         use("--nope", "No such option: --nope", "qwen-omni doctor --help"),
-        use("--model", "requires an argument", ),
+        use("--model", "requires an argument"),
         fail("https://youtu.be/abc", "is a web page of YouTube", "yt-dlp"),
         use("film.mp4", "film.mp4 is not an http or https link", "qwen-omni probe FILE"),
         use("file:///etc/passwd", "is not an http or https link", "qwen-omni probe FILE"),
