@@ -154,17 +154,23 @@ LINES = [
 ]
 
 
+def check_command(command, arguments):
+    """Look whether a command, or an option of all, is there."""
+    if command.startswith("--"):
+        assert command in {name for one in GROUP.params for name in one.opts}
+        return
+    ends = [at for at, word in enumerate(arguments) if word in ("<", ">")]
+    COMMANDS[command].make_context(command, arguments[: min(ends, default=None)])  # raises on an unknown option
+
+
 def check_line(line):
     """Look whether what a line for the shell names is there."""
     words = shlex.split(line, comments=True)
     match words:
         case ["cat", _, "|", *rest]:
             check_line(shlex.join(rest))
-        case ["qwen-omni", option] if option.startswith("--"):
-            assert option in {name for one in GROUP.params for name in one.opts}
         case ["qwen-omni", command, *arguments]:
-            ends = [at for at, word in enumerate(arguments) if word in ("<", ">")]
-            COMMANDS[command].make_context(command, arguments[: min(ends, default=None)])  # raises on an unknown option
+            check_command(command, arguments)
         case ["python3", "-m", "venv", ".venv", "&&", ".", ".venv/bin/activate"]:
             pass
         case ["pip", "install", what, *others]:

@@ -323,7 +323,7 @@ class _Job:
     def kept_text(self, total: int) -> str:
         """Describe what an interrupted batch has stored."""
         if self.results is None:
-            return "Nothing is kept, as no results are stored."
+            return "Nothing is kept: no results file was wanted."
         return f"{len(self.kept)} of {total} captions kept; run again to resume."
 
     def report(self, *, last: bool = False) -> None:
