@@ -27,6 +27,7 @@ from qwen_omni.responses import Usage
 
 _T = TypeVar("_T")
 _UNLIMITED = 1000  # characters
+_NARROW = 60  # columns: the terminal wraps rows of numbers more legibly than cells
 _DELAY = 0.5  # seconds before a spinner is shown: what is quicker needs none
 
 
@@ -151,7 +152,7 @@ def _kinds(details: object) -> str:
 def show_table(
     columns: Sequence[str], rows: Iterable[Sequence[str]], *, lines: bool = True, title: str = "", right: str = ""
 ) -> None:
-    """Print a table on standard output; if that is not a terminal, the table is as wide as it needs to be.
+    """Print a table on standard output; it is as wide as it needs to be if that is no terminal or a narrow one.
 
     Args:
         columns: the labels; without any text, no header is drawn.
@@ -167,7 +168,7 @@ def show_table(
         table.add_column(escape(column), overflow="fold", justify="right" if numbers else "left", no_wrap=numbers)
     for row in rows:
         table.add_row(*map(escape, row))
-    if sys.stdout.isatty():
+    if sys.stdout.isatty() and not (right and _out.width < _NARROW):
         _out.print(table)
         return
     with (wide := _Console(highlight=False, width=_UNLIMITED, file=io.StringIO())).capture() as drawn:

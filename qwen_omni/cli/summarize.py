@@ -196,6 +196,8 @@ def _lengths(seconds: float | None, strategy: str) -> dict[str, Any]:
         raise ConfigurationError(
             "--seconds and --strategy single exclude each other: a video in one request has no segments."
         )
+    if strategy == "auto":
+        show_note("--seconds applies if --strategy auto chooses segments.")
     return {"segment_seconds": seconds, "single_call_seconds": seconds}
 
 

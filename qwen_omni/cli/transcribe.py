@@ -22,7 +22,7 @@ from qwen_omni.cli.options import (
     settings_for,
     words,
 )
-from qwen_omni.cli.output import failed_entry, one_line, show_error, with_progress, write_json, write_text
+from qwen_omni.cli.output import failed_entry, one_line, show_error, show_note, with_progress, write_json, write_text
 from qwen_omni.client import OmniClient
 from qwen_omni.errors import ConfigurationError, QwenOmniError
 from qwen_omni.media.info import read_audio_track
@@ -163,6 +163,8 @@ def _show(finished: list[_Heard], form: Form, paths: dict[str, Path]) -> Iterato
 
 
 def _show_one(media: str, said: Transcript, form: Form, path: Path | None, *, titled: bool) -> None:
+    if not said.text.strip():
+        show_note(f"{one_line(media)}: no speech was found.")
     text = {"srt": said.to_srt, "vtt": said.to_vtt}.get(form, lambda: _plain(said))()
     if path is not None:
         write_file(path, text)

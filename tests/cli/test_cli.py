@@ -1,5 +1,7 @@
 """The command line as a user meets it, on the stand-in: in a process of its own where signals, pipes or both matter."""
 
+import contextlib
+import io
 import json
 import os
 import re
@@ -12,6 +14,7 @@ from importlib.metadata import version
 import pytest
 from typer.testing import CliRunner
 
+from qwen_omni.cli import output
 from qwen_omni.cli.main import build_app, run
 from qwen_omni.standin import Fault
 from qwen_omni.standin.marked_media import make_audio, make_video
@@ -229,34 +232,50 @@ def test_warnings_are_notes(environment, film):
     assert done.stderr.startswith("warning: 'qwen3.8-omni-flsh' is not a known model; did you mean")
 
 
-ANY_TEXT = """
-import sys
-from qwen_omni.cli.output import accept_any_text, show_error, show_table, write_json, write_text
-accept_any_text()
-write_text("価格 é\\n"); show_table(("→", "b"), [("価格", "2")]); write_json({"a": "価格 é"}); show_error("価格")
-"""
-
-
-def test_any_locale(environment):
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+def test_any_locale(monkeypatch, encoding):
     """What the encoding of a stream lacks is escaped; JSON stays JSON."""
-    for encoding in ("ascii", "latin-1"):
-        done = subprocess.run(
-            [sys.executable, "-c", ANY_TEXT], capture_output=True, check=True,
-            env={**environment, "PYTHONIOENCODING": encoding, "NO_COLOR": "1"},
-        )  # fmt: skip
-        out = done.stdout.decode(encoding)
-        assert json.loads(out.splitlines()[-1]) == {"a": "価格 é"}
-        assert "\\u4fa1\\u683c" in out.splitlines()[0]
-        assert b"Traceback" not in done.stderr
+    streams = {name: io.TextIOWrapper(io.BytesIO(), encoding=encoding) for name in ("stdout", "stderr")}
+    with monkeypatch.context() as patched:
+        for name, stream in streams.items():
+            patched.setattr(sys, name, stream)
+        output.accept_any_text()
+        output.write_text("価格 é\n")
+        output.show_table(("→", "b"), [("価格", "2")])
+        output.write_json({"a": "価格 é"})
+        output.show_error("価格")
+        for stream in streams.values():
+            stream.flush()
+    out, err = (stream.buffer.getvalue().decode(encoding) for stream in streams.values())
+    assert json.loads(out.splitlines()[-1]) == {"a": "価格 é"}
+    assert out.startswith("\\u4fa1\\u683c ")
+    assert "\\u4fa1\\u683c" in err
 
 
-def test_a_table_whose_reader_has_gone(environment, film):
-    """Tables end as quietly as text does."""
-    line = f"'{sys.executable}' -c 'from qwen_omni.cli.main import run; run()' probe '{film.path}'; echo $? >&2"
-    done = subprocess.run(
-        ["/bin/sh", "-c", f"({line}) | true"], env=environment, capture_output=True, text=True, check=False
-    )
-    assert done.stderr == "0\n"
+@pytest.mark.parametrize(
+    "arguments", [("probe",), ("probe", "--json"), ("estimate",), ("estimate", "--compare")], ids=" ".join
+)
+def test_a_table_whose_reader_has_gone(film, monkeypatch, arguments):
+    """Tables and JSON end as quietly as text does."""
+    read, write = os.pipe()
+    os.close(read)
+    with monkeypatch.context() as patched, contextlib.suppress(OSError), os.fdopen(write, "w") as stream:
+        patched.setattr(sys, "stdout", stream)
+        with pytest.raises(SystemExit) as ended:
+            run([arguments[0], str(film.path), *arguments[1:]])
+    assert ended.value.code == 0
+
+
+def test_values_are_completed(monkeypatch, capsys):
+    """By typer's own completion: names of models, regions and schemas."""
+    lines = {"ask --model qwen3.8": "qwen3.8-omni-flash", "caption --schema g": "general", "ask --region j": "jp"}
+    for line, value in lines.items():
+        monkeypatch.setenv("_QWEN_OMNI_COMPLETE", "complete_bash")
+        monkeypatch.setenv("COMP_WORDS", f"qwen-omni {line}")
+        monkeypatch.setenv("COMP_CWORD", str(len(line.split())))
+        with pytest.raises(SystemExit):
+            run([])
+        assert value in capsys.readouterr().out.split()
 
 
 def test_version(environment):
