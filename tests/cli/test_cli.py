@@ -14,7 +14,7 @@ from importlib.metadata import version
 import pytest
 from typer.testing import CliRunner
 
-from qwen_omni.cli import output
+from qwen_omni.cli import main, output
 from qwen_omni.cli.main import build_app, run
 from qwen_omni.standin import Fault
 from qwen_omni.standin.marked_media import make_audio, make_video
@@ -223,6 +223,22 @@ def test_ctrl_c_while_waiting(environment, film, standin):
     standin.script.fault(Fault.slow(first_byte_delay=0.2), when=stop)
     done = command(environment, "ask", str(film.path), "What?")
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "Stopped.\n")
+
+
+def test_a_second_ctrl_c_ends_at_once(monkeypatch, capsys):
+    """After the first, a message says that requests are awaited; the second ends the process."""
+    monkeypatch.setattr(main, "_PATIENCE", 0.0)
+    ends = []
+    monkeypatch.setattr(main.os, "_exit", ends.append)
+    with main._stoppable():
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+        time.sleep(0.05)
+        signal.raise_signal(signal.SIGINT)
+    assert ends == [130]
+    err = capsys.readouterr().err
+    assert "Stopping. Requests in flight are awaited" in err
+    assert "Requests in flight were not awaited" in err
 
 
 def test_warnings_are_notes(environment, film):
