@@ -35,7 +35,8 @@ class _Console(Console):
     """A console that leaves the end of a pipe to its caller."""
 
     def on_broken_pipe(self) -> None:
-        """Raise the error, as printing without rich does."""
+        """Raise the error, as printing without rich does; what was not written is dropped, not printed later."""
+        del self._buffer[:]
         raise BrokenPipeError
 
 
