@@ -163,12 +163,15 @@ def check_command(command, arguments):
     COMMANDS[command].make_context(command, arguments[: min(ends, default=None)])  # raises on an unknown option
 
 
+def last_of(words):
+    """Return the command that a pipe ends with."""
+    return words[words.index("|") + 1 :] if "|" in words else words
+
+
 def check_line(line):
     """Look whether what a line for the shell names is there."""
-    words = shlex.split(line, comments=True)
+    words = last_of(shlex.split(line, comments=True))
     match words:
-        case ["cat", _, "|", *rest]:
-            check_line(shlex.join(rest))
         case ["qwen-omni", command, *arguments]:
             check_command(command, arguments)
         case ["python3", "-m", "venv", ".venv", "&&", ".", ".venv/bin/activate"]:
