@@ -21,7 +21,7 @@ _HOMES = {
     "langchain_qwen_omni.output_parsers": "CaptionOutputParser",
     "langchain_qwen_omni.tools": "QwenOmniToolkit TOOL_PROGRESS_EVENT",
     "qwen_omni.errors": "NoToolCallError",
-    "qwen_omni.structured.models": "VideoCaption",
+    "qwen_omni.structured.models": "GeneralCaption VideoCaption",
     "qwen_omni.structured.timed": "TimedCaptions",
 }
 __getattr__, __dir__, __all__ = attach(__name__, _HOMES, extra="langchain", theirs=("langchain_core",))

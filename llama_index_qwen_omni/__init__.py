@@ -18,7 +18,7 @@ _HOMES = {
     "llama_index_qwen_omni.readers": "QwenOmniAudioReader QwenOmniVideoReader clip",
     "llama_index_qwen_omni.tool_spec": "QwenOmniToolProgress QwenOmniToolSpec",
     "qwen_omni.errors": "NoToolCallError",
-    "qwen_omni.structured.models": "VideoCaption",
+    "qwen_omni.structured.models": "GeneralCaption VideoCaption",
     "qwen_omni.structured.timed": "TimedCaptions",
 }
 # fsspec comes with LlamaIndex.

@@ -18,5 +18,5 @@ from llama_index_qwen_omni.tool_spec import (
     QwenOmniToolSpec as QwenOmniToolSpec,
 )
 from qwen_omni.errors import NoToolCallError as NoToolCallError
-from qwen_omni.structured.models import VideoCaption as VideoCaption
+from qwen_omni.structured.models import GeneralCaption as GeneralCaption, VideoCaption as VideoCaption
 from qwen_omni.structured.timed import TimedCaptions as TimedCaptions

@@ -45,7 +45,7 @@ _HOMES = {
     "qwen_omni.settings": "OssCredentials OssSettings Settings",
     "qwen_omni.structured.ask": "CaptionResult TruncatedAnswerWarning",
     "qwen_omni.structured.caption": "CaptionOptions acaption caption",
-    "qwen_omni.structured.models": "VideoCaption",
+    "qwen_omni.structured.models": "GeneralCaption VideoCaption",
     "qwen_omni.structured.subtitles": "to_srt to_webvtt",
     "qwen_omni.structured.timed": "TimedCaption TimedCaptions",
     "qwen_omni.tools.media_tools": "MediaTools ToolDefinition",

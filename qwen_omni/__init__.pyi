@@ -104,7 +104,7 @@ from qwen_omni.samples import Sample as Sample, sample as sample
 from qwen_omni.settings import OssCredentials as OssCredentials, OssSettings as OssSettings, Settings as Settings
 from qwen_omni.structured.ask import CaptionResult as CaptionResult, TruncatedAnswerWarning as TruncatedAnswerWarning
 from qwen_omni.structured.caption import CaptionOptions as CaptionOptions, acaption as acaption, caption as caption
-from qwen_omni.structured.models import VideoCaption as VideoCaption
+from qwen_omni.structured.models import GeneralCaption as GeneralCaption, VideoCaption as VideoCaption
 from qwen_omni.structured.subtitles import to_srt as to_srt, to_webvtt as to_webvtt
 from qwen_omni.structured.timed import TimedCaption as TimedCaption, TimedCaptions as TimedCaptions
 from qwen_omni.tools.media_tools import MediaTools as MediaTools, ToolDefinition as ToolDefinition

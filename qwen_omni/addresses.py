@@ -23,7 +23,7 @@ from qwen_omni.profiles.profile import SHARED_HOST_SECONDS, WORKSPACE_HOST_SECON
 
 CHAT_PATH = "/compatible-mode/v1"
 """Where the OpenAI-compatible routes are (Model Studio, Chat API reference, September 2026)."""
-_NATIVE_PATH = "/api/v1"
+NATIVE_PATH = "/api/v1"
 ZONES: dict[Region, str] = {
     "cn": "cn-beijing", "intl": "ap-southeast-1", "us": "us-east-1", "hk": "cn-hongkong", "jp": "ap-northeast-1",
     "de": "eu-central-1",
@@ -56,7 +56,7 @@ def native_url(base_url: str, route: str) -> str:
     split = urlsplit(base_url)
     path = split.path.rstrip("/")
     before = path.removesuffix(CHAT_PATH) if path.endswith(CHAT_PATH) else ""
-    return f"{split.scheme}://{split.netloc}{before}{_NATIVE_PATH}{route}"
+    return f"{split.scheme}://{split.netloc}{before}{NATIVE_PATH}{route}"
 
 
 HostKind = Literal["shared", "trial", "workspace", "batch", "custom"]

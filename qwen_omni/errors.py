@@ -101,7 +101,13 @@ class UnsupportedContentError(QwenOmniError, ValueError):
 
 
 class MediaError(QwenOmniError):
-    """Something is wrong with a piece of media, found before anything was sent."""
+    """Something is wrong with a piece of media, found before anything was sent.
+
+    Attributes:
+        brief: the problem in a few words, for tables; may be empty.
+    """
+
+    brief: str = ""
 
 
 class UnreadableMediaError(MediaError):
@@ -124,10 +130,11 @@ class MediaDoesNotFitError(MediaError):
         actual: the value found, in the same unit.
     """
 
-    def __init__(self, message: str, *, limit: float, actual: float) -> None:
+    def __init__(self, message: str, *, limit: float, actual: float, brief: str = "") -> None:
         super().__init__(message)
         self.limit = limit
         self.actual = actual
+        self.brief = brief
 
 
 class SpendLimitError(QwenOmniError):

@@ -84,7 +84,8 @@ def sample(folder: str | os.PathLike[str] = ".") -> Sample:
             raise ConfigurationError(f"{path} is another file; choose another folder for the sample clip.")
     except OSError as error:
         fault = machine_fault(error, f"write {path}", path=path, writing=True)
-        raise fault or ConfigurationError(f"{path} cannot be written: {error.strerror or error}.") from error
+        reason = f"{folder} is not a folder" if isinstance(error, FileExistsError) else error.strerror or error
+        raise fault or ConfigurationError(f"{path} cannot be written: {reason}. Choose another folder.") from error
     finally:
         with contextlib.suppress(OSError):
             arriving.unlink(missing_ok=True)

@@ -12,13 +12,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, Self, get_args
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from pydantic import SecretStr
 
 from qwen_omni.addresses import (
     BATCH_HOST,
     CHAT_PATH,
+    NATIVE_PATH,
     VENDOR,
     HiddenHeaders,
     StoreAddress,
@@ -26,6 +27,7 @@ from qwen_omni.addresses import (
     check_headers,
     host_kind,
     host_of,
+    is_vendor,
     most_seconds,
     origin_of,
     workspace_url,
@@ -261,6 +263,15 @@ CACHE_VARIABLE = "QWEN_OMNI_CACHE_DIR"
 PRIVATE_LINKS_VARIABLE = "QWEN_OMNI_PRIVATE_LINKS"
 MAX_CNY_VARIABLE = "QWEN_OMNI_MAX_CNY"
 MAX_TOKENS_VARIABLE = "QWEN_OMNI_MAX_TOKENS"
+
+# Model Studio, "Obtain an API key", November 2026: one console for the mainland, one for all other regions.
+CONSOLES = {"cn": "https://bailian.console.aliyun.com", "intl": "https://modelstudio.console.alibabacloud.com"}
+NO_KEY_TEXT = (
+    f"No API key. Create one in the Model Studio console ({CONSOLES['cn']} for mainland China, {CONSOLES['intl']} for "
+    f"other regions), and set the environment variable {API_KEY_VARIABLE} or, in code, pass api_key=. Each key is "
+    "valid in one region: choose it with --region or region= (default: cn). To try things without a key, run "
+    "`qwen-omni standin`, which starts a local service."
+)
 
 SETTINGS_RANGES = {
     "connect_timeout": TIMEOUT,
@@ -561,10 +572,7 @@ class Settings(OwnCopy):
         key = api_key.get_secret_value() if isinstance(api_key, SecretStr) else api_key
         key = (key or os.environ.get(API_KEY_VARIABLE, "")).strip()
         if not key and needs_key:
-            raise ConfigurationError(
-                f"No API key. Set the environment variable {API_KEY_VARIABLE} or pass api_key=. "
-                "Each key is valid in one region. Without a key, use the local service that `qwen-omni standin` starts."
-            )
+            raise ConfigurationError(NO_KEY_TEXT)
         url = resolve_base_url(
             base_url, region, os.environ.get(BASE_URL_VARIABLE), workspace=workspace,
             usual_workspace=os.environ.get(WORKSPACE_VARIABLE, "").strip() or None, needs_workspace=needs_key,
@@ -622,13 +630,42 @@ def resolve_base_url(
     return HOSTS[place] + CHAT_PATH
 
 
+_ROUTES = re.compile(r"/(?:chat/completions|completions|embeddings|responses|models)$")
+
+
 def check_url(name: str, url: str) -> str:
-    """Return an address without a slash at its end; raise `ConfigurationError` if it is not one."""
+    """Return an address without a slash at its end.
+
+    Raises:
+        ConfigurationError: it is not an address, it ends in a route such as `/chat/completions`, or it is one of the
+            vendor's hosts without `/compatible-mode/v1`; the error has the right one.
+
+    Example:
+        >>> check_url("base_url", "https://dashscope.aliyuncs.com/compatible-mode/v1/")
+        'https://dashscope.aliyuncs.com/compatible-mode/v1'
+    """
     url = url.strip().rstrip("/")
     split = urlsplit(url)
     if split.scheme not in ("http", "https") or not split.netloc:
         raise ConfigurationError(f"{name} must be an http or https URL, for example {HOSTS['cn'] + CHAT_PATH}.")
+    route = _ROUTES.search(split.path)
+    path = split.path[: route.start()] if route else split.path
+    if is_vendor(url) and (not path.endswith("/v1") or path.endswith(NATIVE_PATH)):
+        raise ConfigurationError(
+            f"{name} {_shown(split)} is not the address of the chat routes, which ends in {CHAT_PATH}. Use "
+            f"{split.scheme}://{host_of(url)}{CHAT_PATH}"
+        )
+    if route:
+        raise ConfigurationError(
+            f"{name} {_shown(split)} ends in {route[0]}, which is added to it for each request. Use "
+            f"{_shown(split._replace(path=path))}"
+        )
     return url
+
+
+def _shown(split: SplitResult) -> str:
+    """Return an address without what may be secret: user name, password, query."""
+    return split._replace(netloc=split.netloc.rpartition("@")[2], query="", fragment="").geturl()
 
 
 def _check_choice(name: str, value: object, choices: tuple[object, ...]) -> None:

@@ -184,7 +184,7 @@ def test_final_errors_are_asked_once(client, standin, code, kind):
 def test_a_wrong_key_is_told(settings, standin):
     """A 401 says that keys belong to a region, and is not repeated."""
     wrong = Settings.load(api_key="sk-wrong", base_url=standin.base_url)
-    with OmniClient(wrong) as client, pytest.raises(errors.AuthenticationError, match="belong to a region"):
+    with OmniClient(wrong) as client, pytest.raises(errors.AuthenticationError, match="valid in one region"):
         client.complete(HELLO)
 
 

@@ -31,7 +31,8 @@ PAGES = sorted(DOCS.rglob("*.md"))
 INDEX = ROOT / "examples" / "README.md"
 README = ROOT / "README.md"
 FENCE = re.compile(r"^( *)```(\w+)(?: title=\"([^\"]+)\")?\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
-COMMANDS = typer.main.get_command(build_app()).commands
+GROUP = typer.main.get_command(build_app())
+COMMANDS = GROUP.commands
 
 
 def named(path):
@@ -153,13 +154,26 @@ LINES = [
 ]
 
 
+def check_command(command, arguments):
+    """Look whether a command, or an option of all, is there."""
+    if command.startswith("--"):
+        assert command in {name for one in GROUP.params for name in one.opts}
+        return
+    ends = [at for at, word in enumerate(arguments) if word in ("<", ">")]
+    COMMANDS[command].make_context(command, arguments[: min(ends, default=None)])  # raises on an unknown option
+
+
+def last_of(words):
+    """Return the command that a pipe ends with."""
+    return words[words.index("|") + 1 :] if "|" in words else words
+
+
 def check_line(line):
     """Look whether what a line for the shell names is there."""
-    words = shlex.split(line, comments=True)
+    words = last_of(shlex.split(line, comments=True))
     match words:
         case ["qwen-omni", command, *arguments]:
-            told = arguments[: arguments.index(">")] if ">" in arguments else arguments
-            COMMANDS[command].make_context(command, told)  # raises on an unknown option
+            check_command(command, arguments)
         case ["python3", "-m", "venv", ".venv", "&&", ".", ".venv/bin/activate"]:
             pass
         case ["pip", "install", what, *others]:
@@ -205,7 +219,7 @@ def test_the_configuration_that_is_shown_starts_the_server():
     [
         "qwen-omni asks a.mp4 What",
         "qwen-omni ask a.mp4 What --frames 3",
-        "qwen-omni ask a.mp4",
+        "qwen-omni ask",
         "qwen-omni caption a.mp4 -j many",
         "pip install '.[langchain,bucket]'",
         "make coffee",

@@ -1,84 +1,186 @@
-"""`qwen-omni ask`: one question about one file, answered word by word."""
+"""`qwen-omni ask`: one question about any number of files, answered word by word."""
 
-from collections.abc import Iterable
-from typing import Annotated
+import contextlib
+import mimetypes
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Annotated, TypeVar
 
 import typer
 
-from qwen_omni.cli.output import (
+from qwen_omni.cli.options import (
+    BUDGETS,
     EFFORTS,
     TIERS,
-    WAYS,
     AudioTrack,
+    Budget,
     CallTier,
+    DeliveryWay,
+    End,
+    Fps,
     Frame,
+    MaxPixels,
+    ModelName,
     ServiceRegion,
     ServiceUrl,
     ServiceWorkspace,
+    Start,
+    Thinking,
     Tile,
     choose,
-    end_thinking,
     settings_for,
+)
+from qwen_omni.cli.output import (
+    Waiting,
+    end_thinking,
+    one_line,
     show_note,
     show_thinking,
     show_usage,
+    waiting,
     write_text,
 )
 from qwen_omni.client import OmniClient
+from qwen_omni.errors import ConfigurationError
 from qwen_omni.media.budget import Sampling
 from qwen_omni.media.info import read_audio_track
-from qwen_omni.messages import Message, TextPart
-from qwen_omni.options import ChatOptions, ChatRequest
+from qwen_omni.media.source import MediaSource
+from qwen_omni.messages import Message, TextPart, user
+from qwen_omni.options import ChatOptions, ChatRequest, UploadProgress
 from qwen_omni.profiles import DEFAULT_MODEL
-from qwen_omni.request.question import question
+from qwen_omni.request.question import MediaChoices, message_of
 from qwen_omni.responses import Delta, FinishDelta, TextDelta, ThinkingDelta, UsageDelta
-from qwen_omni.settings import BUCKET_VARIABLE
+
+_T = TypeVar("_T")
+_STDIN = "-"
+_MOST_BYTES = 256_000_000  # of media from standard input, which is held in memory
 
 
 def ask(  # noqa: PLR0913  (each argument is an option of the command)
-    media: Annotated[str, typer.Argument(metavar="FILE", help="An image, recording or video: a path or a URL.")],
-    text: Annotated[str, typer.Argument(metavar="QUESTION", help="The question about it.")],
+    media: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="FILE", help="Images, recordings or videos: paths, URLs, or - for standard input."),
+    ] = None,
     *,
-    model: Annotated[str, typer.Option("--model", "-m", help="The model to use.")] = DEFAULT_MODEL,
-    fps: Annotated[float | None, typer.Option(help="Frames per second that the service samples.")] = None,
-    max_pixels: Annotated[int | None, typer.Option(help="Maximum pixels per frame or image.")] = None,
+    text: Annotated[str, typer.Argument(metavar="QUESTION", help="The question; - reads it from standard input.")],
+    model: ModelName = DEFAULT_MODEL,
+    start: Start = None,
+    end: End = None,
+    budget: Budget = None,
+    fps: Fps = None,
+    max_pixels: MaxPixels = None,
     audio_track: AudioTrack = "auto",
     tile: Tile = True,
     frame: Frame = None,
-    thinking: Annotated[
-        str | None, typer.Option(help=f"One of {', '.join(EFFORTS)}; default: the model's own.")
-    ] = None,
+    thinking: Thinking = None,
     tier: CallTier = None,
-    system: Annotated[str | None, typer.Option(help="System prompt.")] = None,
+    system: Annotated[str | None, typer.Option(metavar="TEXT", help="System prompt.")] = None,
     region: ServiceRegion = None,
     workspace: ServiceWorkspace = None,
     base_url: ServiceUrl = None,
-    delivery: Annotated[
-        str, typer.Option(help=f"Delivery of local files: {', '.join(WAYS)}. Set {BUCKET_VARIABLE} to use a bucket.")
-    ] = "auto",
-    show_thoughts: Annotated[
-        bool, typer.Option("--show-thinking", help="Print the model's reasoning, dimmed.")
-    ] = False,
+    delivery: DeliveryWay = "auto",
+    show_thoughts: Annotated[bool, typer.Option("--show-thinking", help="Print the reasoning, dimmed.")] = False,
     usage: Annotated[bool, typer.Option("--usage", help="Print the tokens used.")] = False,
 ) -> None:
-    """Ask a question about an image, a recording or a video, and print the answer as it arrives.
+    """Ask a question about images, recordings and videos; the answer is printed as it arrives.
 
-    The key is read from DASHSCOPE_API_KEY.
+    The question comes last. In place of a file, - reads it from standard input (cat clip.mp4 | qwen-omni ask - "What
+    happens?"); in place of the question, - reads that. About videos too long for one request, ask with summarize
+    --question.
     """
-    settings = settings_for(region, base_url, workspace, delivery)
+    choices = MediaChoices(
+        sampling=Sampling(fps=fps, max_pixels=max_pixels), start=start, end=end,
+        budget=choose("budget", budget, BUDGETS), audio_track=read_audio_track(audio_track), tile=tile, frame=frame,
+    )  # fmt: skip
     options = ChatOptions(thinking=choose("thinking", thinking, EFFORTS), tier=choose("tier", tier, TIERS))
-    about = question(
-        media,
-        text,
-        sampling=Sampling(fps=fps, max_pixels=max_pixels),
-        audio_track=read_audio_track(audio_track),
-        tile=tile,
-        frame=frame,
-    )
-    rules = (Message(role="system", parts=(TextPart(text=system),)),) if system else ()
-    request = ChatRequest(model=model, messages=(*rules, about), options=options)
-    with OmniClient(settings) as client:
-        _print(client.stream(request), thoughts=show_thoughts, usage=usage)
+    media = media or []
+    _check_order(media, text)
+    with waiting(_waiting_text(media)) as spinner:
+        settings = settings_for(
+            region, base_url, workspace, delivery, on_upload=lambda news: spinner.say(_upload_text(news))
+        )
+        asked = _read_question() if text == _STDIN else text
+        about = message_of([_source(one) for one in media], settings.media_root, choices)
+        rules = (Message(role="system", parts=(TextPart(text=system),)),) if system else ()
+        question = Message(role="user", parts=(*about.parts, *user(asked).parts))
+        request = ChatRequest(model=model, messages=(*rules, question), options=options)
+        with OmniClient(settings) as client:
+            _print(_after(spinner, client.stream(request)), thoughts=show_thoughts, usage=usage)
+
+
+def _check_order(media: Sequence[str], text: str) -> None:
+    """Refuse a file in the place of the question, before anything is sent.
+
+    Raises:
+        ConfigurationError: the question is missing or not last, or standard input is named twice.
+    """
+    if [*media, text].count(_STDIN) > 1:
+        raise ConfigurationError("- stands for standard input, which can be read only once.")
+    if _STDIN in (*media, text) and sys.stdin.isatty() and text != _STDIN:
+        raise ConfigurationError("- reads media from standard input, which is a terminal: cat FILE | qwen-omni ask - …")
+    if not text.strip():
+        raise ConfigurationError("The question is empty. Write it last: qwen-omni ask FILE 'What happens here?'")
+    if not _names_media(text):
+        return
+    if any(not _names_media(one) and (" " in one or one.endswith("?")) for one in media):
+        raise ConfigurationError(f"The question comes last: qwen-omni ask {one_line(text)} 'What happens here?'")
+    shown = " ".join(one_line(one) for one in (*media, text))
+    raise ConfigurationError(f"There is no question. Write it last: qwen-omni ask {shown} 'What happens here?'")
+
+
+def _names_media(text: str) -> bool:
+    """Whether a text is a file, or looks like the name or the address of one."""
+    with contextlib.suppress(OSError, ValueError, RuntimeError):
+        if Path(text).expanduser().is_file():
+            return True
+    kind = mimetypes.guess_type(text)[0] or ""
+    return " " not in text and ("://" in text or kind.startswith(("image/", "audio/", "video/")))
+
+
+def _source(name: str) -> str | MediaSource:
+    """Return what a name stands for; media from standard input are read whole.
+
+    Raises:
+        ConfigurationError: standard input is empty, or holds more than fits in memory.
+    """
+    if name != _STDIN:
+        return name
+    data = sys.stdin.buffer.read(_MOST_BYTES + 1)
+    if not data:
+        raise ConfigurationError("Standard input is empty: cat FILE | qwen-omni ask - 'What happens here?'")
+    if len(data) > _MOST_BYTES:
+        raise ConfigurationError(
+            f"Standard input holds more than {_MOST_BYTES / 1e6:,.0f} MB. Save it to a file, and pass its name."
+        )
+    return MediaSource.from_bytes(data)
+
+
+def _read_question() -> str:
+    if sys.stdin.isatty():
+        show_note("Type the question; end with Ctrl-D.")
+    text = sys.stdin.buffer.read().decode("utf-8", "replace").strip()
+    if not text:
+        raise ConfigurationError("Standard input holds no question: echo 'What happens?' | qwen-omni ask FILE -")
+    return text
+
+
+def _waiting_text(media: Sequence[str]) -> str:
+    first = "" if not media else f" about {media[0]}" + (f" and {len(media) - 1} more" if len(media) > 1 else "")
+    return f"Waiting for the answer{first}"
+
+
+def _upload_text(news: UploadProgress) -> str:
+    if news.sent_bytes >= news.total_bytes:
+        return "Waiting for the answer"
+    return f"Uploading {news.name}: {news.sent_bytes / news.total_bytes:.0%}"
+
+
+def _after(spinner: Waiting, coming: Iterable[_T]) -> Iterable[_T]:
+    """Remove the spinner when the first piece has come."""
+    for one in coming:
+        spinner.end()
+        yield one
 
 
 def _print(deltas: Iterable[Delta], *, thoughts: bool, usage: bool) -> None:

@@ -2,40 +2,49 @@
 
 import contextlib
 import csv
+import difflib
 import importlib
+import importlib.util
 import json
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from types import ModuleType
 from typing import Annotated, Any, Literal
 
 import typer
 
-from qwen_omni.cli.output import (
+from qwen_omni.cli.files import check_targets, named_after, write_file
+from qwen_omni.cli.options import (
     EFFORTS,
     TIERS,
     AudioTrack,
     CallTier,
+    Concurrency,
+    Fps,
     Frame,
+    MaxPixels,
+    ModelName,
     ServiceRegion,
     ServiceUrl,
     ServiceWorkspace,
     SubtitleFolder,
     Thinking,
     Tile,
-    check_targets,
     choose,
-    failed_entry,
+    no_standard_input,
     one_form,
-    one_line,
     settings_for,
+    words,
+)
+from qwen_omni.cli.output import (
+    failed_entry,
+    one_line,
     show_error,
     show_note,
     show_table,
     show_usage,
-    subtitle_paths,
     with_progress,
-    write_file,
     write_json,
     write_text,
 )
@@ -46,26 +55,34 @@ from qwen_omni.media.info import read_audio_track
 from qwen_omni.profiles import DEFAULT_MODEL
 from qwen_omni.redact import clean
 from qwen_omni.responses import Usage
+from qwen_omni.settings import default_cache_dir
 from qwen_omni.structured.batch import FileCaption, Results, caption_many, plain
 from qwen_omni.structured.caption import CaptionOptions
-from qwen_omni.structured.models import VideoCaption
+from qwen_omni.structured.models import GeneralCaption, VideoCaption
 from qwen_omni.structured.schema import SchemaLike, read_schema
 from qwen_omni.structured.subtitles import to_srt, to_webvtt
 from qwen_omni.structured.timed import TimedCaptions
+from qwen_omni.video.schemas import clock
 
 Form = Literal["json", "csv", "table", "srt", "vtt"]
+SCHEMAS: dict[str, type[Any]] = {"product": VideoCaption, "general": GeneralCaption, "timed": TimedCaptions}
+"""The schemas that have a name on the command line."""
 
 
-def print_captions(finished: Sequence[FileCaption], form: Form, fields: Sequence[str]) -> None:
+def print_captions(finished: Sequence[FileCaption], form: Form, fields: Sequence[str], schema: str = "") -> None:
     """Print captions on standard output, in the order of the files.
 
     Args:
         finished: the result of each file.
         form: json, csv or table.
         fields: the columns, in the order of the schema; other ones follow in the order of appearance.
+        schema: its name; CSV has no place for it.
     """
     if form == "json":
-        write_json([_entry(one) for one in finished], indent=2)
+        write_json([_entry(one, schema) for one in finished], indent=2)
+        return
+    if form == "table":
+        _print_table(finished, fields)
         return
     values = [plain(one.value) if isinstance(plain(one.value), Mapping) else {} for one in finished]
     columns = list(dict.fromkeys([*fields, *(name for value in values for name in value)]))
@@ -75,17 +92,53 @@ def print_captions(finished: Sequence[FileCaption], form: Form, fields: Sequence
         [one.media, *(_cell(value.get(name)) for name in columns), *([str(one.error or "")] if failed else [])]
         for one, value in zip(finished, values, strict=True)
     ]
-    if form == "csv":
-        writer = csv.writer(sys.stdout, lineterminator="\n")
-        writer.writerows([clean(cell, "csv") for cell in row] for row in (heads, *rows))
-    else:
-        show_table(heads, rows)
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    writer.writerows([clean(cell, "csv") for cell in row] for row in (heads, *rows))
 
 
-def _entry(one: FileCaption) -> dict[str, Any]:
+def _print_table(finished: Sequence[FileCaption], fields: Sequence[str]) -> None:
+    """Print a field per line below the name of each file: readable however long the texts are."""
+    for number, one in enumerate(finished):
+        value = plain(one.value) if isinstance(plain(one.value), Mapping) else {}
+        if one.error is None and number:
+            write_text("\n")
+        if one.error is None:
+            write_text(f"{one_line(one.media)}\n")
+            rows = [(f"  {_label(name)}", text) for name in (*fields, *(value.keys() - {*fields}))
+                    for text in _lines(value.get(name))]  # fmt: skip
+            show_table(("", ""), _without_repeats(rows), lines=False)
+
+
+def _label(name: str) -> str:
+    return name.replace("_", " ")
+
+
+def _lines(value: object) -> list[str]:
+    """Return what a field holds: a list has a line for each item."""
+    if isinstance(value, list):
+        return [_shown(one) for one in value] or ["none"]
+    return [_shown(value)]
+
+
+def _shown(value: object) -> str:
+    match value:
+        case {"start": int() | float() as start, "end": int() | float() as end, "text": str() as text}:
+            return f"{clock(start)}-{clock(end)}  {text}"
+        case _:
+            return _cell(value) or "none"
+
+
+def _without_repeats(rows: Sequence[tuple[str, str]]) -> Iterator[tuple[str, str]]:
+    last = ""
+    for label, text in rows:
+        yield "" if label == last else label, text
+        last = label
+
+
+def _entry(one: FileCaption, schema: str) -> dict[str, Any]:
     if one.error is not None:
         return failed_entry(one.media, one.error)
-    entry = {"file": one.media, "caption": plain(one.value)}
+    entry = {"file": one.media, "schema": schema, "caption": plain(one.value)}
     return {**entry, "truncated": True} if one.truncated else entry
 
 
@@ -120,101 +173,140 @@ def write_subtitles(finished: Sequence[FileCaption], form: Form, paths: Mapping[
             show_note(f"{one_line(one.media)}: caption {note.index + 1} {note.text}")
 
 
-_FAILED = 1
-_KEPT = "qwen-omni-captions.sqlite3"
+_FAILED, _WRONG_USE = 1, 2
+_KEPT, _OLD_KEPT = "captions.sqlite3", "qwen-omni-captions"
+_SCHEMA_HELP = (
+    "product (the default), general, timed (with times), FILE.py:Class, module:Class or FILE.json (a JSON schema)."
+)
 _ReuseUnverified = Annotated[
     bool, typer.Option("--reuse-unverified", help="Reuse captions of older versions, whichever service made them.")
 ]
 
 
 def caption(  # noqa: PLR0913  (each argument is an option of the command)
-    media: Annotated[list[str], typer.Argument(metavar="FILE...", help="Videos, images or audio: paths or URLs.")],
+    media: Annotated[list[str], typer.Argument(metavar="FILE", help="Videos, images or audio: paths or URLs.")],
     *,
     schema: Annotated[
-        str | None,
-        typer.Option(help="module:Class (pydantic, TypedDict) or a JSON schema file; default: VideoCaption."),
+        str | None, typer.Option(metavar="SCHEMA", help=_SCHEMA_HELP, autocompletion=words(SCHEMAS))
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print a JSON array with one entry per file.")] = False,
-    as_csv: Annotated[bool, typer.Option("--csv", help="Print a table for spreadsheets.")] = False,
-    as_table: Annotated[bool, typer.Option("--table", help="Print a readable table; the default.")] = False,
-    timed: Annotated[bool, typer.Option("--timed", help="Captions with times, instead of a schema.")] = False,
-    srt: Annotated[bool, typer.Option("--srt", help="Write SubRip subtitles. Implies --timed.")] = False,
-    vtt: Annotated[bool, typer.Option("--vtt", help="Write WebVTT subtitles. Implies --timed.")] = False,
-    out: SubtitleFolder = Path(),
-    model: Annotated[str, typer.Option("--model", "-m", help="The model to use.")] = DEFAULT_MODEL,
-    prompt: Annotated[str | None, typer.Option(help="What to describe.")] = None,
-    language: Annotated[str | None, typer.Option(help="Language of the captions, as free text.")] = None,
+    prompt: Annotated[str | None, typer.Option(metavar="TEXT", help="What to describe.")] = None,
+    language: Annotated[str | None, typer.Option(metavar="TEXT", help="Language of the captions, in words.")] = None,
+    model: ModelName = DEFAULT_MODEL,
     thinking: Thinking = "off",
     tier: CallTier = None,
-    fps: Annotated[float | None, typer.Option(help="Frames per second that the service samples.")] = None,
-    max_pixels: Annotated[int | None, typer.Option(help="Maximum pixels per frame or image.")] = None,
+    as_table: Annotated[bool, typer.Option("--table", help="Print for reading; the default.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print a JSON array with one entry per file.")] = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print a table for spreadsheets.")] = False,
+    srt: Annotated[bool, typer.Option("--srt", help="Make SubRip subtitles, with --schema timed.")] = False,
+    vtt: Annotated[bool, typer.Option("--vtt", help="Make WebVTT subtitles, with --schema timed.")] = False,
+    timed: Annotated[bool, typer.Option("--timed", hidden=True, help="The same as --schema timed.")] = False,
+    out: SubtitleFolder = Path(),
+    usage: Annotated[bool, typer.Option("--usage", help="Print the tokens used.")] = False,
+    concurrency: Concurrency = 4,
+    results: Annotated[
+        Path | None, typer.Option(metavar="FILE", help=f"Store finished captions here; default: {_KEPT} in the cache.")
+    ] = None,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Ask about every file again, and store nothing.")] = False,
+    reuse_unverified: _ReuseUnverified = False,
+    fps: Fps = None,
+    max_pixels: MaxPixels = None,
     audio_track: AudioTrack = "auto",
     tile: Tile = True,
     frame: Frame = None,
-    concurrency: Annotated[int, typer.Option("--concurrency", "-j", help="Number of files at a time.")] = 4,
-    results: Annotated[Path, typer.Option(help="Where finished captions are stored and reused from.")] = Path(_KEPT),
-    fresh: Annotated[bool, typer.Option("--fresh", help="Store nothing and caption every file again.")] = False,
-    reuse_unverified: _ReuseUnverified = False,
     region: ServiceRegion = None,
     workspace: ServiceWorkspace = None,
     base_url: ServiceUrl = None,
-    usage: Annotated[bool, typer.Option("--usage", help="Print the tokens used.")] = False,
 ) -> None:
-    """Describe files as values of a schema, each in one request, several at a time.
+    """Describe each file by a schema: for products, in general, with times, or your own.
 
     Every finished caption is stored at once: an interrupted run resumes where it stopped, and nothing is paid twice.
-    Exits with status 1 if any file failed; the others are still printed. The key is read from DASHSCOPE_API_KEY.
+    The exit code is 1 if any file failed; the others are printed all the same.
     """
+    no_standard_input(media, "caption")
     asked: dict[Form, bool] = {"json": as_json, "csv": as_csv, "table": as_table, "srt": srt, "vtt": vtt}
     form = one_form(asked, "table")
-    wanted = _schema(schema, timed=timed or form in ("srt", "vtt"))
-    paths = subtitle_paths(media, out, form) if form in ("srt", "vtt") and len(media) > 1 else None
-    check_targets((paths or {}).values())
+    name, wanted = _schema(schema, timed=timed, subtitles=form in ("srt", "vtt"))
+    paths = _subtitle_paths(media, out, form)
     options = CaptionOptions(
         model=model, prompt=prompt, language=language, thinking=choose("thinking", thinking, EFFORTS) or False,
         sampling=Sampling(fps=fps, max_pixels=max_pixels), audio_track=read_audio_track(audio_track),
         tile=tile, frame=frame, tier=choose("tier", tier, TIERS),
     )  # fmt: skip
-    stored = None if fresh else Results(results, reuse_unverified=reuse_unverified)
     client = OmniClient(settings_for(region, base_url, workspace))
+    stored = None if fresh else _opened(results, reuse_unverified=reuse_unverified)
     with client, contextlib.closing(stored) if stored is not None else contextlib.nullcontext():
         coming = caption_many(
             media, wanted, client=client, options=options, concurrency=concurrency, results=stored, on_notice=show_note
         )
-        finished = sorted(with_progress(_reported(coming), len(media)), key=lambda one: media.index(one.media))
-    _show(finished, form, wanted, paths)
+        with contextlib.closing(coming):
+            finished = [*with_progress(_reported(coming), len(media), "captions", f"Describing {media[0]}")]
+    finished.sort(key=lambda one: media.index(one.media))
+    _show(finished, form, (name, wanted), paths)
+    _note(name, stored)
     if usage:
         show_usage(_total(finished))
     _end(finished)
+
+
+def _subtitle_paths(media: list[str], out: Path, form: Form) -> dict[str, Path] | None:
+    """Choose the subtitle files of several media, once each can be written; those of one are printed."""
+    if form not in ("srt", "vtt") or len(media) < 2:  # noqa: PLR2004
+        return None
+    paths = {item: chosen[form] for item, chosen in named_after(media, out, [form]).items()}
+    check_targets(paths.values())
+    return paths
+
+
+def _opened(named: Path | None, *, reuse_unverified: bool) -> Results:
+    """Open the results file: the named one, one of an older version in this folder, or that of the cache."""
+    old = next((path for path in map(Path, (f"{_OLD_KEPT}.sqlite3", f"{_OLD_KEPT}.jsonl")) if path.exists()), None)
+    path = named or old or default_cache_dir() / _KEPT
+    if named is None and old is not None:
+        show_note(f"Using {old} of an older version, in this folder.")
+    return Results(path, reuse_unverified=reuse_unverified)
+
+
+def _note(schema: str, stored: Results | None) -> None:
+    """Print which schema was used, and where the captions are stored."""
+    if stored is None:
+        show_note(f"Schema: {schema}. Nothing was stored (--fresh).")
+    else:
+        show_note(f"Schema: {schema}. Captions are stored in {one_line(str(stored.path))} and reused from there.")
 
 
 def _total(finished: list[FileCaption]) -> Usage:
     return sum((one for captioned in finished for one in captioned.usages), Usage())
 
 
-def _show(finished: list[FileCaption], form: Form, wanted: SchemaLike, paths: dict[str, Path] | None) -> None:
+def _show(
+    finished: list[FileCaption], form: Form, schema: tuple[str, SchemaLike], paths: dict[str, Path] | None
+) -> None:
     """Print the captions, or write them as subtitles."""
+    name, wanted = schema
     if form in ("srt", "vtt"):
         write_subtitles(finished, form, paths)
     else:
-        print_captions(finished, form, tuple(read_schema(wanted).json_schema.get("properties") or ()))
+        print_captions(finished, form, tuple(read_schema(wanted).json_schema.get("properties") or ()), name)
 
 
-def _schema(name: str | None, *, timed: bool) -> SchemaLike:
-    """Return the schema that an option names.
+def _schema(name: str | None, *, timed: bool, subtitles: bool) -> tuple[str, SchemaLike]:
+    """Return the name and the schema that the options ask for.
 
     Raises:
-        ConfigurationError: there is no such class or file, or it holds no schema.
+        ConfigurationError: there is no such class or file, it holds no schema, or it has no times for subtitles.
     """
-    if timed:
-        if name is not None:
-            raise ConfigurationError("--schema and --timed exclude each other: captions with times have their own.")
-        return TimedCaptions
-    if name is None:
-        return VideoCaption
-    found = _from_file(Path(name)) if name.endswith(".json") else _from_module(name)
+    if timed and name not in (None, "timed"):
+        raise ConfigurationError("--schema and --timed exclude each other: captions with times have their own.")
+    if subtitles and name not in (None, "timed"):
+        raise ConfigurationError(f"Subtitles need captions with times: use --schema timed instead of --schema {name}.")
+    if timed or subtitles:
+        name = "timed"
+    name = name or "product"
+    if name in SCHEMAS:
+        return name, SCHEMAS[name]
+    found = _from_file(Path(name)) if name.endswith(".json") else _from_code(name)
     read_schema(found)
-    return found
+    return name, found
 
 
 def _from_file(path: Path) -> dict[str, Any]:
@@ -227,22 +319,44 @@ def _from_file(path: Path) -> dict[str, Any]:
     return schema
 
 
-def _from_module(spec: str) -> type[Any]:
-    module, colon, name = spec.partition(":")
-    if not colon or not module or not name:
-        raise ConfigurationError(f"--schema {spec!r}: write module:Class, or the name of a .json file.")
-    if "" not in sys.path:
-        sys.path.insert(0, "")  # find classes in the current folder, as `python -m` does
+def _from_code(spec: str) -> type[Any]:
+    place, colon, name = spec.rpartition(":")
+    if not colon or not place or not name:
+        near = difflib.get_close_matches(spec, SCHEMAS, n=1)
+        raise ConfigurationError(
+            f"--schema {spec!r} is not known{f'; did you mean {near[0]}?' if near else '.'} Choose "
+            f"{', '.join(SCHEMAS)}, FILE.py:Class, module:Class or FILE.json."
+        )
     try:
-        found: Any = importlib.import_module(module)
+        found: Any = _loaded(Path(place)) if place.endswith(".py") else importlib.import_module(_findable(place))
         for step in name.split("."):
             found = getattr(found, step)
-    except (ImportError, AttributeError) as error:
-        raise ConfigurationError(f"--schema {spec!r}: {error}.") from error
+    except Exception as error:
+        raise ConfigurationError(f"--schema {spec!r}: {type(error).__name__}: {error}") from error
     return found  # type: ignore[no-any-return]
 
 
-def _reported(coming: Iterator[FileCaption]) -> Iterator[tuple[str, FileCaption]]:
+def _findable(module: str) -> str:
+    if "" not in sys.path:
+        sys.path.insert(0, "")  # find modules in the current folder, as `python -m` does
+    return module
+
+
+def _loaded(path: Path) -> ModuleType:
+    """Run a Python file, which may import others of its folder."""
+    folder = str(path.resolve().parent)
+    if folder not in sys.path:
+        sys.path.insert(0, folder)
+    found = importlib.util.spec_from_file_location(path.stem, path)
+    if found is None or found.loader is None:
+        raise ImportError(f"{path} is not a Python file.")
+    module = importlib.util.module_from_spec(found)
+    sys.modules[found.name] = module  # pydantic resolves annotations there
+    found.loader.exec_module(module)
+    return module
+
+
+def _reported(coming: Iterable[FileCaption]) -> Iterator[tuple[str, FileCaption]]:
     for one in coming:
         if one.error is not None:
             how = "failed"
@@ -259,4 +373,5 @@ def _end(finished: list[FileCaption]) -> None:
     for one in failed:
         show_error(f"{one_line(one.media)}: {one.error}")
     if failed:
-        raise typer.Exit(_FAILED)
+        wrong = all(isinstance(one.error, ConfigurationError) for one in failed)
+        raise typer.Exit(_WRONG_USE if wrong else _FAILED)

@@ -1,13 +1,16 @@
 """`qwen-omni doctor`: checks the key, the model, the stores or a link, and prints the findings."""
 
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
 
 from qwen_omni.addresses import is_private_url
-from qwen_omni.cli.output import ServiceRegion, ServiceWorkspace, settings_for, show_finding
-from qwen_omni.diagnostics import examine, examine_link
+from qwen_omni.cli.options import ModelName, ServiceRegion, ServiceUrl, ServiceWorkspace, settings_for
+from qwen_omni.cli.output import one_line, show_finding, waiting
+from qwen_omni.diagnostics import Finding, examine, examine_link
+from qwen_omni.errors import ConfigurationError
 from qwen_omni.profiles import DEFAULT_MODEL
 from qwen_omni.transport.api import run
 
@@ -19,12 +22,20 @@ def doctor(
         str | None, typer.Argument(metavar="[URL]", help="A link to media; without one, check the account.")
     ] = None,
     *,
-    model: Annotated[str, typer.Option("--model", "-m", help="The model to try.")] = DEFAULT_MODEL,
+    model: ModelName = DEFAULT_MODEL,
     region: ServiceRegion = None,
     workspace: ServiceWorkspace = None,
-    base_url: Annotated[str | None, typer.Option(help="URL of another service.")] = None,
+    base_url: ServiceUrl = None,
 ) -> None:
-    """Check key, region, model and stores, or fetch a link as the service would; show what to do about each fault."""
+    """Check the key, region, model and stores, or fetch a link as the service would, and say how to fix each fault.
+
+    Checking an account costs a few tokens.
+    """
+    if url is not None and ("://" not in url or url.lower().startswith("file:")):
+        raise ConfigurationError(
+            f"{one_line(url)} is not an http or https link, and doctor checks links. For a file on this machine, use: "
+            "qwen-omni probe FILE"
+        )
     if url is not None:
         settings = settings_for(region, base_url, workspace, api_key=_NO_KEY, read_timeout=30.0)
         allowed = settings.private_links or is_private_url(settings.base_url)
@@ -33,8 +44,13 @@ def doctor(
         settings = settings_for(region, base_url, workspace)
         findings = examine(settings, model)
     bad = 0
-    for finding in findings:
+    while (finding := _next(findings)) is not None:
         show_finding(finding.name, finding.verdict, finding.text, finding.step)
         bad += finding.verdict == "bad"
     if bad:
         raise typer.Exit(1)
+
+
+def _next(findings: Iterator[Finding]) -> Finding | None:
+    with waiting("Checking"):
+        return next(findings, None)

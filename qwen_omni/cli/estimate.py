@@ -1,79 +1,113 @@
 """`qwen-omni estimate`: the tokens and cost of a question about files, before anything is sent."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
+from itertools import groupby
 from typing import Annotated
 
 import typer
 
-from qwen_omni.cli.output import (
+from qwen_omni.cli.human import bytes_text, money_text
+from qwen_omni.cli.options import (
+    BUDGETS,
     REGIONS,
+    SERVICE,
     TIERS,
     WAYS,
     AudioTrack,
     CallTier,
+    End,
+    Fps,
     Frame,
+    MaxPixels,
+    Start,
     Tile,
     choose,
-    show_note,
-    show_table,
-    write_json,
-    write_text,
+    no_standard_input,
+    words,
 )
-from qwen_omni.media.budget import PRESETS
+from qwen_omni.cli.output import show_note, show_table, show_text, waiting, write_json
+from qwen_omni.media.budget import Sampling
 from qwen_omni.media.info import read_audio_track
 from qwen_omni.messages import Message, user
 from qwen_omni.options import ChatOptions, ChatRequest
-from qwen_omni.pricing.costs import Cost, TokenCounts
 from qwen_omni.profiles import DEFAULT_MODEL
 from qwen_omni.profiles.catalog import OMNI
 from qwen_omni.request.estimate import Estimate, estimate as reckon
-from qwen_omni.request.question import message_of
+from qwen_omni.request.question import MediaChoices, message_of
 from qwen_omni.settings import Settings
 
-_COLUMNS = ("model", "budget", "text", "image", "video", "audio", "tokens in", "CNY", "USD", "upload MB", "seconds",
-            "route", "refused because")  # fmt: skip
+_Made = tuple[str, Estimate]
 
 
 def estimate(  # noqa: PLR0913 - one for each option of the command line
-    media: Annotated[list[str], typer.Argument(metavar="FILE...", help="Local files or links, all in one question.")],
+    media: Annotated[list[str], typer.Argument(metavar="FILE", help="Local files or links, all in one question.")],
     *,
-    question: Annotated[str, typer.Option("--question", "-q", help="The question.")] = "What is shown here?",
-    model: Annotated[str | None, typer.Option("--model", "-m", help="The model; separate several with commas.")] = None,
-    budget: Annotated[str | None, typer.Option(help=f"{', '.join(PRESETS)}; separate several with commas.")] = None,
+    question: Annotated[
+        str, typer.Option("--question", "-q", metavar="TEXT", help="The question.")
+    ] = "What is shown here?",
+    model: Annotated[
+        str | None, typer.Option("--model", "-m", metavar="NAMES", help="Model; separate several with commas.")
+    ] = None,
+    compare: Annotated[bool, typer.Option("--compare", help="One row for each model and preset.")] = False,
+    answer: Annotated[int | None, typer.Option(metavar="TOKENS", help="Expected length of the answer.")] = None,
+    thinking: Annotated[bool | None, typer.Option(help="Whether the model reasons before it answers.")] = None,
+    tier: CallTier = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    start: Start = None,
+    end: End = None,
+    budget: Annotated[
+        str | None,
+        typer.Option(metavar="NAMES", help=f"{', '.join(BUDGETS)}; separate several with commas."),
+    ] = None,
+    fps: Fps = None,
+    max_pixels: MaxPixels = None,
     audio_track: AudioTrack = "auto",
     tile: Tile = True,
     frame: Frame = None,
-    answer: Annotated[int | None, typer.Option(help="Expected tokens of the answer.")] = None,
-    thinking: Annotated[bool | None, typer.Option(help="Whether the model thinks first.")] = None,
-    tier: CallTier = None,
-    region: Annotated[str | None, typer.Option(help=f"Region of the prices: one of {', '.join(REGIONS)}.")] = None,
-    delivery: Annotated[str | None, typer.Option(help="auto, inline, oss or temporary.")] = None,
-    compare: Annotated[bool, typer.Option("--compare", help="Compare all models and budgets.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
-) -> None:
-    """Estimate the tokens and cost of a question about files. Inspects the files; sends nothing and needs no key."""
+    region: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME", help=f"Region of the prices: {', '.join(REGIONS)}.", rich_help_panel=SERVICE,
+            autocompletion=words(REGIONS),
+        ),
+    ] = None,
+    delivery: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME", help=f"How local files would reach the service: {', '.join(WAYS)}.",
+            rich_help_panel=SERVICE, autocompletion=words(WAYS),
+        ),
+    ] = None,
+) -> None:  # fmt: skip
+    """Estimate the tokens and cost of a question about files. Sends nothing and needs no key.
+
+    --compare shows which models and presets take the files, and at what price.
+    """
+    no_standard_input(media, "estimate")
+    choices = MediaChoices(
+        sampling=Sampling(fps=fps, max_pixels=max_pixels), start=start, end=end,
+        audio_track=read_audio_track(audio_track), tile=tile, frame=frame,
+    )  # fmt: skip
+    asked_for = ChatOptions(thinking=thinking, tier=choose("tier", tier, TIERS))
+    models = _split(model) or (tuple(profile.name for profile in OMNI) if compare else (DEFAULT_MODEL,))
+    budgets = _split(budget) or (tuple(BUDGETS) if compare else ("auto",))
     settings = Settings.load(
         needs_key=False, region=choose("region", region, REGIONS), delivery=choose("delivery", delivery, WAYS)
     )
-    asked = message_of(media, settings.media_root, audio_track=read_audio_track(audio_track), tile=tile, frame=frame)
-    message = Message(role="user", parts=(*asked.parts, *user(question).parts))
-    asked_for = ChatOptions(thinking=thinking, tier=choose("tier", tier, TIERS))
-    models = _split(model) or (tuple(profile.name for profile in OMNI) if compare else (DEFAULT_MODEL,))
-    budgets = _split(budget) or (tuple(PRESETS) if compare else ("auto",))
-    made = [
-        (name, reckon(_request(message, one, asked_for), budget=name, settings=settings, answer_tokens=answer))  # type: ignore[arg-type]  # an unknown name raises
-        for one in models
-        for name in budgets
-    ]
+    with waiting(f"Inspecting {media[0]}"):
+        asked = message_of(media, settings.media_root, choices)
+        message = Message(role="user", parts=(*asked.parts, *user(question).parts))
+        made = [
+            (name, reckon(_request(message, one, asked_for), budget=name, settings=settings, answer_tokens=answer))  # type: ignore[arg-type]  # an unknown name raises
+            for one in models
+            for name in budgets
+        ]
     if as_json:
-        rows = [{"budget": name, **one.as_dict()} for name, one in made]
-        write_json({"estimates": rows})
+        write_json({"estimates": [{"budget": name, **one.as_dict()} for name, one in made]})
     elif len(made) == 1:
-        write_text(f"{made[0][1]}\n")
+        show_text(str(made[0][1]))
     else:
-        show_table(_COLUMNS, _rows(made), lines=False)
-        for note in dict.fromkeys(note for _, one in made for note in one.notes):
-            show_note(f"assumed: {note}")
+        _show_table(made)
 
 
 def _request(message: Message, model: str, options: ChatOptions) -> ChatRequest:
@@ -84,32 +118,25 @@ def _split(names: str | None) -> tuple[str, ...]:
     return tuple(name.strip() for name in names.split(",") if name.strip()) if names else ()
 
 
-def _rows(made: Sequence[tuple[str, Estimate]]) -> Iterable[tuple[str, ...]]:
-    """Yield a row for each budget, preceded for each model by one for the original files."""
-    last = ""
-    for budget, one in made:
-        if one.model != last and one.as_is is not None:
-            yield one.model, "(untouched)", *_tokens(one.as_is), *_money(one.cost_as_is), "", "", "", ""
-        last = one.model
-        routes = ", ".join(dict.fromkeys(piece.route or "none" for piece in one.media))
-        upload, seconds = f"{one.upload_bytes / 1e6:,.1f}", f"{one.seconds:,.1f}"
-        yield (
-            one.model,
-            budget,
-            *_tokens(one.tokens),
-            *_money(one.cost),
-            upload,
-            seconds,
-            routes,
-            " ".join(one.problems),
-        )
+def _show_table(made: Sequence[_Made]) -> None:
+    abroad = made[0][1].region not in (None, "cn")
+    columns = ("model", "preset", "tokens in", "USD" if abroad else "CNY", "upload", "")
+    show_table(columns, [_row(name, one, abroad=abroad) for name, one in _shortened(made)], lines=False, right="  rrr")
+    if any(one.refusal for _, one in made):
+        show_note("A reason in full: qwen-omni estimate FILE --model MODEL --budget PRESET")
+    for note in dict.fromkeys(note for _, one in made for note in one.notes):
+        show_note(f"assumed: {note}")
 
 
-def _tokens(counts: TokenCounts) -> tuple[str, ...]:
-    return tuple(f"{count:,}" for count in (counts.text, counts.image, counts.video, counts.audio, counts.input))
+def _shortened(made: Sequence[_Made]) -> Iterator[_Made]:
+    """Yield the estimates, but only one of a model for which the presets make no difference."""
+    for _, group in groupby(made, key=lambda pair: pair[1].model):
+        rows = list(group)
+        same = {(one.tokens, one.upload_bytes, one.refusal) for _, one in rows}
+        yield from [("any", rows[0][1])] if len(same) == 1 and len(rows) > 1 else rows
 
 
-def _money(cost: Cost | None) -> tuple[str, str]:
-    if cost is None or cost.cny is None or cost.usd is None:
-        return "?", "?"
-    return f"{cost.cny:.4g}", f"{cost.usd:.4g}"
+def _row(budget: str, one: Estimate, *, abroad: bool) -> tuple[str, ...]:
+    cost = one.cost.usd if abroad else one.cost.cny
+    tokens = f"{one.tokens.input:,}" if one.known else f"≤ {one.most.input:,}"
+    return one.model, budget, tokens, money_text(cost), bytes_text(one.upload_bytes), one.refusal

@@ -3,28 +3,40 @@
 import contextlib
 import functools
 import os
+import signal
 import sys
-from collections.abc import Callable
+import threading
+import warnings
+from collections.abc import Callable, Iterator
+from importlib.metadata import version
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, ParamSpec
+from types import FrameType
+from typing import TYPE_CHECKING, Annotated, Any, ParamSpec
 
-from qwen_omni.errors import QwenOmniError
+from qwen_omni.errors import ConfigurationError, QwenOmniError
 from qwen_omni.media.work import allow_trimming
 
 if TYPE_CHECKING:
     import typer
 
 FAILED, WRONG_USE, STOPPED = 1, 2, 130
+_PATIENCE = 0.5  # seconds after Ctrl-C before a message says what is awaited
 _P = ParamSpec("_P")
 
 
 def run(arguments: list[str] | None = None) -> None:
-    """Run the command and exit: 0 success, 1 failure, 2 usage error, 130 Ctrl-C."""
+    """Run the command and exit: 0 success, 1 failure, 2 wrong use, 130 Ctrl-C."""
     if any(find_spec(name) is None for name in ("typer", "rich")):
         sys.stderr.write("The command line needs more packages: pip install 'qwen-omni[cli]'\n")
         sys.exit(WRONG_USE)
-    allow_trimming()  # only this command runs in the process
-    build_app()(args=arguments, prog_name="qwen-omni")
+    try:
+        from qwen_omni.cli.output import accept_any_text  # noqa: PLC0415  (an extra; loads on first use)
+
+        accept_any_text()
+        allow_trimming()  # only this command runs in the process
+        build_app()(args=arguments, prog_name="qwen-omni")
+    except KeyboardInterrupt:  # before a command began
+        sys.exit(STOPPED)
 
 
 def build_app() -> "typer.Typer":
@@ -43,36 +55,104 @@ def build_app() -> "typer.Typer":
     from qwen_omni.cli.summarize import summarize  # noqa: PLC0415
     from qwen_omni.cli.transcribe import transcribe  # noqa: PLC0415
 
-    app = typer.Typer(
-        help="Ask Qwen-Omni about images, audio and video.",
-        no_args_is_help=True,
-        add_completion=False,
-        pretty_exceptions_enable=False,
-    )
+    app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
+
+    @app.callback()
+    def main(
+        show_version: Annotated[
+            bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version and exit.")
+        ] = False,
+    ) -> None:
+        """Ask Qwen-Omni about images, audio and video.
+
+        The key is read from DASHSCOPE_API_KEY. Exit codes: 0 success, 1 failure, 2 wrong use, 130 Ctrl-C.
+        """
+        del show_version
+
     for command in (ask, caption, doctor, estimate, mcp, probe, sample, split, standin, summarize, transcribe):
         app.command()(_guarded(command))
     return app
+
+
+def _show_version(*, wanted: bool) -> None:
+    import typer  # noqa: PLC0415
+
+    if wanted:
+        typer.echo(f"qwen-omni {version('qwen-omni')}")
+        raise typer.Exit
 
 
 def _guarded(command: Callable[_P, None]) -> Callable[_P, None]:
     """Turn our errors and Ctrl-C into one line and an exit status; anything else is a bug and shows a traceback."""
     import typer  # noqa: PLC0415
 
-    from qwen_omni.cli.output import show_error  # noqa: PLC0415
+    from qwen_omni.cli.output import show_error, show_stopped  # noqa: PLC0415
 
     @functools.wraps(command)
     def guarded(*args: _P.args, **kwargs: _P.kwargs) -> None:
         try:
-            command(*args, **kwargs)
-        except KeyboardInterrupt:
-            show_error("Stopped.")
+            with _warnings_shown(), _stoppable():
+                command(*args, **kwargs)
+                sys.stdout.flush()
+        except KeyboardInterrupt as stopped:
+            show_stopped(str(stopped))
             raise typer.Exit(STOPPED) from None
+        except ConfigurationError as error:
+            show_error(_text(error))
+            raise typer.Exit(WRONG_USE) from None
         except QwenOmniError as error:
-            show_error("\n".join([str(error), *getattr(error, "__notes__", ())]))
+            show_error(_text(error))
             raise typer.Exit(FAILED) from None
         except BrokenPipeError:  # the reader of the output has exited, as `head` does
-            with contextlib.suppress(OSError):
-                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            for stream in (sys.stdout, sys.stderr):
+                with contextlib.suppress(OSError, ValueError):
+                    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
             raise typer.Exit(0) from None
 
     return guarded
+
+
+def _text(error: QwenOmniError) -> str:
+    return "\n".join([str(error), *getattr(error, "__notes__", ())])
+
+
+@contextlib.contextmanager
+def _warnings_shown() -> Iterator[None]:
+    """Print warnings for the user as notes, without the place in the code that issued them."""
+    from qwen_omni.cli.output import show_note  # noqa: PLC0415
+
+    def show(message: Warning | str, *_: Any, **__: Any) -> None:  # noqa: ANN401  (as the standard library calls it)
+        show_note(f"warning: {message}")
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("default", UserWarning)
+        warnings.showwarning = show
+        yield
+
+
+@contextlib.contextmanager
+def _stoppable() -> Iterator[None]:
+    """Answer the first Ctrl-C at once, although requests in flight are awaited; end the process at the second."""
+    from qwen_omni.cli.output import show_abandoned, show_stopping  # noqa: PLC0415
+
+    def abandon(_: int, __: FrameType | None) -> None:
+        show_abandoned()
+        os._exit(STOPPED)
+
+    def stop(_: int, __: FrameType | None) -> None:
+        signal.signal(signal.SIGINT, abandon)
+        slow.start()
+        raise KeyboardInterrupt
+
+    slow = threading.Timer(_PATIENCE, show_stopping)
+    slow.daemon = True
+    before = signal.getsignal(signal.SIGINT) or signal.default_int_handler
+    if before is signal.SIG_IGN or threading.current_thread() is not threading.main_thread():
+        yield  # in the background of a shell, or where no signals arrive
+        return
+    signal.signal(signal.SIGINT, stop)
+    try:
+        yield
+    finally:
+        slow.cancel()
+        signal.signal(signal.SIGINT, before)

@@ -7,7 +7,15 @@ from typing import Annotated
 
 import typer
 
-from qwen_omni.cli.output import WAYS, ServiceRegion, ServiceUrl, ServiceWorkspace, settings_for, show_note
+from qwen_omni.cli.options import (
+    DeliveryWay,
+    ModelName,
+    ServiceRegion,
+    ServiceUrl,
+    ServiceWorkspace,
+    settings_for,
+)
+from qwen_omni.cli.output import show_note
 from qwen_omni.errors import ConfigurationError
 from qwen_omni.pricing.costs import TokenCounts, cost_of
 from qwen_omni.pricing.limit import SpendLimit
@@ -21,33 +29,47 @@ DEFAULT_TOKENS = 5_000_000
 
 def mcp(  # noqa: PLR0913  (each argument is an option of the command)
     *,
-    root: Annotated[Path, typer.Option("--root", help="The only folder whose media may be read and sent.")],
-    model: Annotated[str, typer.Option("--model", "-m", help="The model to use.")] = DEFAULT_MODEL,
-    transcriber: Annotated[str | None, typer.Option(help="The transcription model; default: the cheapest.")] = None,
-    region: ServiceRegion = None,
-    workspace: ServiceWorkspace = None,
-    base_url: ServiceUrl = None,
-    delivery: Annotated[str, typer.Option(help=f"How local files are delivered: {', '.join(WAYS)}.")] = "auto",
+    root: Annotated[
+        Path, typer.Option("--root", metavar="FOLDER", help="The only folder whose media may be read and sent.")
+    ],
+    model: ModelName = DEFAULT_MODEL,
+    transcriber: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Model that transcribes; default: the cheapest.")
+    ] = None,
     max_cny: Annotated[
-        float | None, typer.Option("--max-cny", envvar=MAX_CNY_VARIABLE, help="Yuan that all calls may cost together.")
+        float | None,
+        typer.Option(
+            "--max-cny", metavar="YUAN", envvar=MAX_CNY_VARIABLE, help="The most that all calls may cost together."
+        ),
     ] = None,
     max_tokens: Annotated[
         int | None,
-        typer.Option("--max-tokens", envvar=MAX_TOKENS_VARIABLE, help="Tokens that all calls may use together."),
+        typer.Option(
+            "--max-tokens",
+            metavar="TOKENS",
+            envvar=MAX_TOKENS_VARIABLE,
+            help="The most that all calls may use together.",
+        ),
     ] = None,
     no_limit: Annotated[bool, typer.Option("--no-limit", help="Let agents spend without a limit.")] = False,
+    delivery: DeliveryWay = "auto",
+    region: ServiceRegion = None,
+    workspace: ServiceWorkspace = None,
+    base_url: ServiceUrl = None,
 ) -> None:
     """Serve tools about a folder's media on standard input and output, for agents (MCP).
 
     The total cost of all calls of one server run is limited; the limit is printed on standard error. A call that would
-    exceed it is refused before anything is sent, with a message that the agent can act on. The key is read from
-    DASHSCOPE_API_KEY. Configure this command in the program that hosts the agent, for example
+    exceed it is refused before anything is sent, with a message that the agent can act on. Configure this command in
+    the program that hosts the agent, for example
     {"command": "qwen-omni", "args": ["mcp", "--root", "/home/me/videos"]}.
     """
     if find_spec("mcp") is None:
         raise ConfigurationError("The MCP server needs an extra package: pip install 'qwen-omni[mcp]'")
     from qwen_omni.tools.mcp_server import serve_stdio  # noqa: PLC0415  (an extra)
 
+    if not root.is_dir():
+        raise ConfigurationError(f"--root {root} is not a folder; name one whose media agents may read.")
     limit = _limit(max_cny, max_tokens, no_limit=no_limit)
     settings = settings_for(region, base_url, workspace, delivery, spend_limit=limit)
     show_note(_limit_text(limit, model))

@@ -1,39 +1,52 @@
-"""`qwen-omni summarize`: summary, subtitles, chapters and a page of a video of any length; or an answer about it."""
+"""`qwen-omni summarize`: summaries, subtitles, chapters and pages of videos of any length; or answers about them."""
 
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Any, Literal
 
 import typer
 
 from qwen_omni._moved import GONE
-from qwen_omni.cli.output import (
+from qwen_omni.cli.files import check_targets, named_after, write_file, writing
+from qwen_omni.cli.human import money_text, seconds_text
+from qwen_omni.cli.options import (
     EFFORTS,
+    SERVICE,
     TIERS,
     WAYS,
     AudioTrack,
-    SegmentSeconds,
+    CallTier,
+    Concurrency,
+    End,
+    ModelName,
+    Overlap,
     ServiceRegion,
     ServiceUrl,
     ServiceWorkspace,
+    Start,
     Thinking,
-    check_targets,
     choose,
+    no_standard_input,
     one_form,
-    one_line,
     settings_for,
+    words,
+)
+from qwen_omni.cli.output import (
+    failed_entry,
+    one_line,
+    show_error,
     show_note,
     show_table,
     show_text,
     steps_bar,
-    write_file,
+    waiting,
     write_json,
     write_text,
-    writing,
 )
 from qwen_omni.client import OmniClient
-from qwen_omni.errors import ConfigurationError
+from qwen_omni.errors import ConfigurationError, QwenOmniError
 from qwen_omni.media.info import read_audio_track
 from qwen_omni.media.plan.segments import DEFAULT_SECONDS
 from qwen_omni.profiles import DEFAULT_MODEL, DEFAULT_TEXT_MODEL
@@ -42,82 +55,159 @@ from qwen_omni.video.ask import stream_either
 from qwen_omni.video.engine.run import Progress, last_of
 from qwen_omni.video.export.markdown import bill_text, bill_texts
 from qwen_omni.video.forecast import forecast
-from qwen_omni.video.options import SummaryOptions
+from qwen_omni.video.options import DETAIL_FPS, SummaryOptions
 from qwen_omni.video.results import VideoSummary
 from qwen_omni.video.schemas import clock
 from qwen_omni.video.tasks import VideoAnswer
 
-T = TypeVar("T")
+_Found = VideoSummary | VideoAnswer
 Form = Literal["text", "json", "youtube"]
-_OUT_HELP = "Folder for files; default: next to the video. Files of the same name are replaced."
+_OUT_HELP = "Folder for files; default: next to each video. Files of the same name are replaced."
 _DETAIL, _STRATEGY = "medium", "map_reduce"
+_STRATEGIES = {name: name for name in (_STRATEGY, "single", "auto")}
+_DETAILS = {name: name for name in DETAIL_FPS}
 _ENDINGS = {"srt": "srt", "vtt": "vtt", "html": "html", "markdown": "md"}
+_FAILED, _WRONG_USE = 1, 2
 _ReuseUnverified = Annotated[
     bool, typer.Option("--reuse-unverified", help="Reuse answers of older versions, whichever service gave them.")
 ]
 
 
+@dataclass(slots=True, kw_only=True)
+class _Run:
+    """One file of the command: its result or error, the notes shown meanwhile, and the files to write."""
+
+    media: str
+    targets: dict[str, Path]
+    found: _Found | None = None
+    error: QwenOmniError | None = None
+    noted: set[str] = field(default_factory=set)
+
+
 def summarize(  # noqa: PLR0913  (each argument is an option of the command)
-    media: Annotated[str, typer.Argument(metavar="FILE", help="A local video or recording.")],
+    media: Annotated[list[str], typer.Argument(metavar="FILE", help="Local videos or recordings.")],
     *,
-    question: Annotated[str | None, typer.Option("--question", "-q", help="Answer this instead of a summary.")] = None,
+    question: Annotated[
+        str | None, typer.Option("--question", "-q", metavar="TEXT", help="Answer this instead of a summary.")
+    ] = None,
+    focus: Annotated[str | None, typer.Option(metavar="TEXT", help="What to focus on.")] = None,
+    wish: Annotated[str | None, typer.Option(hidden=True, help="The old name of --focus.")] = None,
+    language: Annotated[str | None, typer.Option(metavar="TEXT", help="Language of the texts, in words.")] = None,
     srt: Annotated[bool, typer.Option("--srt", help="Write the events as SubRip subtitles.")] = False,
     vtt: Annotated[bool, typer.Option("--vtt", help="Write the events as WebVTT subtitles.")] = False,
     html: Annotated[bool, typer.Option("--html", help="Write a web page that plays the video.")] = False,
     markdown: Annotated[bool, typer.Option("--markdown", help="Write everything as Markdown.")] = False,
+    out: Annotated[Path | None, typer.Option(metavar="FOLDER", help=_OUT_HELP)] = None,
     youtube: Annotated[bool, typer.Option("--youtube", help="Print chapters for a video's description.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print everything as one JSON object.")] = False,
-    out: Annotated[Path | None, typer.Option(help=_OUT_HELP)] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the cost of each strategy; send nothing.")] = False,
-    model: Annotated[str, typer.Option("--model", "-m", help="The model for the segments.")] = DEFAULT_MODEL,
-    text_model: Annotated[str, typer.Option(help="The model that merges the notes.")] = DEFAULT_TEXT_MODEL,
-    language: Annotated[str | None, typer.Option(help="Language of the texts, as free text.")] = None,
-    focus: Annotated[str | None, typer.Option(help="What to focus on.")] = None,
-    wish: Annotated[str | None, typer.Option(hidden=True, help="The old name of --focus.")] = None,
-    detail: Annotated[str, typer.Option(help="low, medium or high: 0.5, 1 or 2 frames per second.")] = _DETAIL,
-    strategy: Annotated[str, typer.Option(help="map_reduce, single or auto.")] = _STRATEGY,
-    seconds: SegmentSeconds = int(DEFAULT_SECONDS),
-    overlap: Annotated[float, typer.Option(help="Seconds that a segment shares with the next one.")] = 2,
-    start: Annotated[float | None, typer.Option(help="Start, in seconds.")] = None,
-    end: Annotated[float | None, typer.Option(help="End, in seconds.")] = None,
-    audio_track: AudioTrack = "auto",
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print everything as a JSON object, or an array for several files.")
+    ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what each strategy costs; send nothing.")] = False,
+    model: ModelName = DEFAULT_MODEL,
+    text_model: Annotated[str, typer.Option(metavar="NAME", help="Model that joins the notes.")] = DEFAULT_TEXT_MODEL,
+    detail: Annotated[
+        str, typer.Option(metavar="LEVEL", help="low, medium or high: 0.5, 1 or 2 frames per second.",
+                          autocompletion=words(_DETAILS))
+    ] = _DETAIL,
+    strategy: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME", help="map_reduce (in segments), single or auto.", autocompletion=words(_STRATEGIES)
+        ),
+    ] = _STRATEGY,
+    seconds: Annotated[
+        float | None,
+        typer.Option(
+            metavar="SECONDS", show_default=str(DEFAULT_SECONDS),
+            help="Maximum length of a segment, overlap included. Shorter videos go in one request.",
+        ),
+    ] = None,
+    overlap: Overlap = 2,
     thinking: Thinking = "off",
-    tier: Annotated[str | None, typer.Option(help="batch: half price for the steps without media.")] = None,
-    concurrency: Annotated[int, typer.Option("--concurrency", "-j", help="Number of requests at a time.")] = 8,
-    max_gaps: Annotated[int | None, typer.Option(help="Number of segments that may fail permanently.")] = None,
-    fresh: Annotated[bool, typer.Option("--fresh", help="Ignore the checkpoint and request everything again.")] = False,
+    tier: CallTier = None,
+    concurrency: Concurrency = 8,
+    max_gaps: Annotated[
+        int | None,
+        typer.Option(metavar="NUMBER", help="Segments that may fail; default: a tenth of them, at least one."),
+    ] = None,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Ask about everything again, and store nothing.")] = False,
     reuse_unverified: _ReuseUnverified = False,
-    delivery: Annotated[str | None, typer.Option(help=f"One of {', '.join(WAYS)}.")] = None,
+    start: Start = None,
+    end: End = None,
+    audio_track: AudioTrack = "auto",
+    delivery: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME", help=f"How segments reach the service: {', '.join(WAYS)}.", rich_help_panel=SERVICE,
+            autocompletion=words(WAYS),
+        ),
+    ] = None,
     region: ServiceRegion = None,
     workspace: ServiceWorkspace = None,
     base_url: ServiceUrl = None,
-) -> None:
-    """Summarise a video of any length, or answer a question about it.
+) -> None:  # fmt: skip
+    """Summarise videos of any length, or answer a question about them.
 
     Every finished segment is stored at once: an interrupted run resumes where it stopped, and nothing is paid twice.
-    The key is read from DASHSCOPE_API_KEY.
+    Several files are done one after the other; if one fails, the others are printed all the same and the exit code is
+    1.
     """
+    no_standard_input(media, "summarize")
     files = {"srt": srt, "vtt": vtt, "html": html, "markdown": markdown}
     if question is not None:
         changed = {"out": out is not None, "detail": detail != _DETAIL, "strategy": strategy != _STRATEGY}
         _refuse_with_question({**files, "youtube": youtube, "dry-run": dry_run, **changed})
     form: Form = one_form({"json": as_json, "youtube": youtube}, "text")
+    if dry_run:
+        _refuse_with_dry_run({**files, "json": as_json, "youtube": youtube})
     options = SummaryOptions(
-        model=model, text_model=text_model, language=language, focus=_focus(focus, wish), detail=detail,  # type: ignore[arg-type]
-        strategy=strategy, segment_seconds=seconds, overlap=overlap, start=start, end=end,  # type: ignore[arg-type]
+        model=model, text_model=text_model, language=language, focus=_focus(focus, wish),
+        detail=choose("detail", detail, _DETAILS), strategy=choose("strategy", strategy, _STRATEGIES),  # type: ignore[arg-type]
+        **_lengths(seconds, strategy), overlap=overlap, start=start, end=end,
         concurrency=concurrency, max_gaps=max_gaps, thinking=choose("thinking", thinking, EFFORTS) or False,
         tier=choose("tier", tier, TIERS), audio_track=read_audio_track(audio_track),
         checkpoint=not fresh, reuse_unverified=reuse_unverified,
     )  # fmt: skip
     settings = settings_for(region, base_url, workspace, delivery, needs_key=not dry_run)
-    targets = _checked_targets(media, out, [ending for ending, on in files.items() if on])
+    runs = _checked_runs(media, out, [name for name, on in files.items() if on])
     if dry_run:
-        _show_forecast(media, settings, options)
+        for run in runs:
+            _show_forecast(run.media, settings, options, titled=len(runs) > 1)
         return
     with OmniClient(settings) as client:
-        coming = stream_either(media, question, client=client, options=options)
-        ended: tuple[VideoSummary | VideoAnswer, set[str]] = _followed(coming)
-    _show(*ended, form, targets)
+        for run in runs:
+            _carry_out(run, question, client, options)
+            if form != "json":
+                _show(run, form, titled=len(runs) > 1)
+    if form == "json":
+        _show_json(runs)
+    _end(runs)
+
+
+def _lengths(seconds: float | None, strategy: str) -> dict[str, Any]:
+    """Return the options for the length of a segment: if one is given, only shorter videos go in a single request.
+
+    Raises:
+        ConfigurationError: there are no segments.
+    """
+    if seconds is None:
+        return {}
+    if strategy == "single":
+        raise ConfigurationError(
+            "--seconds and --strategy single exclude each other: a video in one request has no segments."
+        )
+    if strategy == "auto":
+        show_note("--seconds applies if --strategy auto chooses segments.")
+    return {"segment_seconds": seconds, "single_call_seconds": seconds}
+
+
+def _carry_out(run: _Run, question: str | None, client: OmniClient, options: SummaryOptions) -> None:
+    """Summarise one file, or answer the question about it; an error becomes part of the result."""
+    coming = stream_either(run.media, question, client=client, options=options)
+    try:
+        run.found = _followed(coming, run)
+    except QwenOmniError as error:
+        run.error = error
 
 
 def _focus(focus: str | None, wish: str | None) -> str | None:
@@ -129,15 +219,58 @@ def _focus(focus: str | None, wish: str | None) -> str | None:
     return wish
 
 
-def _show(found: VideoSummary | VideoAnswer, noted: set[str], form: Form, targets: dict[str, Path]) -> None:
+def _show(run: _Run, form: Form, *, titled: bool) -> None:
     """Print an answer, or print a summary and write its files."""
-    if isinstance(found, VideoAnswer):
-        _show_answer(found, form, noted)
+    if run.found is None:
+        return
+    if titled:
+        write_text(f"== {one_line(run.media)}\n")
+    if isinstance(run.found, VideoAnswer):
+        _show_answer(run.found, run.noted)
         return
     try:
-        _show_summary(found, form, noted)
+        _show_summary(run.found, form, run.noted)
     finally:  # even if the reader of the output has exited
-        write_files(found, targets)
+        write_files(run.found, run.targets)
+
+
+def _show_json(runs: Sequence[_Run]) -> None:
+    """Print a JSON object for one file, an array for several; then write the files."""
+    entries = [
+        failed_entry(run.media, run.error) if run.error is not None
+        else run.found.model_dump(mode="json") if run.found is not None else {}
+        for run in runs
+    ]  # fmt: skip
+    try:
+        if len(runs) > 1:
+            write_json([{"file": run.media, **entry} for run, entry in zip(runs, entries, strict=True)], indent=2)
+        elif runs[0].error is None:
+            write_json(entries[0], indent=2)
+    finally:
+        for run in runs:
+            if isinstance(run.found, VideoSummary):
+                write_files(run.found, run.targets)
+
+
+def _end(runs: Sequence[_Run]) -> None:
+    """Report what failed, and exit with the matching status."""
+    failed = [run for run in runs if run.error is not None]
+    for run in failed:
+        show_error(f"{one_line(run.media)}: {run.error}" if len(runs) > 1 else str(run.error))
+    if failed:
+        wrong = all(isinstance(run.error, ConfigurationError) for run in failed)
+        raise typer.Exit(_WRONG_USE if wrong else _FAILED)
+
+
+def _refuse_with_dry_run(given: dict[str, bool]) -> None:
+    """Reject forms of output that a dry run does not have.
+
+    Raises:
+        ConfigurationError: one was given.
+    """
+    names = [name for name, on in given.items() if on]
+    if names:
+        raise ConfigurationError(f"--dry-run and --{' and --'.join(names)} exclude each other: nothing is summarised.")
 
 
 def _refuse_with_question(given: dict[str, bool]) -> None:
@@ -154,33 +287,31 @@ def _refuse_with_question(given: dict[str, bool]) -> None:
         )
 
 
-def _followed(coming: Generator[Progress | T, None, None]) -> tuple[T, set[str]]:
-    """Show the progress of a run; return its result, and the notes shown meanwhile."""
-    noted: set[str] = set()
-    with steps_bar("segments") as show:
+def _followed(coming: Generator[Progress | _Found], run: _Run) -> _Found:
+    """Show the progress of a run, and return its result."""
+    with steps_bar(Path(run.media).name, f"Inspecting {run.media}") as show:
 
         def on_progress(news: Progress) -> None:
+            show(news.done, news.segments, f"{news.input_tokens + news.output_tokens:,} tokens")
             if news.kind in ("planned", "notice", "gap"):
                 show_note(news.text)
-                noted.add(news.text)
-            show(news.done, news.segments, f"{news.input_tokens + news.output_tokens:,} tokens")
+                run.noted.add(news.text)
 
-        return last_of(coming, on_progress), noted
+        return last_of(coming, on_progress)  # type: ignore[return-value]  # of the two that `coming` may yield
 
 
-def _checked_targets(media: str, out: Path | None, forms: list[str]) -> dict[str, Path]:
-    """Return where the files go (next to the video, or into a folder), once each of them can be written.
+def _checked_runs(media: Sequence[str], out: Path | None, forms: list[str]) -> list[_Run]:
+    """Return the runs with the files that each will write (next to the video, or into a folder), if each can be.
 
     Raises:
         ConfigurationError: a folder is missing or not writable, or a page needs a package that is not installed.
     """
-    video = Path(media)
-    folder = video.parent if out is None else out
-    targets = {form: folder / f"{video.stem}.{_ENDINGS[form]}" for form in forms}
-    check_targets(targets.values())
+    chosen = named_after(media, out, [_ENDINGS[form] for form in forms])
+    runs = [_Run(media=item, targets={form: paths[_ENDINGS[form]] for form in forms}) for item, paths in chosen.items()]
+    check_targets(path for run in runs for path in run.targets.values())
     if "html" in forms and find_spec("jinja2") is None:
         raise ConfigurationError("--html needs an extra package: pip install 'qwen-omni[cli]'")
-    return targets
+    return runs
 
 
 def write_files(found: VideoSummary, targets: dict[str, Path]) -> None:
@@ -200,16 +331,14 @@ def write_files(found: VideoSummary, targets: dict[str, Path]) -> None:
 
 
 def _show_summary(found: VideoSummary, form: Form, noted: set[str]) -> None:
-    if form == "json":
-        write_json(found.model_dump(mode="json"), indent=2)
-        return
     if form == "youtube":
         write_text(found.to_youtube_chapters() + "\n")
         return
     show_text(found.summary)
     if found.chapters:
         rows = [(clock(one.start), one.title, one.summary) for one in found.chapters]
-        show_table(("from", "chapter", "about"), rows, lines=False)
+        write_text("\n")
+        show_table(("from", "chapter", "about"), rows, lines=False, right="r")
     for gap in found.gaps:
         show_note(f"gap from {clock(gap.start)} to {clock(gap.end)}: {gap.reason}")
     for notice in (*found.notices, *found.this_run.notes):
@@ -219,27 +348,24 @@ def _show_summary(found: VideoSummary, form: Form, noted: set[str]) -> None:
         show_note(bill)
 
 
-def _show_answer(found: VideoAnswer, form: Form, noted: set[str]) -> None:
-    if form == "json":
-        write_json(found.model_dump(mode="json"), indent=2)
-        return
+def _show_answer(found: VideoAnswer, noted: set[str]) -> None:
     show_text(found.answer)
-    show_table(("at", "evidence"), [(clock(one.time), one.text) for one in found.evidence], lines=False)
+    if found.evidence:
+        show_table(("at", "evidence"), [(clock(one.time), one.text) for one in found.evidence], lines=False, right="r")
     for notice in found.notices:
         if notice not in noted:
             show_note(notice)
     show_note(f"this run: {bill_text(found.this_run)}")
 
 
-def _show_forecast(media: str, settings: Settings, options: SummaryOptions) -> None:
-    rows = []
-    for one in forecast(media, settings, options):
-        bill = one.bill
-        money = "not known" if bill.cny is None else f"CNY {bill.cny:.3f} (USD {bill.usd or 0:.3f})"
-        name = f"{one.strategy}, {one.detail}"
-        rows.append(
-            ("→" if one.chosen else "", name, f"{one.segments}", f"{bill.input_tokens:,}", f"{bill.output_tokens:,}",
-             money, f"{one.seconds:,.0f} s")
-        )  # fmt: skip
-    show_table(("", "way", "requests", "tokens in", "tokens out", "cost", "time"), rows, lines=False)
-    show_note("Nothing was sent. Times and output tokens are guesses; input tokens follow the service's formulas.")
+def _show_forecast(media: str, settings: Settings, options: SummaryOptions, *, titled: bool) -> None:
+    with waiting(f"Inspecting {media}"):
+        forecasts = forecast(media, settings, options)
+    rows = [
+        ("→" if one.chosen else "", one.strategy, one.detail, f"{one.segments:,}", f"{one.bill.input_tokens:,}",
+         f"{one.bill.output_tokens:,}", money_text(one.bill.cny), seconds_text(round(one.seconds)))
+        for one in forecasts
+    ]  # fmt: skip
+    columns = ("", "strategy", "detail", "requests", "tokens in", "out", "CNY", "takes")
+    show_table(columns, rows, lines=False, title=media if titled else "", right="   rrrrr")
+    show_note("Nothing was sent. Input tokens follow the service's formulas; times and output tokens are guesses.")

@@ -9,25 +9,20 @@ from typing import Annotated, Literal
 
 import typer
 
-from qwen_omni.cli.output import (
-    WAYS,
+from qwen_omni.cli.files import check_targets, named_after, write_file
+from qwen_omni.cli.options import (
     AudioTrack,
+    DeliveryWay,
     ServiceRegion,
     ServiceUrl,
     ServiceWorkspace,
     SubtitleFolder,
-    check_targets,
-    failed_entry,
+    no_standard_input,
     one_form,
-    one_line,
     settings_for,
-    show_error,
-    subtitle_paths,
-    with_progress,
-    write_file,
-    write_json,
-    write_text,
+    words,
 )
+from qwen_omni.cli.output import failed_entry, one_line, show_error, show_note, with_progress, write_json, write_text
 from qwen_omni.client import OmniClient
 from qwen_omni.errors import ConfigurationError, QwenOmniError
 from qwen_omni.media.info import read_audio_track
@@ -39,7 +34,7 @@ from qwen_omni.transcription.transcribe import ThreadPool, transcribe as transcr
 from qwen_omni.transcription.transcript import Transcript
 
 Form = Literal["text", "json", "srt", "vtt"]
-_FAILED = 1
+_FAILED, _WRONG_USE = 1, 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,31 +47,44 @@ class _Heard:
 
 
 def transcribe(  # noqa: PLR0913  (each argument is an option of the command)
-    media: Annotated[list[str], typer.Argument(metavar="FILE...", help="Recordings or videos: paths or URLs.")],
+    media: Annotated[list[str], typer.Argument(metavar="FILE", help="Recordings or videos: paths or URLs.")],
     *,
     model: Annotated[
-        str | None, typer.Option("--model", "-m", help=f"One of {', '.join(TRANSCRIBERS)}; default: the cheapest.")
+        str | None,
+        typer.Option(
+            "--model", "-m", metavar="NAME", help=f"{', '.join(TRANSCRIBERS)}; default: the cheapest.",
+            autocompletion=words(TRANSCRIBERS),
+        ),
     ] = None,
-    srt: Annotated[bool, typer.Option("--srt", help="SubRip subtitles.")] = False,
-    vtt: Annotated[bool, typer.Option("--vtt", help="WebVTT subtitles.")] = False,
+    language: Annotated[
+        str | None, typer.Option(metavar="CODE", help="Spoken language, e.g. en; default: detected.")
+    ] = None,
+    speakers: Annotated[
+        int | None, typer.Option(metavar="NUMBER", help="How many speakers; 0 detects it.", min=0)
+    ] = None,
+    srt: Annotated[bool, typer.Option("--srt", help="Make SubRip subtitles.")] = False,
+    vtt: Annotated[bool, typer.Option("--vtt", help="Make WebVTT subtitles.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON array with one entry per file.")] = False,
-    language: Annotated[str | None, typer.Option(help="Code of the spoken language, e.g. en; else detected.")] = None,
-    audio_track: AudioTrack = "auto",
-    speakers: Annotated[int | None, typer.Option(help="Number of speakers (0 = detect).", min=0)] = None,
     out: SubtitleFolder = Path(),
-    wait: Annotated[float, typer.Option(help="Seconds to wait; a later run finds an unfinished task.")] = 7200,
+    wait: Annotated[
+        float, typer.Option(metavar="SECONDS", help="Longest wait; a later run finds an unfinished task.")
+    ] = 7200,
     fresh: Annotated[bool, typer.Option("--fresh", help="Submit again what was submitted today, and pay.")] = False,
-    concurrency: Annotated[int, typer.Option("--concurrency", "-j", help="Number of files at a time.", min=1)] = 4,
+    concurrency: Annotated[
+        int, typer.Option("--concurrency", "-j", metavar="NUMBER", help="How many at a time.", min=1)
+    ] = 4,
+    audio_track: AudioTrack = "auto",
+    delivery: DeliveryWay = "auto",
     region: ServiceRegion = None,
     workspace: ServiceWorkspace = None,
     base_url: ServiceUrl = None,
-    delivery: Annotated[str, typer.Option(help=f"How local files are delivered: {', '.join(WAYS)}.")] = "auto",
-) -> None:
+) -> None:  # fmt: skip
     """Transcribe speech, with times and speakers if the model provides them.
 
-    A recording that was submitted within a day is not paid again, even after a crash: its task is found. Exits with
-    status 1 if any file failed; the others are still printed. The key is read from DASHSCOPE_API_KEY.
+    A recording that was submitted within a day is not paid again, even after a crash: its task is found. The exit code
+    is 1 if any file failed; the others are printed all the same.
     """
+    no_standard_input(media, "transcribe")
     asked: dict[Form, bool] = {"srt": srt, "vtt": vtt, "json": as_json}
     form = one_form(asked, "text")
     wanted_speakers = False if speakers is None else (speakers or True)
@@ -86,17 +94,29 @@ def transcribe(  # noqa: PLR0913  (each argument is an option of the command)
     )  # fmt: skip
     settings = settings_for(region, base_url, workspace, delivery)
     _check(options, region_of(settings.base_url), form)
-    paths = subtitle_paths(media, out, form) if form in ("srt", "vtt") and len(media) > 1 else {}
+    paths: dict[str, Path] = {}
+    if form in ("srt", "vtt") and len(media) > 1:
+        paths = {item: chosen[form] for item, chosen in named_after(media, out, [form]).items()}
     check_targets(paths.values())
-    with OmniClient(settings) as client, ThreadPool(concurrency) as pool:
-        coming = [pool.submit(partial(_one, name, client, options)) for name in dict.fromkeys(media)]
-        heard = {one.media: one for one in with_progress(_reported(coming), len(coming))}
+    heard: dict[str, _Heard] = {}
+    try:
+        with OmniClient(settings) as client, ThreadPool(concurrency) as pool:
+            coming = [pool.submit(partial(_one, name, client, options)) for name in dict.fromkeys(media)]
+            for one in with_progress(_reported(coming), len(coming), "transcripts", f"Transcribing {media[0]}"):
+                heard[one.media] = one
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(_kept_text(heard, len(dict.fromkeys(media)))) from None
     finished = [heard[name] for name in dict.fromkeys(media)]
     errors = [*_show(finished, form, paths)]
-    for line in errors:
-        show_error(line)
+    for name, error in errors:
+        show_error(f"{one_line(name)}: {error}")
     if errors:
-        raise typer.Exit(_FAILED)
+        raise typer.Exit(_WRONG_USE if all(isinstance(error, ConfigurationError) for _, error in errors) else _FAILED)
+
+
+def _kept_text(heard: dict[str, _Heard], total: int) -> str:
+    done = sum(1 for one in heard.values() if one.said is not None)
+    return f"{done} of {total} transcripts done; submitted tasks go on, and running again finds them, unpaid."
 
 
 def _check(options: TranscriptionOptions, region: Region | None, form: Form) -> None:
@@ -126,7 +146,7 @@ def _reported(coming: list[Future[_Heard]]) -> Iterator[tuple[str, _Heard]]:
         yield f"{one.media}: {'failed' if one.said is None else 'done'}", one
 
 
-def _show(finished: list[_Heard], form: Form, paths: dict[str, Path]) -> Iterator[str]:
+def _show(finished: list[_Heard], form: Form, paths: dict[str, Path]) -> Iterator[tuple[str, QwenOmniError]]:
     """Print or write the transcripts; yield the failures, after which the other files are still shown."""
     if form == "json":
         entries = [_entry(one) for one in finished]
@@ -139,10 +159,12 @@ def _show(finished: list[_Heard], form: Form, paths: dict[str, Path]) -> Iterato
             except QwenOmniError as raised:
                 error = raised
         if error is not None:
-            yield f"{one_line(one.media)}: {error}"
+            yield one.media, error
 
 
 def _show_one(media: str, said: Transcript, form: Form, path: Path | None, *, titled: bool) -> None:
+    if not said.text.strip():
+        show_note(f"{one_line(media)}: no speech was found.")
     text = {"srt": said.to_srt, "vtt": said.to_vtt}.get(form, lambda: _plain(said))()
     if path is not None:
         write_file(path, text)

@@ -81,6 +81,7 @@ class Estimate:
         call_seconds: estimated duration of the request: sending what is inside it, reading it, and an answer as long as
             `max_tokens`, or as assumed.
         problems: limits that the call exceeds, in words. It would be refused.
+        refusal: the first of them in a few words, for tables; empty if there is none.
         notes: assumptions made.
     """
 
@@ -98,6 +99,7 @@ class Estimate:
     text_exact: bool = False
     call_seconds: float = 0.0
     problems: tuple[str, ...] = ()
+    refusal: str = ""
     notes: tuple[str, ...] = field(default=())
     tier: Tier = "standard"
     list_cost: Cost | None = None
@@ -288,6 +290,7 @@ _REFUSALS = (
 )  # fmt: skip
 
 _USUAL = ChatOptions()
+_BRIEFLY = "would be refused"
 
 
 def estimate(
@@ -331,7 +334,13 @@ def estimate(
     call = EstimatedCall(request, settings, exact_text=is_exact())
     made = call.estimate(MediaEstimator.of(request, settings, held).estimate_all(), answer_tokens)
     slow = too_slow(made, settings)
-    return replace(made, problems=call.problems(made), notes=(*made.notes, *([slow] if slow else ())))
+    problems = call.problems(made)
+    return replace(
+        made,
+        problems=tuple(problems),
+        refusal=next((brief or _BRIEFLY for brief in problems.values()), ""),
+        notes=(*made.notes, *([slow] if slow else ())),
+    )
 
 
 def too_slow(made: Estimate, settings: Settings) -> str | None:
@@ -417,31 +426,32 @@ class EstimatedCall:
         text = count_words(self.request.messages, rules, count) + count_tools(options.tools, rules, count)
         return text + count(schema, rules.vocabulary)
 
-    def problems(self, made: Estimate) -> tuple[str, ...]:
-        """Return the limits that the call exceeds, in words."""
+    def problems(self, made: Estimate) -> dict[str, str]:
+        """Return the limits that the call exceeds, in words, each with the same in a few words, if there are any."""
         most_in = made.most.input
-        found = [piece.problem for piece in made.media if piece.problem]
+        found = {piece.problem: piece.brief for piece in made.media if piece.problem}
         try:
             check_model(self.request.model, self.settings.base_url)
             check_call_tier(self.request, self.settings)
             check_ranges(self.request, self.profile, self.settings.server_of(self.request.model).dialect)
             check_conversation(self.request.messages, self.profile)
         except _REFUSALS as error:
-            found.append(str(error))
+            found[str(error)] = getattr(error, "brief", "")
         room = self.profile.max_input
         if thinks(self.profile, self.request.options) and self.profile.max_input_thinking:
             room = self.profile.max_input_thinking
         room = min(room, MOST_INPUT) if self.tier == "batch" else room
+        brief = f"too many tokens: {room:,} at most"
         if made.input_tokens > room:
-            found.append(f"{made.input_tokens:,} tokens go in; {self.request.model} takes {room:,}. Send less of it.")
+            found[f"{made.input_tokens:,} tokens go in; {self.request.model} takes {room:,}. Send less of it."] = brief
         elif most_in > room:
-            found.append(f"up to {most_in:,} tokens may go in; {self.request.model} takes {room:,}.")
+            found[f"up to {most_in:,} tokens may go in; {self.request.model} takes {room:,}."] = brief
         if self.settings.spend_limit is not None:
             try:
                 self.settings.spend_limit.check(made)
             except (SpendLimitError, ConfigurationError) as error:
-                found.append(str(error))
-        return tuple(found)
+                found[str(error)] = "over the spend limit"
+        return found
 
     def _batch_notes(self, cost: Cost, tokens: TokenCounts) -> tuple[str, ...]:
         if self.tier != "batch":

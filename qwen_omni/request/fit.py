@@ -33,13 +33,15 @@ from qwen_omni.messages import (
     media_parts,
 )
 from qwen_omni.options import ChatRequest
-from qwen_omni.profiles import DEFAULT_MODEL, Profile, near_names, retirement_of
+from qwen_omni.profiles import DEFAULT_MODEL, Profile, has_profile, near_names, retirement_of
+from qwen_omni.profiles.catalog import OMNI
 from qwen_omni.responses import SentMedia
 from qwen_omni.servers import Server
 from qwen_omni.settings import Settings
 from qwen_omni.upload.uploader import AvailableRoutes
 
 _DASHSCOPE = Server(dialect="dashscope")
+_MOST_NAMES = 3  # in an error
 _Key = tuple[MediaSource, object, object, object, Sampling | None, AudioTrackChoice, object, object]
 
 
@@ -429,7 +431,7 @@ def check_model(model: str, base_url: str) -> None:
 
 
 def instead_of(model: str) -> str:
-    """Return which name to use instead of one that a server does not know; empty if there is no suggestion.
+    """Return which name to use instead of one that a server does not know; empty for a name that is known here.
 
     Example:
         >>> instead_of("qwen3.8-omni-flsh"), instead_of("qwen-plus")
@@ -438,7 +440,10 @@ def instead_of(model: str) -> str:
     retired, near = retirement_of(model), near_names(model)
     if retired is not None:
         return f"{model} was retired on {retired.on}; use {retired.replacement}."
-    return f"Did you mean {' or '.join(map(repr, near))}?" if near else ""
+    if near or has_profile(model):
+        return f"Did you mean {' or '.join(map(repr, near))}?" if near else ""
+    names = [DEFAULT_MODEL, *(one.name for one in OMNI if one.name != DEFAULT_MODEL)][:_MOST_NAMES]
+    return f"Models for audio and video: {', '.join(names)}."
 
 
 def check_conversation(messages: Sequence[Message], profile: Profile, *, stores: bool = False) -> None:
@@ -571,9 +576,11 @@ def _most(way: tuple[MediaKind, _Way], profile: Profile) -> int:
 def _not_taken(part: MediaPart, profile: Profile, place: str) -> UnsupportedMediaError:
     taken = ", ".join(sorted(profile.inputs))
     label = next((source.label for source in media_of(part)), "no frames")
-    return UnsupportedMediaError(
+    error = UnsupportedMediaError(
         f"{place}: {profile.name} takes {taken}, not {part.modality} ({label}). Use {DEFAULT_MODEL}."
     )
+    error.brief = f"takes no {part.modality}"
+    return error
 
 
 def _check_mixture(first: MediaKind, kind: MediaKind, profile: Profile, place: str) -> None:
@@ -596,6 +603,7 @@ def _too_many(
         f"{actual:,}. Drop older ones,{other} or ask in several requests.",
         limit=limit,
         actual=actual,
+        brief=f"takes {limit:,} {kind}{'' if limit == 1 else 's'}",
     )
 
 
@@ -619,6 +627,7 @@ def _check_size(name: str, info: MediaInfo, limit: int, profile: Profile) -> Non
             f"per {info.kind}. Make it smaller.",
             limit=limit,
             actual=info.size_bytes,
+            brief=f"too large: {limit / 2**20:,.0f} MiB at most",
         )
 
 
@@ -633,6 +642,7 @@ def _check_seconds(name: str, info: MediaInfo, least: float, most: float, profil
         f"{limit:,g} s. {'Send a longer clip, or its frames as ImagePart.' if short else _SHORTEN}",
         limit=limit,
         actual=seconds,
+        brief=f"too {'short' if short else 'long'}: {limit:,g} s at {'least' if short else 'most'}",
     )
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import Self
 
-from qwen_omni.errors import ConfigurationError, DeliveryError, MediaDoesNotFitError, UnsupportedMediaError
+from qwen_omni.errors import ConfigurationError, DeliveryError, MediaDoesNotFitError, MediaError, UnsupportedMediaError
 from qwen_omni.media.budget import DEFAULT_SAMPLING, Sampling
 from qwen_omni.media.info import MediaInfo
 from qwen_omni.media.plan.plan import MediaPlan
@@ -205,6 +205,7 @@ class MediaEstimate:
         route: how it is sent; `None` if no route is available.
         exact: it has been prepared, so nothing about it is predicted.
         problem: the limit that it exceeds, in words; empty if none.
+        brief: the same in a few words, for tables.
         unknown: what is not known about it, in words; empty if everything is known.
     """
 
@@ -222,6 +223,7 @@ class MediaEstimate:
     route: Route | None = None
     exact: bool = False
     problem: str = ""
+    brief: str = ""
     unknown: str = ""
 
 
@@ -266,11 +268,12 @@ class MediaEstimator:
         return self._local(part, place) if made is None else self._prepared(part, made, place)
 
     def _local(self, part: ImagePart | AudioPart | VideoPart, place: str) -> MediaEstimate:
-        problem, name = "", f"{place}: {part.source.label}"
+        problem: MediaError | None = None
+        name = f"{place}: {part.source.label}"
         try:
             look, plan = self.fitter.plan(part, name)
         except MediaDoesNotFitError as error:
-            problem = str(error)
+            problem = error
             look, plan = self.fitter.plan(part, name, checked=False)
         will = predicted_info(look.info, plan)
         piece = self._described(part, will, plan, place, plan.sampling, count=max(1, len(plan.pieces)))
@@ -279,7 +282,10 @@ class MediaEstimator:
         piece = replace(piece, as_is=as_is, original_bytes=look.info.size_bytes, exact=plan.action == "pass")
         if plan.budget.key_frames and plan.action == "video":
             piece = replace(piece, doing=f"{piece.doing}; {_FEW}")
-        return replace(piece, problem=problem or piece.problem or self._broken(part, will, name))
+        if problem is None and piece.problem:
+            return piece
+        problem = problem or self._broken(part, will, name)
+        return piece if problem is None else replace(piece, problem=str(problem), brief=problem.brief)
 
     def _prepared(self, part: ImagePart | AudioPart | VideoPart, made: Prepared, place: str) -> MediaEstimate:
         piece = self._described(part, made.info, made.plan, place, _sampling(part))
@@ -406,12 +412,12 @@ class MediaEstimator:
         except _BREAKS as error:
             return None, str(error)
 
-    def _broken(self, part: MediaPart, will: MediaInfo, name: str) -> str:
+    def _broken(self, part: MediaPart, will: MediaInfo, name: str) -> MediaError | None:
         try:
             check_part(part, will, self.fitter.profile, name)
         except (MediaDoesNotFitError, UnsupportedMediaError) as error:
-            return str(error)
-        return ""
+            return error
+        return None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,54 +5,24 @@ Inspects the media only to learn its kind; the client inspects all of it when it
 
 import mimetypes
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NoReturn
 from urllib.parse import urlsplit
 
 from qwen_omni.errors import UnsupportedMediaError
-from qwen_omni.media.budget import DEFAULT_SAMPLING, Sampling
+from qwen_omni.media.budget import DEFAULT_SAMPLING, BudgetName, Sampling
 from qwen_omni.media.files.safe_open import open_local
 from qwen_omni.media.info import AudioTrackChoice, MediaInfo, MediaKind
 from qwen_omni.media.prepare import Prepared
 from qwen_omni.media.probe.probe import probe
 from qwen_omni.media.source import Anything, MediaSource, as_source, check_page
-from qwen_omni.messages import AudioPart, FramesPart, ImagePart, MediaPart, Message, Part, VideoPart, user
+from qwen_omni.messages import AudioPart, FramesPart, ImagePart, MediaPart, Message, Part, VideoPart
 
 Askable = Anything | Prepared | Part | Message
 """A path or URL, bytes, media prepared or not, a part or a whole message."""
 
 _KINDS: dict[str, MediaKind] = {"image": "image", "audio": "audio", "video": "video"}
-
-
-def question(  # noqa: PLR0913 - each keyword is a choice of its own
-    media: str,
-    text: str,
-    *,
-    sampling: Sampling = DEFAULT_SAMPLING,
-    kind: MediaKind | None = None,
-    audio_track: AudioTrackChoice = "auto",
-    tile: bool = True,
-    frame: int | None = None,
-) -> Message:
-    """Build the message that asks `text` about `media`, a path or a URL chosen by the program's user.
-
-    Args:
-        media: a local path (trusted: it may lie anywhere) or an http, https, oss, file or data URL.
-        text: the question.
-        sampling: how the service samples an image or video.
-        audio_track: which of several audio tracks is used.
-        kind: what the media is; read from a local file, guessed from the extension of a link.
-        tile: whether a tall or wide image may be sent as several images.
-        frame: which frame of an animation, or page of a file, to send as an image, from 0.
-
-    Raises:
-        UnreadableMediaError: the file is missing, empty, damaged or not media.
-        UnsupportedMediaError: the link does not show its kind, or sampling was requested for audio.
-    """
-    source = as_source(media)
-    kind = "image" if frame is not None else kind or kind_of(source)
-    return user(as_part(source, kind, sampling, audio_track, tile=tile, frame=frame), text)
 
 
 def look(source: MediaSource, media_root: Path = Path()) -> MediaInfo | None:
@@ -142,42 +112,83 @@ def messages_of(
     return tuple(messages), held
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MediaChoices:
+    """How the media of a question are sent. A choice applies to every file that it suits, and must suit one.
+
+    Attributes:
+        sampling: how the service samples videos and images.
+        start: the second at which videos and recordings begin; `end` is where they stop.
+        budget: how closely local videos and images are looked at.
+        audio_track: which audio track of videos and recordings is used.
+        tile: whether tall or wide images may be sent as several images.
+        frame: which frame of an animation, or page of a file, to send as an image, from 0.
+    """
+
+    sampling: Sampling = DEFAULT_SAMPLING
+    start: float | None = None
+    end: float | None = None
+    budget: BudgetName | None = None
+    audio_track: AudioTrackChoice = "auto"
+    tile: bool = True
+    frame: int | None = None
+
+
+DEFAULT_CHOICES = MediaChoices()
+
+
 def message_of(
-    media: Sequence[Anything],
-    media_root: Path = Path(),
-    *,
-    audio_track: AudioTrackChoice = "auto",
-    tile: bool = True,
-    frame: int | None = None,
+    media: Sequence[Anything], media_root: Path = Path(), choices: MediaChoices = DEFAULT_CHOICES
 ) -> Message:
     """Build one message from media named by the program's user; local files are inspected to learn their kind.
 
     Args:
         media: paths (they may lie anywhere), URLs, bytes or sources.
         media_root: the folder that `file://` URLs, and sources from messages, must lie in.
-        audio_track: which audio track of videos and recordings is used.
-        tile: whether tall or wide images may be sent as several images.
-        frame: which frame of an animation, or page of a file, to send as an image, from 0.
+        choices: how they are sent.
 
     Raises:
-        MediaError: a file is missing, damaged or not media, or a link does not show its kind.
+        MediaError: a file is missing, damaged or not media, a link does not show its kind, or a choice suits none.
     """
-    if frame is None:
+    if choices.frame is None:
         parts: tuple[Part, ...] = tuple(_part(one, {}, media_root) for one in media)
     else:
-        parts = tuple(ImagePart(source=as_source(one), tile=tile, frame=frame) for one in media)
-    pictures = [part for part in parts if isinstance(part, ImagePart)]
-    if audio_track != "auto" and pictures and len(pictures) == len(parts):
-        _refuse_track(pictures[0].source, "image")
-    return Message(role="user", parts=tuple(_chosen(part, audio_track, tile=tile) for part in parts))
+        parts = tuple(ImagePart(source=as_source(one), tile=choices.tile, frame=choices.frame) for one in media)
+    _check_choices(parts, choices)
+    return Message(role="user", parts=tuple(_chosen(part, choices) for part in parts))
 
 
-def _chosen(part: Part, audio_track: AudioTrackChoice, *, tile: bool) -> Part:
+def _check_choices(parts: Sequence[Part], choices: MediaChoices) -> None:
+    found = [part for part in parts if isinstance(part, ImagePart | AudioPart | VideoPart)]
+    timed = [part for part in found if not isinstance(part, ImagePart)]
+    seen = [part for part in found if not isinstance(part, AudioPart)]
+    if choices.audio_track != "auto" and found and not timed:
+        _refuse_track(found[0].source, "image")
+    wanted = (
+        ("fps=", "video", choices.sampling.fps, [part for part in seen if isinstance(part, VideoPart)]),
+        ("max_pixels=", "images and video", choices.sampling.max_pixels, seen),
+        ("budget=", "images and video", choices.budget, seen),
+        ("start= and end=", "video and audio", choices.end if choices.start is None else choices.start, timed),
+    )
+    for name, kinds, value, suited in wanted:
+        if value is not None and found and not suited:
+            first = found[0]
+            what = "an image" if first.modality == "image" else "audio"
+            raise UnsupportedMediaError(
+                f"{first.source.label} is {what}; {name} {'are' if ' ' in name else 'is'} for {kinds}."
+            )
+
+
+def _chosen(part: Part, choices: MediaChoices) -> Part:
+    budget = choices.budget or "auto"
     match part:
-        case VideoPart() | AudioPart():
-            return replace(part, audio_track=audio_track)
+        case VideoPart():
+            return replace(part, sampling=choices.sampling, start=choices.start, end=choices.end, budget=budget,
+                           audio_track=choices.audio_track)  # fmt: skip
+        case AudioPart():
+            return replace(part, start=choices.start, end=choices.end, audio_track=choices.audio_track)
         case ImagePart():
-            return replace(part, tile=tile)
+            return replace(part, sampling=replace(choices.sampling, fps=None), tile=choices.tile, budget=budget)
         case _:
             return part
 

@@ -8,7 +8,7 @@ asked again. Older versions wrote JSON lines; such a file is read and left uncha
 import hashlib
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -218,12 +218,13 @@ def caption_many(  # noqa: PLR0913 - each keyword is an independent option
     concurrency: int = 4,
     results: Results | None = None,
     on_notice: OnNotice | None = None,
-) -> Iterator[FileCaption]:
+) -> Generator[FileCaption]:
     """Describe many files, `concurrency` at a time; yield each as it is finished.
 
-    Closing the iterator lets requests in flight finish, and starts nothing more. If `results` cannot be written,
-    captions are yielded all the same; a notice reports it, and at the end how many were not stored. A caption that
-    another batch is asking for is awaited, not requested twice.
+    Closing the iterator, or Ctrl-C, lets requests in flight finish, and starts nothing more; the `KeyboardInterrupt`
+    says how many captions are kept. If `results` cannot be written, captions are yielded all the same; a notice reports
+    it, and at the end how many were not stored. A caption that another batch is asking for is awaited, not requested
+    twice.
 
     Args:
         media: paths or URLs.
@@ -254,6 +255,11 @@ def caption_many(  # noqa: PLR0913 - each keyword is an independent option
     job.report()
     try:
         yield from _finished(pool, job, media)
+    except KeyboardInterrupt as stopped:
+        job.work.stop()
+        pool.shutdown(wait=True, cancel_futures=True)
+        stopped.args = stopped.args or (job.kept_text(len(set(media))),)
+        raise
     finally:
         job.work.stop()  # what waits for its turn is not sent any more
         pool.shutdown(wait=True, cancel_futures=True)
@@ -317,6 +323,13 @@ class _Job:
     work: Deadline = field(default_factory=Deadline)
     keys: dict[str, str] = field(default_factory=dict)
     asking: set[str] = field(default_factory=set)
+    kept: set[str] = field(default_factory=set)
+
+    def kept_text(self, total: int) -> str:
+        """Describe what an interrupted batch has stored."""
+        if self.results is None:
+            return "Nothing is kept: no results file was wanted."
+        return f"{len(self.kept)} of {total} captions kept; run again to resume."
 
     def report(self, *, last: bool = False) -> None:
         """Report the notices about the results file."""
@@ -352,6 +365,7 @@ class _Job:
                 return _Busy(media, state.holder, since=times[1], ours=key in self.asking)
             known = self._known(media, state)
             if known is not None:
+                self.kept.add(media)
                 return known
             results.discard(key, state, origin)
         self.asking.add(key)
@@ -403,6 +417,7 @@ class _Job:
             answer, facts = made.responses[-1].text, dict(plan.facts)
             about = {"media": source.name, "model": self.options.model, "truncated": made.truncated}
             self.results.add(key, {**about, "facts": facts, "answer": answer}, self.client.settings.origin)
+            self.kept.add(media)
         return FileCaption(
             media=media,
             value=made.value,

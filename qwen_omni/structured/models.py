@@ -1,4 +1,4 @@
-"""Ready-made captions: `VideoCaption` for product videos. Any schema of the caller's works as well."""
+"""Ready-made captions: `VideoCaption` for product videos, `GeneralCaption` for any media. Other schemas work, too."""
 
 from pydantic import ConfigDict, Field
 
@@ -28,6 +28,33 @@ class VideoCaption(Frozen):
         min_length=1, description="Whom the video seems to be made for. This is a guess from what is shown."
     )
     recommended_music_style: str = Field(min_length=1, description="A style of music that would suit the video.")
+
+    def _repr_html_(self) -> str:
+        from qwen_omni.structured.cards import value_card  # noqa: PLC0415 - only notebooks need it
+
+        return value_card(self).to_html()
+
+
+class GeneralCaption(Frozen):
+    """What an image, a recording or a video shows and says.
+
+    Example:
+        >>> GeneralCaption.model_validate_json(
+        ...     '{"title": "Cat on a roof", "description": "A cat walks along a roof.", "on_screen_text": [],'
+        ...     ' "speech": "", "keywords": ["cat", "roof"]}'
+        ... ).keywords
+        ['cat', 'roof']
+    """
+
+    model_config = ConfigDict(json_schema_extra=first_paragraph)
+
+    title: str = Field(min_length=1, description="A title of at most ten words.")
+    description: str = Field(
+        min_length=1, description="What is seen and heard, from beginning to end, in two to five sentences."
+    )
+    on_screen_text: list[str] = Field(description="Texts that can be read, word for word; empty if there are none.")
+    speech: str = Field(description="What is said, in one or two sentences; empty if nobody speaks.")
+    keywords: list[str] = Field(description="Up to ten words to find it by.")
 
     def _repr_html_(self) -> str:
         from qwen_omni.structured.cards import value_card  # noqa: PLC0415 - only notebooks need it

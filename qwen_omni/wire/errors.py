@@ -15,8 +15,10 @@ from urllib.parse import urljoin, urlsplit
 from pydantic_core import from_json
 
 from qwen_omni import errors
+from qwen_omni.addresses import host_of
 from qwen_omni.errors import APIError
 from qwen_omni.profiles.batch import QUEUE_SECONDS
+from qwen_omni.settings import region_of
 from qwen_omni.wire.values import as_number, as_words
 
 _INNER_STATUS = re.compile(r"\s*<([45]\d\d)\d*>")  # only at the very beginning: messages quote the request
@@ -82,7 +84,10 @@ _BY_CODE_INSIDE = _table(
 )
 _STATUS = re.compile(r"[45]\d\d")
 _NEXT_STEP: tuple[tuple[type[APIError], str], ...] = (
-    (errors.AuthenticationError, "Keys belong to a region: check DASHSCOPE_API_KEY together with region or base_url."),
+    (
+        errors.AuthenticationError,
+        "Each key is valid in one region: check DASHSCOPE_API_KEY, and region= (command line: --region) or base_url.",
+    ),
     (errors.AccountError, "Check the account's bills and free quota in the Model Studio console."),
     (errors.PermissionDeniedError, "The account may need this model to be activated in this region."),
     (errors.NotFoundError, "Check the model name and whether the region offers it."),
@@ -143,14 +148,14 @@ def to_error(status: int, body: bytes | str, headers: Mapping[str, str] = _NO_HE
         status: the HTTP status.
         body: the response; only the first megabyte is used.
         headers: the response headers, with lower-case names or in a case-insensitive mapping.
-        url: the requested URL, for the error about a redirect.
+        url: the requested URL, for errors about a redirect, a key's region and a wrong base_url.
     """
     request_id = headers.get("x-request-id")
     if 300 <= status < 400 and headers.get("location"):  # noqa: PLR2004  (redirects)
         return _redirected(status, url, headers["location"], request_id)
     text = body.decode("utf-8", "replace") if isinstance(body, bytes) else body
     answer = parse_error(text) or ErrorAnswer(message=text.strip()[:_SHOWN] or "no details")
-    error = from_answer(answer, status=status, body=text[:_SHOWN], request_id=request_id)
+    error = from_answer(answer, status=status, body=text[:_SHOWN], request_id=request_id, url=url)
     error.retry_after = parse_retry_after(headers.get("retry-after"), headers.get("date"))
     if error.retry_after:
         error.with_hint(f"The server asks to wait {error.retry_after:,.6g} s (Retry-After).")
@@ -207,14 +212,14 @@ def _http_date(value: str) -> float | None:
 
 
 def from_answer(
-    answer: ErrorAnswer, *, status: int, body: str | None = None, request_id: str | None = None
+    answer: ErrorAnswer, *, status: int, body: str | None = None, request_id: str | None = None, url: str = ""
 ) -> APIError:
     """Convert a parsed error response to an error; a status written in its message wins over `status`."""
     inner = _INNER_STATUS.match(answer.message)
     if inner is not None:
         status = int(inner[1])
     kind = classify(status, answer.code, answer.message)
-    hint = next((text for parent, text in _NEXT_STEP if issubclass(kind, parent)), "")
+    hint = _next_step(kind, answer, url)
     code = f" ({answer.code})" if answer.code else ""
     return kind(
         " ".join(filter(None, (f"{status}{code}: {answer.message.strip()}", hint))),
@@ -223,6 +228,22 @@ def from_answer(
         request_id=answer.request_id or request_id,
         body=body,
     )
+
+
+_NAMES_MODEL = re.compile(r"\bmodels?\b|model_?not", re.IGNORECASE)
+_CHAT_ROUTE = "/chat/completions"
+
+
+def _next_step(kind: type[APIError], answer: ErrorAnswer, url: str) -> str:
+    """Return what to do about an error; says where the request went if that is likely to be what is wrong."""
+    if url and kind is errors.NotFoundError and not _NAMES_MODEL.search(f"{answer.code} {answer.message}"):
+        step = "base_url is the part before /chat/completions and usually ends in /v1."
+        return f"Nothing answers at {_host(url)}. {step if _host(url).endswith(_CHAT_ROUTE) else ''}".strip()
+    hint = next((text for parent, text in _NEXT_STEP if issubclass(kind, parent)), "")
+    if url and issubclass(kind, errors.AuthenticationError):
+        region, host = region_of(url), host_of(url)
+        return f"The request went to {host}{f', region {region!r}' if region else ''}. {hint}"
+    return hint
 
 
 def classify(status: int, code: str, message: str) -> type[APIError]:

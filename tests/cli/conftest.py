@@ -1,10 +1,15 @@
 """The command line in this process, on the stand-in."""
 
-from collections.abc import Callable
+import contextlib
+import os
+import sys
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from qwen_omni.cli import output
 from qwen_omni.cli.main import run
 from qwen_omni.standin import Standin
 
@@ -27,3 +32,30 @@ def command(
         return int(ended.value.code or 0), out, err
 
     return call
+
+
+@contextlib.contextmanager
+def terminal(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+    """Make standard error a terminal of 80 columns for a while; the list holds what it was sent, at the end."""
+    leader, follower = os.openpty()
+    pieces: list[bytes] = []
+
+    def read() -> None:
+        with contextlib.suppress(OSError):  # the other end is closed
+            while piece := os.read(leader, 65536):
+                pieces.append(piece)
+
+    reader = threading.Thread(target=read, daemon=True)
+    reader.start()
+    shown: list[str] = []
+    with monkeypatch.context() as patched, os.fdopen(follower, "w", encoding="utf-8") as stream:
+        patched.setenv("COLUMNS", "80")
+        patched.setenv("TERM", "xterm")
+        patched.setattr(sys, "stderr", stream)
+        patched.setattr(
+            output, "_err", output._Console(stderr=True, highlight=False)
+        )  # knows its stream from the start
+        yield shown
+    reader.join(5)
+    os.close(leader)
+    shown.append(b"".join(pieces).decode())

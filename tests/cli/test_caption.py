@@ -8,6 +8,7 @@ import io
 import json
 import os
 import re
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -221,12 +222,12 @@ def test_every_option_reaches_the_request(
     assert "Write every text in 中文" in asked["content"][2]["text"]
     assert asked["content"][1] == {"type": "text", "text": "Name the tents."}
     assert (asked["content"][0]["fps"], asked["content"][0]["max_pixels"]) == (1, 300_000)
-    assert "scene_description" in out
+    assert "scene description" in out
     assert re.search(r"tokens: [\d,]+ in \(.*video [\d,]+.*\), [\d,]+ out", err)
     (kept,) = (tmp_path / "kept").iterdir()
     assert kept.name == "mine.sqlite3"
     status, _, err = caption(videos[0].path, "--fresh", "--region", "mars")
-    assert status == 1
+    assert status == 2
     assert "--region" in err
 
 
@@ -247,22 +248,54 @@ def test_a_run_that_was_stopped_goes_on(caption, videos: list[TruthMedia], stand
         Fault.refuse(400, "Arrearage", "Access denied, unpaid"), when=lambda _: len(standin.requests) > 2
     )
     paths = [video.path for video in videos]
-    status, _, err = caption(*paths, "-j", 1, "--json")
+    status, _, err = caption(*paths, "-j", 1, "--json", "--results", "done.sqlite3")
     assert (status, len(standin.requests)) == (1, 3)
     assert "failed" in err
     standin.script.clear()
-    with (tmp_path / "qwen-omni-captions.jsonl").open("a") as file:
+    with (tmp_path / "done.jsonl").open("a") as file:
         file.write('{"key": "half a li')
-    assert caption(*paths, "--json")[0] == 0
-    assert len(standin.requests) == 4
-    assert caption(*paths, "--json")[0] == 0
-    assert len(standin.requests) == 4
+    for _ in range(2):
+        assert caption(*paths, "--json", "--results", "done.sqlite3")[0] == 0
+        assert len(standin.requests) == 4
+
+
+def test_results_are_in_the_cache(caption, videos: list[TruthMedia], standin: Standin, tmp_path: Path) -> None:
+    """The place is said; the folder stays clean; results of an older version in it are used, and said."""
+    path = videos[0].path
+    _, _, err = caption(path, "--json")
+    cache = Path(os.environ["QWEN_OMNI_CACHE_DIR"]) / "captions.sqlite3"
+    assert cache.exists()
+    assert f"Captions are stored in {cache}" in " ".join(err.split())
+    assert list(tmp_path.iterdir()) == []
+    assert "Nothing was stored" in caption(path, "--fresh")[2]
+
+    shutil.move(cache, tmp_path / "qwen-omni-captions.sqlite3")
+    _, _, err = caption(path, "--json")
+    assert "Using qwen-omni-captions.sqlite3 of an older version" in err
+    assert len(standin.requests) == 2  # the first, and the fresh one
+
+
+def test_ctrl_c_says_what_is_kept(command: Command, videos: list[TruthMedia], standin: Standin) -> None:
+    """What was in flight is counted too; the next run asks only about the rest."""
+    standin.script.fault(Fault.slow(first_byte_delay=0.2), when=lambda _: _stop_at(len(standin.requests) == 2))
+    paths = [video.path for video in videos]
+    status, out, err = command("caption", *paths, "-j", 1)
+    assert (status, out) == (130, "")
+    assert "Stopped. 2 of 3 captions kept; run again to resume." in err
+    assert command("caption", *paths, "-j", 1)[0] == 0
+    assert len(standin.requests) == 3
+
+
+def _stop_at(now: bool) -> bool:
+    if now:
+        os.kill(os.getpid(), signal.SIGINT)
+    return now
 
 
 def test_concurrency_is_bounded(caption, videos: list[TruthMedia], standin: Standin) -> None:
     """No more requests than -j are in flight."""
     status, _, _ = caption(*(video.path for video in videos), "-j", 0)
-    assert status == 1
+    assert status == 2
     assert standin.requests == []
     assert caption(*(video.path for video in videos), "-j", 1)[0] == 0
     assert standin.connections == 1
@@ -293,7 +326,7 @@ def test_formulas_in_csv_are_harmless(caption, videos: list[TruthMedia], standin
 def test_table_is_the_default(caption, videos: list[TruthMedia]) -> None:
     """Without a form a table is printed, with everything in it."""
     out = caption(videos[0].path)[1]
-    assert "scene_description" in out
+    assert out.startswith(f"{videos[0].path}\n  scene description")
     assert videos[0].codes[0] in out
 
 
@@ -313,7 +346,7 @@ def test_a_folder_that_is_a_file_is_refused_before_anything_is_sent(
     """Subtitles that could not be written are not paid for."""
     (tmp_path / "taken").write_text("mine")
     status, out, err = caption(videos[0].path, videos[1].path, "--srt", "--out", "taken")
-    assert (status, out) == (1, "")
+    assert (status, out) == (2, "")
     assert "taken is not a folder" in err
     assert standin.requests == []
 
@@ -326,10 +359,30 @@ def test_schemas(caption, videos: list[TruthMedia], tmp_path: Path) -> None:
     (tmp_path / "tent.json").write_text(
         '{"type": "object", "properties": {"codes": {"type": "array", "items": {"type": "string"}}}, "required": ["codes"]}'
     )
-    for schema in ("my_tents:Tent", "tent.json"):
-        assert json.loads(caption(videos[0].path, "--schema", schema, "--json")[1])[0]["caption"] == {
-            "codes": list(videos[0].codes)
-        }
+    for schema in ("my_tents:Tent", "tent.json", str(tmp_path / "my_tents.py:Tent")):
+        _, out, err = caption(videos[0].path, "--schema", schema, "--json", "--fresh")
+        (told,) = json.loads(out)
+        assert told["caption"] == {"codes": list(videos[0].codes)}
+        assert told["schema"] == schema
+        assert f"Schema: {schema}." in err
+
+
+@pytest.mark.parametrize(
+    ("schema", "field"),
+    [
+        ("product", "scene_description"),
+        ("general", "on_screen_text"),
+        ("timed", "captions"),
+        (None, "scene_description"),
+    ],
+)
+def test_schemas_by_name(caption, videos: list[TruthMedia], schema: str | None, field: str) -> None:
+    """As in the API, the default is for products; each is named in the output."""
+    _, out, err = caption(videos[0].path, "--json", *(["--schema", schema] if schema else []))
+    (told,) = json.loads(out)
+    assert field in told["caption"]
+    assert told["schema"] == (schema or "product")
+    assert f"Schema: {schema or 'product'}." in err
 
 
 @pytest.mark.parametrize(
@@ -343,7 +396,7 @@ def test_schemas(caption, videos: list[TruthMedia], tmp_path: Path) -> None:
 def test_wrong_use(arguments: list[str], words: str, caption, videos: list[TruthMedia], standin: Standin) -> None:
     """What cannot work is told in one line before anything is sent."""
     status, out, err = caption(videos[0].path, *arguments)
-    assert (status, out, standin.requests) == (1, "", [])
+    assert (status, out, standin.requests) == (2, "", [])
     assert words in " ".join(err.split())
 
 
@@ -352,7 +405,7 @@ def test_two_files_of_one_name(caption, videos: list[TruthMedia], tmp_path: Path
     other = tmp_path / "one.mp4"
     other.write_bytes(videos[1].path.read_bytes())
     status, _, err = caption(videos[0].path, other, "--srt")
-    assert status == 1
+    assert status == 2
     assert "would both become" in " ".join(err.split())
 
 

@@ -1,18 +1,24 @@
 """The command line as a user meets it, on the stand-in: in a process of its own where signals, pipes or both matter."""
 
+import contextlib
+import io
+import json
 import os
 import re
 import signal
 import subprocess
 import sys
 import time
+from importlib.metadata import version
 
 import pytest
 from typer.testing import CliRunner
 
-from qwen_omni.cli.main import build_app
+from qwen_omni.cli import main, output
+from qwen_omni.cli.main import build_app, run
 from qwen_omni.standin import Fault
 from qwen_omni.standin.marked_media import make_audio, make_video
+from tests.cli.conftest import terminal
 
 RUN = [sys.executable, "-c", "from qwen_omni.cli.main import run; run()"]
 
@@ -76,10 +82,10 @@ def test_thinking_is_shown_apart(environment, film):
 
 WRONG = {
     "no such file": (["ask", "none.mp4", "What?"], 1, "none.mp4"),
-    "no key": (["ask", "FILM", "What?"], 1, "DASHSCOPE_API_KEY"),
-    "no question": (["ask", "FILM"], 2, "QUESTION"),
-    "unknown effort": (["ask", "FILM", "What?", "--thinking", "hard"], 1, "choose one of"),
-    "unknown region": (["ask", "FILM", "What?", "--region", "mars"], 1, "choose one of"),
+    "no key": (["ask", "FILM", "What?"], 2, "DASHSCOPE_API_KEY"),
+    "no question": (["ask", "FILM"], 2, "There is no question"),
+    "unknown effort": (["ask", "FILM", "What?", "--thinking", "hard"], 2, "choose one of"),
+    "unknown region": (["ask", "FILM", "What?", "--region", "mars"], 2, "choose one of"),
     "fps for sound": (["ask", "SOUND", "What?", "--fps", "1"], 1, "fps"),
     "unknown option": (["ask", "FILM", "What?", "--nope"], 2, "nope"),
     "no route": (["ask", "https://example.com/watch", "What?"], 1, "state which"),
@@ -158,6 +164,138 @@ def test_the_stand_in_serves_and_stops(environment, film):
     assert process.returncode in (0, 130)
     assert "Traceback" not in err
     assert time.monotonic() - begun < 5
+
+
+def test_several_files_and_options(environment, film, standin, tmp_path):
+    """All are in one message, the question last; options apply to the files that they suit."""
+    sound = make_audio(tmp_path / "a.wav", seconds=4)
+    arguments = ["ask", str(film.path), str(sound.path), "What?", "--start", "0:01", "--end", "3", "--fps", "1"]
+    done = command(environment, *arguments, "--budget", "glance")
+    assert done.returncode == 0, done.stderr
+    (entry,) = standin.requests
+    assert [part["type"] for part in entry.body["messages"][0]["content"]] == ["video_url", "input_audio", "text"]
+    assert [round(media.duration) for media in entry.media] == [2, 2]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "given", "asked"),
+    [
+        (["-", "What?"], "film", ["video_url", "text"]),
+        (["FILM", "-"], "Who is it?\n", ["video_url", "text"]),
+        (["-"], "Who is it?\n", ["text"]),
+        (["What is 2 + 2?"], "", ["text"]),
+    ],
+    ids=["media", "question", "only a question", "no files"],
+)
+def test_standard_input(environment, film, standin, arguments, given, asked):
+    """In place of a file it is media, in place of the question the question; no file is needed."""
+    data = film.path.read_bytes() if given == "film" else given.encode()
+    named = [str(film.path) if argument == "FILM" else argument for argument in arguments]
+    done = CliRunner().invoke(build_app(), ["ask", *named], env=environment, input=data)
+    assert done.exit_code == 0, done.stderr
+    content = standin.requests[0].body["messages"][0]["content"]
+    parts = [{"type": "text", "text": content}] if isinstance(content, str) else content
+    assert [part["type"] for part in parts] == asked
+    assert given == "film" or parts[-1]["text"] == (given.strip() or arguments[0])
+
+
+def test_a_spinner_on_a_terminal_alone(environment, film, standin, monkeypatch, capsys):
+    """While the answer is awaited; it is gone before the first word, and a pipe gets none of it."""
+    monkeypatch.setattr("qwen_omni.cli.output._DELAY", 0.0)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    standin.script.fault(Fault.slow(first_byte_delay=0.2))
+    with terminal(monkeypatch) as shown, pytest.raises(SystemExit) as ended:
+        run(["ask", str(film.path), "What?"])
+    assert ended.value.code == 0
+    assert "Waiting for the answer about" in shown[0]
+    assert capsys.readouterr().out.startswith("[stand-in]")
+    assert command(environment | {"FORCE_COLOR": "1"}, "ask", str(film.path), "What?").stderr == ""
+
+
+def test_ctrl_c_while_waiting(environment, film, standin):
+    """One line, status 130, and no traceback."""
+
+    def stop(_: object) -> bool:
+        os.kill(os.getpid(), signal.SIGINT)
+        return True
+
+    standin.script.fault(Fault.slow(first_byte_delay=0.2), when=stop)
+    done = command(environment, "ask", str(film.path), "What?")
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "Stopped.\n")
+
+
+def test_a_second_ctrl_c_ends_at_once(monkeypatch, capsys):
+    """After the first, a message says that requests are awaited; the second ends the process."""
+    monkeypatch.setattr(main, "_PATIENCE", 0.0)
+    ends = []
+    monkeypatch.setattr(main.os, "_exit", ends.append)
+    with main._stoppable():
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+        time.sleep(0.05)
+        signal.raise_signal(signal.SIGINT)
+    assert ends == [130]
+    err = capsys.readouterr().err
+    assert "Stopping. Requests in flight are awaited" in err
+    assert "Requests in flight were not awaited" in err
+
+
+def test_warnings_are_notes(environment, film):
+    """Without the place in the code that issued them."""
+    done = command(environment, "ask", str(film.path), "What?", "-m", "qwen3.8-omni-flsh")
+    assert done.returncode == 1
+    assert done.stderr.startswith("warning: 'qwen3.8-omni-flsh' is not a known model; did you mean")
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+def test_any_locale(monkeypatch, encoding):
+    """What the encoding of a stream lacks is escaped; JSON stays JSON."""
+    streams = {name: io.TextIOWrapper(io.BytesIO(), encoding=encoding) for name in ("stdout", "stderr")}
+    with monkeypatch.context() as patched:
+        for name, stream in streams.items():
+            patched.setattr(sys, name, stream)
+        output.accept_any_text()
+        output.write_text("価格 é\n")
+        output.show_table(("→", "b"), [("価格", "2")])
+        output.write_json({"a": "価格 é"})
+        output.show_error("価格")
+        for stream in streams.values():
+            stream.flush()
+    out, err = (stream.buffer.getvalue().decode(encoding) for stream in streams.values())
+    assert json.loads(out.splitlines()[-1]) == {"a": "価格 é"}
+    assert out.startswith("\\u4fa1\\u683c ")
+    assert "\\u4fa1\\u683c" in err
+
+
+@pytest.mark.parametrize(
+    "arguments", [("probe",), ("probe", "--json"), ("estimate",), ("estimate", "--compare")], ids=" ".join
+)
+def test_a_table_whose_reader_has_gone(film, monkeypatch, arguments):
+    """Tables and JSON end as quietly as text does."""
+    read, write = os.pipe()
+    os.close(read)
+    with monkeypatch.context() as patched, contextlib.suppress(OSError), os.fdopen(write, "w") as stream:
+        patched.setattr(sys, "stdout", stream)
+        with pytest.raises(SystemExit) as ended:
+            run([arguments[0], str(film.path), *arguments[1:]])
+    assert ended.value.code == 0
+
+
+def test_values_are_completed(monkeypatch, capsys):
+    """By typer's own completion: names of models, regions and schemas."""
+    lines = {"ask --model qwen3.8": "qwen3.8-omni-flash", "caption --schema g": "general", "ask --region j": "jp"}
+    for line, value in lines.items():
+        monkeypatch.setenv("_QWEN_OMNI_COMPLETE", "complete_bash")
+        monkeypatch.setenv("COMP_WORDS", f"qwen-omni {line}")
+        monkeypatch.setenv("COMP_CWORD", str(len(line.split())))
+        with pytest.raises(SystemExit):
+            run([])
+        assert value in capsys.readouterr().out.split()
+
+
+def test_version(environment):
+    assert command(environment, "--version").stdout == f"qwen-omni {version('qwen-omni')}\n"
 
 
 def test_help_names_the_commands(environment):

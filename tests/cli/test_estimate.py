@@ -31,7 +31,7 @@ def test_one_file_in_lines(capsys, film):
 
 
 def test_compare_has_a_row_for_each_model_and_budget(capsys, film):
-    """And one for the untouched file of each model; what a model would refuse stands at the end."""
+    """In 80 columns, with the reason in a few words if a model would refuse it."""
     out = told(capsys, film, "https://example.com/a.mp4", "--compare", "--model", "qwen3.8-omni-flash,qwen3-omni-flash")
     rows = [line.split() for line in out.splitlines()[1:]]
     assert [row[1] for row in rows if row[0] == "qwen3-omni-flash"] == [
@@ -41,7 +41,27 @@ def test_compare_has_a_row_for_each_model_and_budget(capsys, film):
         "original",
         "glance",
     ]
-    assert "takes at most 1 videos" in out
+    assert max(map(len, out.splitlines())) <= 80
+    assert rows[-1][-3:] == ["takes", "1", "video"]
+
+
+def test_a_video_that_is_too_long_for_some(capsys, tmp_path):
+    """Each model and preset has one row, at most 80 characters long, with the model's limit if the file exceeds it."""
+    long = str(make_video(tmp_path / "long.mp4", seconds=170, size=(64, 48), fps=1, sound=False).path)
+    lines = told(capsys, long, "--compare").splitlines()
+    assert all(len(line) <= 80 for line in lines)
+    refused = {line.split()[0] for line in lines if line.endswith("too long: 150 s at most")}
+    assert "qwen3-omni-flash" in refused
+    assert "qwen3.8-omni-flash" not in refused
+
+
+def test_options_of_the_question(capsys, film):
+    """The same as those of `ask`, so that what is asked can be estimated."""
+    whole, half = (
+        json.loads(told(capsys, film, "--json", *options))["estimates"][0]["tokens"]["video"]
+        for options in ((), ("--end", "0:02", "--fps", "1"))
+    )
+    assert 0 < half < whole
 
 
 def test_as_json(capsys, film):

@@ -17,9 +17,10 @@ from click.testing import Result
 from PIL import Image
 from typer.testing import CliRunner
 
-from qwen_omni.cli.main import build_app
+from qwen_omni.cli.main import build_app, run as start
 from qwen_omni.standin.marked_media import TruthMedia, make_audio, make_video
 from qwen_omni.standin.media.perceive import Memory
+from tests.cli.conftest import terminal
 
 RUN = [sys.executable, "-c", "from qwen_omni.cli.main import run; run()"]
 
@@ -30,10 +31,9 @@ def film(tmp_path_factory) -> TruthMedia:
     return make_video(tmp_path_factory.mktemp("film") / "film.mp4", seconds=24, size=(320, 180))
 
 
-def run(*arguments: str, home: Path | None = None, terminal: bool = False) -> subprocess.CompletedProcess[str]:
+def run(*arguments: str, home: Path | None = None) -> subprocess.CompletedProcess[str]:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("DASHSCOPE")}
     environment |= {"COLUMNS": "200"} | ({"TMPDIR": str(home)} if home else {})
-    environment |= {"FORCE_COLOR": "1", "TERM": "xterm"} if terminal else {}
     return subprocess.run([*RUN, *arguments], env=environment, capture_output=True, text=True, timeout=60, check=False)
 
 
@@ -54,9 +54,33 @@ def test_probe_tells_what_a_file_is_and_why_it_is_treated_so(command, film):
     """The table needs no key; it shows the facts and the plan with its reason."""
     done = command("probe", str(film.path), "--budget", "static")
     assert done.exit_code == 0, done.stderr
-    for told in ("24", "320", "180", "h264", "aac", "static", "fps"):
-        assert told in done.stdout
+    rows = dict(line.split(maxsplit=1) for line in done.stdout.splitlines())
+    assert rows["length"] == "24 s"
+    assert rows["picture"].startswith("320 x 180, ")
+    assert "h264" in rows["picture"]
+    assert "aac" in rows["audio"]
+    assert "fps" in rows["plan"]
+    assert rows["size"].endswith((" kB", " MB"))
     assert "Traceback" not in done.stderr
+
+
+def test_rows_fit_the_medium(command, tmp_path):
+    """A picture has no frame rate or audio, a recording no picture; minutes and sizes are written as people do."""
+    Image.new("RGB", (64, 48)).save(tmp_path / "a.png")
+    make_audio(tmp_path / "a.wav", seconds=72)
+    picture, sound = (command("probe", str(tmp_path / name)).stdout for name in ("a.png", "a.wav"))
+    assert [line.split()[0] for line in picture.splitlines()] == ["file", "kind", "size", "picture", "plan", "tokens"]
+    assert [line.split()[0] for line in sound.splitlines()] == [
+        "file",
+        "kind",
+        "size",
+        "length",
+        "audio",
+        "plan",
+        "tokens",
+    ]
+    assert "1 min 12 s" in sound
+    assert "64 x 48" in picture
 
 
 def test_probe_speaks_json(command, film):
@@ -91,16 +115,17 @@ def test_split_writes_segments_that_cover_the_film(film, tmp_path):
     assert list(home.iterdir()) == []
 
 
-@pytest.mark.slow
-def test_the_bar_knows_the_whole(film, tmp_path):
+def test_the_bar_knows_the_whole(film, tmp_path, capsys, monkeypatch):
     """Without --json a table is shown; the bar counts the seconds of the wanted range, so it ends at all of them."""
     arguments = ["split", str(film.path), "--to", str(tmp_path), "--seconds", "12", "--start", "4"]
-    done = run(*arguments, "--budget", "static", terminal=True)
-    assert done.returncode == 0, done.stderr
-    assert "film-000.mp4" in done.stdout
-    assert "4.00" in done.stdout
-    assert "24.00" in done.stdout
-    assert re.search(r"100\s*%", done.stderr)
+    with terminal(monkeypatch) as shown, pytest.raises(SystemExit) as ended:
+        start([*arguments, "--budget", "static"])
+    assert ended.value.code == 0
+    out = capsys.readouterr().out
+    assert "film-000.mp4" in out
+    assert "4.00" in out
+    assert "24.00" in out
+    assert re.search(r"100\s*%", shown[0])
 
 
 def test_split_cuts_sound(command, tmp_path):
@@ -127,7 +152,7 @@ def test_a_folder_that_cannot_be_made_is_one_line(command, film, tmp_path, below
     """A file has the folder's name, or that of one above it."""
     (tmp_path / "taken").write_text("mine")
     done = command("split", str(film.path), "--to", str(tmp_path / "taken" / below), "--budget", "static")
-    assert done.exit_code == 1
+    assert done.exit_code == 2
     assert "cannot be written" in done.stderr
     assert done.stdout == ""
 

@@ -5,14 +5,17 @@ import json
 import os
 import re
 import shutil
+import signal
 
 import pytest
 from typer.testing import CliRunner
 
+from qwen_omni.cli import main
 from qwen_omni.cli.main import build_app
-from qwen_omni.standin import Standin
+from qwen_omni.standin import Fault, Standin
 from qwen_omni.standin.marked_media import make_video
 from qwen_omni.video.results import VideoSummary
+from tests.cli.conftest import terminal
 
 
 @pytest.fixture(scope="module")
@@ -32,11 +35,13 @@ def run(service, film, monkeypatch):
     monkeypatch.setenv("DASHSCOPE_API_KEY", service.api_key)
     service.clear()
 
-    def command(*arguments):
-        return CliRunner().invoke(
-            build_app(), ["summarize", str(film.path), "--base-url", service.base_url, *arguments]
-        )
+    def alone(*arguments):
+        return CliRunner().invoke(build_app(), ["summarize", "--base-url", service.base_url, *arguments])
 
+    def command(*arguments):
+        return alone(str(film.path), *arguments)
+
+    command.alone = alone
     return command
 
 
@@ -51,6 +56,65 @@ def test_files_are_written(run, film, tmp_path):
     assert re.search(r"this run: 1 request, [\d,]+ tokens in, [\d,]+ out, CNY", done.stderr)
 
 
+@pytest.fixture(scope="module")
+def longer(tmp_path_factory):
+    return make_video(tmp_path_factory.mktemp("longer") / "b.mp4", seconds=30, size=(128, 96), fps=2, sound=False)
+
+
+def test_the_bar_on_a_terminal(run, film, service, monkeypatch, capsys):
+    """It counts segments and tokens; the plan is above it, and nothing of it is left at the end."""
+    arguments = ["summarize", str(film.path), "--base-url", service.base_url, "--fresh", "--seconds", "12"]
+    with terminal(monkeypatch) as shown, pytest.raises(SystemExit) as ended:
+        main.run(arguments)
+    assert ended.value.code == 0
+    assert "2/2 segments" in shown[0]
+    assert "a.mp4" in shown[0]
+    assert capsys.readouterr().out.startswith("[stand-in]")
+
+
+def test_the_length_of_segments_is_obeyed(run, film, service):
+    """Of a video that would go in one request as well; without the option, it does."""
+    assert run("--fresh").exit_code == 0
+    assert len(service.requests) == 1
+    done = run("--fresh", "--seconds", "12")
+    assert "in about 2 segments of at most 12 s" in done.stderr
+    assert len(service.requests) == 1 + 2 + 1
+
+
+def test_several_files(run, film, longer, service, tmp_path):
+    """One after the other, under their names; one that fails does not end the others."""
+    done = run(str(longer.path), "gone.mp4", "--srt", "--out", str(tmp_path))
+    assert done.exit_code == 1
+    heads = [line for line in done.stdout.splitlines() if line.startswith("== ")]
+    assert heads == [f"== {film.path}", f"== {longer.path}"]
+    assert {path.name for path in tmp_path.iterdir()} == {"a.srt", "b.srt"}
+    assert "gone.mp4: gone.mp4 cannot be opened" in " ".join(done.stderr.split())
+    told = json.loads(run(str(longer.path), "gone.mp4", "--json").stdout)
+    assert [one["file"] for one in told] == [str(film.path), str(longer.path), "gone.mp4"]
+    assert told[2]["kind"] == "UnreadableMediaError"
+    assert len(told[1]["events"]) == 30
+
+
+def test_ctrl_c_says_what_is_kept(run, longer, service):
+    """What was in flight is counted; a second run asks only about the rest."""
+    service.script.fault(Fault.slow(first_byte_delay=0.2), when=lambda _: stop_at(len(service.requests) == 2))
+    arguments = [str(longer.path), "--seconds", "12", "-j", "1", "--language", "en"]
+    done = run.alone(*arguments)
+    assert (done.exit_code, done.stdout) == (130, "")
+    assert re.search(r"Stopped\. 2 of [345] segments kept; run again to resume\.", done.stderr)
+    before = len(service.requests)
+    service.script.clear()
+    assert run.alone(*arguments).exit_code == 0
+    assert before == 2
+    assert len(service.requests) in (before + 2, before + 3)
+
+
+def stop_at(now: bool) -> bool:
+    if now:
+        os.kill(os.getpid(), signal.SIGINT)
+    return now
+
+
 def test_json_and_youtube(run, film):
     """The whole as JSON, or chapters for a description; the second run finds the first one's answers."""
     told = json.loads(run("--json", "--detail", "low").stdout)
@@ -63,10 +127,11 @@ def test_a_dry_run_sends_nothing(run, service):
     """Six ways, with tokens, money and seconds; the one that would be taken is marked; nothing is sent."""
     done = run("--dry-run", "--strategy", "map_reduce")
     assert done.exit_code == 0, done.output
-    rows = [line for line in done.stdout.splitlines() if re.search(r"(map_reduce|single), (low|medium|high)", line)]
+    rows = [line for line in done.stdout.splitlines() if re.search(r"(map_reduce|single) +(low|medium|high)", line)]
     assert len(rows) == 6
-    assert all("CNY" in row and " s" in row for row in rows)
-    assert next(row for row in rows if "→" in row).split("→")[1].split()[0] == "single,"
+    assert "CNY" in done.stdout
+    assert all(row.endswith(" s") for row in rows)
+    assert next(row for row in rows if "→" in row).split("→")[1].split()[0] == "single"
     assert service.requests == []
 
 
@@ -83,7 +148,7 @@ def test_what_to_focus_on_is_in_the_prompt(run, service, option):
 
 def test_both_names_of_an_option_are_refused(run, service):
     done = run("--focus", "the dogs", "--wish", "the cats")
-    assert done.exit_code == 1
+    assert done.exit_code == 2
     assert "pass --focus only" in done.stderr
     assert service.requests == []
 
@@ -99,7 +164,7 @@ def test_a_question(run, film, service):
 def test_wrong_choices_are_told_before_anything_is_sent(run, service):
     """One line and status 1."""
     done = run("--detail", "enormous")
-    assert done.exit_code == 1
+    assert done.exit_code == 2
     assert "low, medium, high" in done.stderr
     assert service.requests == []
 
@@ -120,7 +185,7 @@ EXCLUDED = [
 def test_an_option_that_would_do_nothing_is_refused(run, service, arguments):
     """Nothing is dropped in silence, and nothing is paid for what was not meant."""
     done = run(*arguments)
-    assert done.exit_code == 1
+    assert done.exit_code == 2
     assert (
         f"{arguments[0]} and {arguments[-1] if len(arguments) < 4 else arguments[2]} exclude each other" in done.stderr
     )
@@ -134,7 +199,7 @@ def test_a_place_that_cannot_be_written_is_refused_before_anything_is_sent(run, 
     (tmp_path / "a.md").mkdir()
     for arguments in (["--srt", "--out", tmp_path / "taken" / "new"], ["--markdown", "--out", tmp_path]):
         done = run(*map(str, arguments))
-        assert done.exit_code == 1
+        assert done.exit_code == 2
         assert "cannot be written" in done.stderr
         assert done.stdout == ""
     assert service.requests == []
@@ -148,7 +213,7 @@ def test_a_name_that_is_too_long_is_refused_before_anything_is_sent(film, servic
     shutil.copyfile(film.path, long)
     before, sent = sorted(tmp_path.iterdir()), len(service.requests)
     done = CliRunner().invoke(build_app(), ["summarize", str(long), "--base-url", service.base_url, "--html"])
-    assert done.exit_code == 1
+    assert done.exit_code == 2
     assert "cannot be written: File name too long" in done.stderr
     assert (done.stdout, len(service.requests), sorted(tmp_path.iterdir())) == ("", sent, before)
 
@@ -183,7 +248,7 @@ def test_a_full_disk_is_found_before_anything_is_sent(run, service, tmp_path, mo
     def full(*_, **__):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr("qwen_omni.cli.output.tempfile.TemporaryFile", full)
+    monkeypatch.setattr("qwen_omni.cli.files.tempfile.TemporaryFile", full)
     sent = len(service.requests)
     done = run("--srt", "--out", str(tmp_path / "new"))
     assert done.exit_code == 1

@@ -80,7 +80,7 @@ def test_subtitles_without_times_are_refused_before_anything_is_sent(
 ) -> None:
     """A model that returns no times is not paid for subtitles; the error names one that can."""
     status, out, err = transcribe(*(call.path for call in calls), *arguments)
-    assert (status, out) == (1, "")
+    assert (status, out) == (2, "")
     assert "returns no times" in err
     assert "paraformer-v2" in err
     assert not standin.requests
@@ -93,12 +93,12 @@ def test_subtitles_that_cannot_be_written(
     """What cannot be written is refused unpaid: a folder that is a file, a name that is too long with its ending."""
     (tmp_path / "taken").write_text("mine")
     status, out, err = transcribe(*(call.path for call in calls), "--srt", "--out", "taken")
-    assert (status, out) == (1, "")
+    assert (status, out) == (2, "")
     assert "taken is not a folder" in err
     long = tmp_path / ("a" * 253)  # with an ending it is longer than names may be
     shutil.copyfile(calls[0].path, long)
     status, out, err = transcribe(long, calls[1].path, "--srt")
-    assert (status, out) == (1, "")
+    assert (status, out) == (2, "")
     assert "cannot be written: File name too long" in err
     assert not standin.tasks.calls
 

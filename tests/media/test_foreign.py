@@ -19,7 +19,7 @@ from qwen_omni.errors import MediaError
 from qwen_omni.media.prepare import PrepareOptions, prepare
 from qwen_omni.messages import VideoPart
 from qwen_omni.profiles import DEFAULT_MODEL
-from qwen_omni.request.question import message_of
+from qwen_omni.request.question import MediaChoices, message_of
 from qwen_omni.standin import Standin
 from qwen_omni.standin.marked_media import Encoding, make_audio, make_video
 from qwen_omni.standin.media.perceive import Memory
@@ -90,7 +90,7 @@ def test_a_file_of_another_program_is_read_right(row: Row, sources, service, cli
 
 def bill(client: OmniClient, row: Row, path: Path, budget: str, *, only_untouched: bool = False):
     """Send a file, and compare the bill with the estimate of the same request; return the estimate of its media."""
-    parts = message_of([path], audio_track=row.track).parts
+    parts = message_of([path], choices=MediaChoices(audio_track=row.track)).parts
     parts = tuple(replace(one, budget=budget) if isinstance(one, VideoPart) else one for one in parts)
     request = ChatRequest(
         model=DEFAULT_MODEL, messages=(user(*parts, _QUESTION),), options=ChatOptions(thinking=False, max_tokens=9)

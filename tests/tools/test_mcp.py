@@ -291,10 +291,10 @@ TOLD = [
     ([], {}, 0, "Spend limit of this run: 5,000,000 tokens (CNY 4 as text to qwen3.8-omni-flash"),
     (["--max-cny", "2.5", "--max-tokens", "900"], {}, 0, "Spend limit of this run: 900 tokens and CNY 2.5"),
     (["--no-limit"], {}, 0, "No spend limit"),
-    (["--max-tokens", "-1"], {}, 1, "tokens must be"),
-    (["--max-cny", "nan"], {}, 1, "cny must be"),
-    (["--no-limit", "--max-cny", "1"], {}, 1, "--no-limit excludes"),
-    (["--no-limit"], {"QWEN_OMNI_MAX_CNY": "1"}, 1, "--no-limit excludes"),
+    (["--max-tokens", "-1"], {}, 2, "tokens must be"),
+    (["--max-cny", "nan"], {}, 2, "cny must be"),
+    (["--no-limit", "--max-cny", "1"], {}, 2, "--no-limit excludes"),
+    (["--no-limit"], {"QWEN_OMNI_MAX_CNY": "1"}, 2, "--no-limit excludes"),
 ]
 
 

@@ -230,7 +230,7 @@ def test_passing_faults_are_repeated(standin, carrier, film, operation, fault):
     ("operation", "fault", "error", "says"),
     [
         ("get_policy", {"status": 429, "code": "Throttling.RateQuota"}, RateLimitError, "429"),
-        ("get_policy", {"status": 401, "code": "InvalidApiKey"}, AuthenticationError, "belong to a region"),
+        ("get_policy", {"status": 401, "code": "InvalidApiKey"}, AuthenticationError, "valid in one region"),
         ("post_form", {"status": 503}, StoreUnavailableError, r"503 ServiceUnavailable.*OssSettings"),
         ("post_form", {"cut_after": 1000}, StoreUnavailableError, r"after 4 tries.*OssSettings"),
     ],

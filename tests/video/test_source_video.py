@@ -90,7 +90,7 @@ def test_the_command_cuts_it_too_and_its_forecast_says_so(videos, standin, tmp_p
         run_command([*command, "--dry-run"])
     shown = capsys.readouterr()
     assert ended.value.code == 0, shown.err
-    assert "→" in next(line for line in shown.out.splitlines() if "map_reduce, medium" in line)
+    assert "→" in next(line for line in shown.out.splitlines() if line.split()[-8:-6] == ["map_reduce", "medium"])
     assert "single" not in shown.out
     monkeypatch.setenv("DASHSCOPE_API_KEY", standin.api_key)
     with pytest.raises(SystemExit) as ended:

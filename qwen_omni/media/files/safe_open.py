@@ -24,6 +24,7 @@ from typing import IO, Protocol
 from qwen_omni.errors import MediaOutsideRootError, QwenOmniError, UnreadableMediaError
 from qwen_omni.media.files.tempfiles import machine_fault, remove_file
 from qwen_omni.media.source import FileVersion, MediaSource
+from qwen_omni.redact import clean
 
 _NOFOLLOW = getattr(os, "O_NOFOLLOW", 0)
 # Without O_NONBLOCK, opening a pipe that replaced a file would wait for a writer forever.
@@ -61,11 +62,27 @@ def resolve_local(source: MediaSource, root: Path, *, name: str | None = None) -
     path = str(source.path)
     name = name or source.label
     if not source.trusted and path.startswith(("\\\\", "//?/", "//./")):
-        raise _outside(name, root)  # Windows would contact another machine or a device just to resolve it
+        raise _outside(name, "", root)  # Windows would contact another machine or a device just to resolve it
     resolved = _resolve(path, name)
-    if not source.trusted and not resolved.is_relative_to(_resolve(str(root), "media_root")):
-        raise _outside(name, root)
+    if not source.trusted:
+        inside = _resolve(str(root), "media_root")
+        if not resolved.is_relative_to(inside):
+            raise _outside(name, _how_outside(path, resolved, root), root)
     return resolved
+
+
+def _how_outside(path: str, resolved: Path, root: Path) -> str:
+    """Say why a path leads out of the root, if its text does not show that: a link, or another folder to start from."""
+    inside, written = Path(os.path.realpath(root)), Path(os.path.abspath(path))  # noqa: PTH100  (follows no link)
+    if written.is_relative_to(inside) or written.is_relative_to(root.absolute()):
+        return f" is a link to {clean(str(resolved), 'terminal', one_line=True)}, which"
+    if Path(path).is_absolute():
+        return ""
+    meant = Path(os.path.realpath(inside / path))
+    folder = clean(str(Path.cwd()), "terminal", one_line=True)
+    if meant.is_relative_to(inside) and meant.is_file():
+        return f" is relative to the current folder ({folder}), not to media_root: pass the full path. It"
+    return f" is relative to the current folder ({folder}) and"
 
 
 @contextlib.contextmanager
@@ -167,9 +184,9 @@ def _check_plain(found: os.stat_result, name: str) -> None:
         raise UnreadableMediaError(f"{name} is empty (0 bytes).")
 
 
-def _outside(name: str, root: Path) -> MediaOutsideRootError:
+def _outside(name: str, how: str, root: Path) -> MediaOutsideRootError:
     return MediaOutsideRootError(
-        f"{name} lies outside media_root ({root.absolute()}); nothing was opened. Move the file "
+        f"{name}{how} lies outside media_root ({root.absolute()}); nothing was opened. Move the file "
         "there, or set media_root to a folder that holds it. Paths that the program itself chooses need no root: "
         "MediaSource.from_path(path, trusted=True)."
     )

@@ -97,6 +97,11 @@ _OTHER = (
     (b"wOFF", "a font"),
     (b"OTTO", "a font"),
 )
+_PAGE = "a web page"
+_PAGE_STEP = (
+    "It was probably saved from the address of the page around a video: open the page and download the media file "
+    "itself, for example with: yt-dlp -o video.mp4 '<address of the page>'"
+)
 _TEXTS = (
     (r"#EXTM3U", "an HLS playlist, which only names other files"),
     (r"ffconcat version", "an ffconcat list, which only names other files"),
@@ -106,7 +111,7 @@ _TEXTS = (
     (r"WEBVTT", "subtitles"),
     (r"(?s).*<MPD\b", "a DASH manifest, which only names other files"),
     (r"(?s).*<svg\b", "an SVG drawing"),
-    (r"(?is)\s*<(!doctype )?html", "a web page"),
+    (r"(?is)\s*<(!doctype )?html", _PAGE),
     (r"\s*[\[{]", "text (perhaps JSON)"),
 )
 _HEIC_BRANDS = (b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1")
@@ -491,4 +496,6 @@ def _silk(file: IO[bytes], size_bytes: int, label: str) -> MediaInfo:
 
 def _not_media(label: str, head: bytes, size_bytes: int, hint: str | None) -> str:
     stated = f" It was declared as {hint}." if hint else ""
-    return f"{label} is not media: its {size_bytes:,} bytes look like {describe(head)}.{stated} Name one media file."
+    found = describe(head)
+    step = _PAGE_STEP if found == _PAGE else "Name one media file."
+    return f"{label} is not media: its {size_bytes:,} bytes look like {found}.{stated} {step}"

@@ -200,6 +200,13 @@ class Run(Generic[T]):
         """Return the notices about the checkpoint, and about answers that could not be written to it."""
         return tuple(dict.fromkeys([*self.noticed, *self.checkpoint.last_news()]))
 
+    def kept_text(self) -> str:
+        """Describe what an interrupted run has stored."""
+        if self.checkpoint.path is None:
+            return "Nothing is kept: no checkpoint was wanted."
+        known, about = len(self.machine.answers), self.tracker.event("notice").segments
+        return f"{known} of {about} segments kept; run again to resume."
+
     def check(self) -> None:
         """Raise the error that stopped the run, if any, with advice on how to resume."""
         error = self.machine.error
@@ -402,6 +409,9 @@ def drive_run(
     finally:
         worker.stop()
         pool.shutdown(wait=True, cancel_futures=True)
+        while not news.empty():  # what was in flight when the run was stopped
+            action, came = news.get()
+            take_in(machine, worker, action, came, time.monotonic() * speed)
         worker.close()
     if crash is not None:
         raise crash
@@ -569,11 +579,21 @@ def stream(
         text_asker = asker if isinstance(text_model, str) else text_model
         for run in job.runs(asker.settings):
             steps = drive_run(run.machine, run.worker, asker, text_asker, tracing=tracing)
-            with contextlib.closing(run), contextlib.closing(steps):
+            with contextlib.closing(run), contextlib.closing(steps), _kept_named(run):
                 yield from job.begun(run)
                 for action in steps:
                     yield from job.news(run, action)
                 yield from job.ended(run)
+
+
+@contextlib.contextmanager
+def _kept_named(run: Run[Any]) -> Iterator[None]:
+    """Let a `KeyboardInterrupt` say what is kept, once everything in flight has ended."""
+    try:
+        yield
+    except KeyboardInterrupt as stopped:
+        stopped.args = stopped.args or (run.kept_text(),)
+        raise
 
 
 async def astream(

@@ -1,0 +1,316 @@
+"""Every command with wrong input: one table of what is typed, the exit code, what is said, and the next step.
+
+Each row ends before anything is sent: the address of the service is one that nothing listens at. `{film}`, `{sound}`,
+`{picture}` and so on are files of the fixture `place`, which is also the current folder.
+"""
+
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import NamedTuple
+
+import pytest
+import typer
+from PIL import Image
+
+from qwen_omni.cli.main import build_app
+from qwen_omni.standin.marked_media import make_audio, make_video
+
+FAILED, WRONG_USE = 1, 2
+KEY, URL = "DASHSCOPE_API_KEY", "DASHSCOPE_BASE_URL"
+NOTHING_LISTENS = "http://127.0.0.1:9/compatible-mode/v1"
+
+
+class Row(NamedTuple):
+    """One wrong input.
+
+    Attributes:
+        line: what is typed after the name of the command.
+        code: the exit code.
+        says: what is wrong.
+        step: what to do.
+        environment: variables that differ.
+    """
+
+    line: str
+    code: int
+    says: str
+    step: str = ""
+    environment: Mapping[str, str] = MappingProxyType({})
+
+
+def use(line: str, says: str, step: str = "", **environment: str) -> Row:
+    """A row of wrong use."""
+    return Row(line, WRONG_USE, says, step, environment)
+
+
+def fail(line: str, says: str, step: str = "", **environment: str) -> Row:
+    """A row of a failure: the command is right, a file is not."""
+    return Row(line, FAILED, says, step, environment)
+
+
+def media(command: str, *, before: str = "", after: str = "", prefix: str = "") -> list[Row]:
+    """Rows about files that cannot be used, which every command that takes media has."""
+    typed = f"{before} {{}} {after}".strip()
+    return [
+        fail(typed.format("gone.mp4"), "gone.mp4 cannot be opened: No such file"),
+        fail(typed.format("text.mp4"), "text.mp4 is not media: its", "Name one media file"),
+        fail(typed.format("empty.mp4"), "empty.mp4 is empty (0 bytes)"),
+        fail(typed.format("page.mp4"), "look like a web page", "yt-dlp -o video.mp4"),
+        fail(typed.format("folder"), "folder is a folder, not a plain file", "name one media file"),
+        fail(typed.format("cut.mp4"), "cut.mp4"),
+        fail(typed.format("ftp://example.com/a.mp4"), "is not a URL that can be sent", "use http, https, oss, file or data"),
+        use(typed.format("film.mp4") + " --nope", "No such option: --nope", f"qwen-omni {command} --help"),
+    ]  # fmt: skip
+
+
+def service(line: str) -> list[Row]:
+    """Rows about the key and the address, which every command that asks the service has."""
+    return [
+        use(line, "No API key", "Create one in the Model Studio console (https://", **{KEY: ""}),
+        use(line, "cannot be sent: character", "type it again", **{KEY: "sk-\u2026"}),
+        use(f"{line} --region mars", "--region 'mars' is not known", "choose one of cn, intl, us"),
+        use(f"{line} --region jp", "'jp' has no shared host", "the ID of your workspace", **{URL: ""}),
+        use(f"{line} --base-url example.com", "must be an http or https URL", "for example https://dashscope"),
+        use(f"{line} --base-url http://h/v1/chat/completions", "ends in /chat/completions", "Use http://h/v1"),
+        use(f"{line} --base-url https://dashscope.aliyuncs.com", "not the address of the chat routes", "Use https://dashscope.aliyuncs.com/compatible-mode/v1"),
+        use(f"{line} --region cn --base-url http://h/v1", "Pass base_url or region, not both"),
+    ]  # fmt: skip
+
+
+def choices(line: str, **options: str) -> list[Row]:
+    """Rows about options that take one of some words."""
+    return [
+        use(f"{line} --{name} nonsense", f"--{name} 'nonsense' is not known", f"choose one of {first}")
+        for name, first in options.items()
+    ]
+
+
+TABLE: dict[str, list[Row]] = {
+    "ask": [
+        *media("ask", after="What?"),
+        *service("film.mp4 What?"),
+        *choices("film.mp4 What?", thinking="on, off", tier="standard", delivery="auto", budget="auto, static"),
+        use("", "Missing argument 'QUESTION'", "qwen-omni ask --help"),
+        use("film.mp4", "There is no question", "qwen-omni ask film.mp4 'What happens here?'"),
+        use("gone.mp4", "There is no question", "Write it last"),
+        use("https://example.com/a.mp4", "There is no question", "Write it last"),
+        use("What? film.mp4", "The question comes last", "qwen-omni ask film.mp4 '"),
+        use("film.mp4 ''", "The question is empty", "Write it last"),
+        use("- -", "can be read only once"),
+        use("- What?", "Standard input is empty", "cat FILE | qwen-omni ask -"),
+        use("film.mp4 -", "Standard input holds no question", "echo 'What happens?' |"),
+        fail("sound.wav What? --fps 1", "sound.wav is audio; fps= is for video"),
+        fail("picture.png What? --start 1", "picture.png is an image; start= and end= are for video and audio"),
+        fail("sound.wav What? --budget glance", "sound.wav is audio; budget= is for images and video"),
+        fail("film.mp4 What? --start 99", "lasts 2.00 s; nothing lies in the range", "Choose a start before its end"),
+        use("film.mp4 What? --start soon", "'soon' is not a time", "or a time such as 1:30"),
+        use("film.mp4 What? --start 1:75", "'1:75' is not a time", "Write seconds (90)"),
+        use("film.mp4 What? --start 2 --end 1", "end must be greater than start (2 s), got 1 s"),
+        use("film.mp4 What? --fps nan", "fps must be", "got nan"),
+        use("film.mp4 What? --fps many", "Invalid value for '--fps'", "qwen-omni ask --help"),
+        use("film.mp4 What? --audio-track second", "audio_track must be 'auto', 'mix' or the number", "qwen-omni probe"),
+        fail("film.mp4 What? --audio-track 7", "has no audio track 7", "Choose one of them, 'auto' or 'mix'"),
+        fail("film.mp4 What? -m qwen-plus", "qwen-plus takes text, not video", "Use qwen3.8-omni-flash"),
+        use("film.mp4 What? --tier batch", "qwen3.8-omni-flash is not offered in Batch Chat", "choose another model"),
+        fail("https://youtu.be/abc What?", "is a web page of YouTube", "yt-dlp"),
+        fail("https://example.com/watch What?", "does not show whether it is an image, audio or video", "state which"),
+    ],
+    "caption": [
+        *media("caption"),
+        *service("film.mp4"),
+        *choices("film.mp4", thinking="on, off", tier="standard"),
+        use("", "Missing argument 'FILE", "qwen-omni caption --help"),
+        use("-", "caption does not read standard input", "save it to a file"),
+        use("film.mp4 --json --csv", "--json and --csv exclude each other", "choose one"),
+        use("film.mp4 --schema produkt", "--schema 'produkt' is not known; did you mean product?", "Choose product, general, timed, FILE.py:Class"),
+        use("film.mp4 --schema shop.py:", "is not known", "FILE.py:Class"),
+        use("film.mp4 --schema gone.py:Scene", "--schema 'gone.py:Scene': FileNotFoundError"),
+        use("film.mp4 --schema schema.py:Gone", "has no attribute 'Gone'"),
+        use("film.mp4 --schema schema.py:broken", "is not a schema"),
+        use("film.mp4 --schema crash.py:Scene", "ZeroDivisionError: division by zero"),
+        use("film.mp4 --schema list.json", "does not hold a JSON object"),
+        use("film.mp4 --schema general --srt", "Subtitles need captions with times", "use --schema timed"),
+        use("film.mp4 -j 0", "concurrency must be", "got 0"),
+        use("film.mp4 --results text.mp4/results", "--results"),
+        use("film.mp4 other/film.mp4 --srt", "would both become film.srt", "run them separately"),
+        use("film.mp4 sound.wav --srt --out text.mp4", "text.mp4 is not a folder", "Choose another location with --out"),
+    ],
+    "doctor": [
+        *service(""),
+        use("https://example.com/a.mp4 more", "unexpected extra argument", "qwen-omni doctor --help"),
+        use("--nope", "No such option: --nope", "qwen-omni doctor --help"),
+        use("--model", "requires an argument"),
+        fail("https://youtu.be/abc", "is a web page of YouTube", "yt-dlp"),
+        use("film.mp4", "film.mp4 is not an http or https link", "qwen-omni probe FILE"),
+        use("file:///etc/passwd", "is not an http or https link", "qwen-omni probe FILE"),
+        fail("http://127.0.0.1:9/a.mp4", "'127.0.0.1' is not on the internet", "→"),
+        fail("http://no.invalid/a.mp4", "no.invalid", "→"),
+    ],
+    "estimate": [
+        *media("estimate"),
+        *choices("film.mp4", tier="standard", delivery="auto", region="cn"),
+        use("", "Missing argument 'FILE", "qwen-omni estimate --help"),
+        use("-", "estimate does not read standard input", "save it to a file"),
+        use("film.mp4 --budget tiny", "Unknown budget 'tiny'", "choose one of auto, static"),
+        use("film.mp4 --answer -1", "answer_tokens must be", "got -1"),
+        use("film.mp4 --answer many", "Invalid value for '--answer'", "qwen-omni estimate --help"),
+        use("film.mp4 --start 2 --end 1", "end must be greater than start (2 s), got 1 s"),
+        fail("film.mp4 --start 99", "lasts 2.00 s", "Choose a start before its end"),
+        fail("picture.png --fps 1", "picture.png is an image; fps= is for video"),
+    ],
+    "mcp": [
+        *service("--root folder"),
+        *choices("--root folder", delivery="auto"),
+        use("", "Missing option '--root'", "qwen-omni mcp --help"),
+        use("--root", "requires an argument"),
+        use("--root gone", "--root gone is not a folder", "name one whose media agents may read"),
+        use("--root text.mp4", "--root text.mp4 is not a folder", "name one whose media agents may read"),
+        use("--root folder --nope", "No such option: --nope", "qwen-omni mcp --help"),
+        use("--root folder --no-limit --max-cny 5", "--no-limit excludes --max-cny"),
+        use("--root folder --max-cny -5", "must be"),
+        use("--root folder --max-cny much", "Invalid value for '--max-cny'"),
+        use("--root folder --max-tokens 1.5", "Invalid value for '--max-tokens'"),
+        use("--root folder more", "unexpected extra argument"),
+    ],
+    "probe": [
+        *media("probe"),
+        use("", "Missing argument 'FILE'", "qwen-omni probe --help"),
+        use("-", "probe does not read standard input", "save it to a file"),
+        use("film.mp4 sound.wav", "unexpected extra argument"),
+        use("film.mp4 --budget tiny", "Unknown budget 'tiny'", "choose one of auto, static"),
+        use("film.mp4 --audio-track second", "audio_track must be 'auto', 'mix' or the number"),
+        fail("film.mp4 --audio-track 7", "has no audio track 7", "Choose one of them"),
+        fail("https://example.com/a.mp4", "link"),
+    ],
+    "sample": [
+        use("--nope", "No such option: --nope", "qwen-omni sample --help"),
+        use("folder other", "unexpected extra argument"),
+        use("text.mp4", "text.mp4 is not a folder", "Choose another folder"),
+        fail("text.mp4/deeper", "Could not write text.mp4/deeper/sample.mp4: Not a directory", "choose another place"),
+        use("taken", "sample.mp4 is another file", "choose another folder"),
+        use(f"{'x' * 300}", "cannot be written: File name too long", "Choose another folder"),
+    ],
+    "split": [
+        *media("split"),
+        use("", "Missing argument 'FILE'", "qwen-omni split --help"),
+        use("-", "split does not read standard input", "save it to a file"),
+        use("film.mp4 sound.wav", "unexpected extra argument"),
+        use("film.mp4 --budget tiny", "Unknown budget 'tiny'", "choose one of auto, static"),
+        use("film.mp4 --seconds 0", "seconds must be"),
+        use("film.mp4 --seconds soon", "Invalid value for '--seconds'"),
+        use("film.mp4 --overlap -1", "overlap must be"),
+        use("film.mp4 --start 2 --end 1", "end must be greater than start (2 s), got 1 s"),
+        use("film.mp4 --to text.mp4", "text.mp4 is not a folder", "Choose another location with --out or --to"),
+        use("film.mp4 --to taken", "film-000.mp4 already exists", "choose another folder with --to"),
+        fail("picture.png", "picture.png is an image and cannot be split"),
+    ],
+    "standin": [
+        use("--nope", "No such option: --nope", "qwen-omni standin --help"),
+        use("more", "unexpected extra argument"),
+        use("--port many", "Invalid value for '--port'"),
+        use("--port", "requires an argument"),
+        use("--host", "requires an argument"),
+    ],
+    "summarize": [
+        *media("summarize"),
+        *service("film.mp4"),
+        *choices("film.mp4", thinking="on, off", tier="standard", delivery="auto", detail="low, medium", strategy="map_reduce"),
+        use("", "Missing argument 'FILE", "qwen-omni summarize --help"),
+        use("-", "summarize does not read standard input", "save it to a file"),
+        use("film.mp4 --json --youtube", "--json and --youtube exclude each other"),
+        use("film.mp4 -q Who? --srt", "--question and --srt exclude each other"),
+        use("film.mp4 --dry-run --html", "--dry-run and --html exclude each other", "nothing is summarised"),
+        use("film.mp4 --seconds 30 --strategy single", "--seconds and --strategy single exclude each other"),
+        use("film.mp4 --seconds 0", "segment_seconds must be"),
+        use("film.mp4 --seconds 1 --overlap 1", "overlap"),
+        use("film.mp4 -j 0", "concurrency must be"),
+        use("film.mp4 --max-gaps -1", "max_gaps must be"),
+        use("film.mp4 --srt --out text.mp4/deeper", "text.mp4 is not a folder", "Choose another location with --out"),
+        use("film.mp4 other/film.mp4 --srt --out folder", "would both become folder/film.srt", "run them separately"),
+        fail("picture.png", "picture.png"),
+    ],
+    "transcribe": [
+        *media("transcribe"),
+        *service("sound.wav"),
+        *choices("sound.wav", delivery="auto"),
+        use("", "Missing argument 'FILE", "qwen-omni transcribe --help"),
+        use("-", "transcribe does not read standard input", "save it to a file"),
+        use("sound.wav --srt --json", "--srt and --json exclude each other", "choose one"),
+        use("sound.wav -m whisper", "whisper"),
+        use("sound.wav --speakers -1", "--speakers"),
+        use("sound.wav -j 0", "--concurrency"),
+        use("sound.wav --wait soon", "Invalid value for '--wait'"),
+        use("sound.wav film.mp4 --srt --out text.mp4", "text.mp4 is not a folder", "Choose another location with --out"),
+        use("sound.wav -m qwen3-asr-flash --srt", "returns no times", "choose"),
+    ],
+}  # fmt: skip
+ROWS = [pytest.param(name, row, id=f"{name} {row.line}"[:80]) for name, rows in TABLE.items() for row in rows]
+
+
+@pytest.fixture(scope="module")
+def app() -> typer.core.TyperGroup:
+    """The command, built once."""
+    return typer.main.get_command(build_app())
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of files, most of them wrong."""
+    folder = tmp_path_factory.mktemp("wrong")
+    for name in ("folder", "other", "taken"):
+        (folder / name).mkdir()
+    film = make_video(folder / "film.mp4", seconds=2, size=(160, 120), fps=5).path.read_bytes()
+    (folder / "other" / "film.mp4").write_bytes(film)
+    for name in ("film-000.mp4", "sample.mp4"):
+        (folder / "taken" / name).write_bytes(b"mine")
+    (folder / "cut.mp4").write_bytes(film[: len(film) // 2])
+    make_audio(folder / "sound.wav", seconds=2)
+    Image.new("RGB", (64, 48)).save(folder / "picture.png")
+    texts = {"text.mp4": "notes\n" * 40, "empty.mp4": "", "page.mp4": "<!DOCTYPE html><html><body>Hi</body></html>",
+             "schema.py": "broken = 5", "crash.py": "1 / 0", "list.json": "[]"}  # fmt: skip
+    for name, text in texts.items():
+        (folder / name).write_text(text)
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def around(place: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The folder, a key, an address where nothing listens, an empty standard input."""
+    monkeypatch.chdir(place)
+    monkeypatch.setenv("COLUMNS", "300")
+    monkeypatch.setenv(KEY, "sk-x")
+    monkeypatch.setenv(URL, NOTHING_LISTENS)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    with open(os.devnull, encoding="utf-8") as nothing:  # noqa: PTH123
+        monkeypatch.setattr(sys, "stdin", nothing)
+        yield
+
+
+@pytest.mark.parametrize(("command", "row"), ROWS)
+def test_wrong_input(
+    command: str, row: Row, app: typer.core.TyperGroup, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:  # fmt: skip
+    """What is wrong and what to do, on standard error, with the right exit code; nothing else, and no traceback."""
+    for name, value in row.environment.items():
+        monkeypatch.setenv(name, value)
+    words = ["" if word == "''" else word for word in row.line.split()]
+
+    with pytest.raises(SystemExit) as ended:
+        app.main(args=[command, *words], prog_name="qwen-omni")
+
+    out, err = capsys.readouterr()
+    said = " ".join((err + out if command == "doctor" else err).replace("│", " ").split())  # findings are its output
+    assert ended.value.code == row.code, said
+    assert row.says in said
+    assert row.step in said
+    assert "Traceback" not in said
+    assert out == "" or command == "doctor"
+
+
+def test_every_command_is_in_the_table(app: typer.core.TyperGroup) -> None:
+    """With fifteen kinds of wrong input, or with as many as a command of one argument has."""
+    assert set(TABLE) == set(app.commands)
+    assert all(len(rows) >= 15 for name, rows in TABLE.items() if name not in ("sample", "standin"))
