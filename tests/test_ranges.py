@@ -26,6 +26,7 @@ from qwen_omni import (
     MediaSource,
     OssCredentials,
     OssSettings,
+    PageChoices,
     PrepareOptions,
     Prices,
     Sampling,
@@ -54,7 +55,7 @@ NEEDED = {
 OPTIONS = (
     ChatOptions, PrepareOptions, ConnectionOptions, ExchangeRate, MediaBudget, OssCredentials, OssSettings, Prices,
     RateLimits, Sampling, Settings, SummaryOptions, TranscriptionOptions, CaptionOptions, VideoPart, AudioPart,
-    ImagePart,
+    ImagePart, PageChoices,
 )  # fmt: skip
 FOUND_OUT = {
     "AudioDelta", "Cost", "Entry", "Estimate", "FileCaption", "FinishDelta", "Forecast", "MediaEstimate", "MediaInfo",

@@ -271,7 +271,7 @@ def _note(schema: str, stored: Results | None) -> None:
     if stored is None:
         show_note(f"Schema: {schema}. Nothing was stored (--fresh).")
     else:
-        show_note(f"Schema: {schema}. Captions are stored in {one_line(str(stored.path))} and reused from there.")
+        show_note(f"Schema: {schema}. Captions are stored in {one_line(str(stored.place))} and reused from there.")
 
 
 def _total(finished: list[FileCaption]) -> Usage:

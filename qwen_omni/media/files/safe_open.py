@@ -78,9 +78,9 @@ def _how_outside(path: str, resolved: Path, root: Path) -> str:
         return f" is a link to {clean(str(resolved), 'terminal', one_line=True)}, which"
     if Path(path).is_absolute():
         return ""
-    meant = Path(os.path.realpath(inside / path))
+    meant = os.path.realpath(inside / path)
     folder = clean(str(Path.cwd()), "terminal", one_line=True)
-    if meant.is_relative_to(inside) and meant.is_file():
+    if Path(meant).is_relative_to(inside) and os.path.isfile(meant):  # noqa: PTH113  (false, not an error, if too long)
         return f" is relative to the current folder ({folder}), not to media_root: pass the full path. It"
     return f" is relative to the current folder ({folder}) and"
 

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
 
 from qwen_omni.errors import ConfigurationError
+from qwen_omni.ranges import COUNT, check_numbers
 from qwen_omni.redact import clean
 from qwen_omni.structured.subtitles import to_webvtt
 from qwen_omni.video.export.markdown import bill_text, counted, to_captions
@@ -49,6 +50,9 @@ class PageChoices:
     player: str | Path | None = None
     title: str | None = None
     pictures: int = MOST_CHAPTERS
+
+    def __post_init__(self) -> None:
+        check_numbers(self, {"pictures": COUNT})
 
 
 DEFAULT_CHOICES = PageChoices()
