@@ -182,7 +182,7 @@ def test_kill_9_costs_only_what_was_in_flight(standin: Standin, tmp_path: Path) 
         "QWEN_OMNI_CACHE_DIR": str(tmp_path / "cache"),
     }  # fmt: skip
     command = [sys.executable, "-c", LOOP, "caption", *(f"{code}.mp4" for code in codes), "--json", "-j", "2"]
-    kept = tmp_path / "qwen-omni-captions.sqlite3"
+    kept = tmp_path / "cache" / "captions.sqlite3"
     with subprocess.Popen(
         command, env=environment, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     ) as killed:
