@@ -165,7 +165,7 @@ def cache(trial: Trial) -> Row:
 
 def json_mode(trial: Trial) -> Row:
     """JSON mode with media."""
-    text = trial.ask(trial.video(), "Answer in JSON: the price of a latte.", json_mode=True).text
+    text = trial.ask(trial.video(), "Answer in JSON: the price of a latte.", json_mode=True, max_tokens=600).text
     try:
         json.loads(text)
     except ValueError:
