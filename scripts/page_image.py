@@ -6,6 +6,7 @@ Run it after a change of the page, of the sample clip, or of what the stand-in a
 """
 
 import io
+import os
 import tempfile
 from pathlib import Path
 
@@ -24,6 +25,7 @@ LARGEST = 150_000  # bytes
 def main() -> None:
     """Write the picture."""
     with tempfile.TemporaryDirectory() as folder, Standin().environment():
+        os.environ["QWEN_OMNI_CACHE_DIR"] = folder  # no answer of an older stand-in
         page = Path(folder) / "page.html"
         summarize(sample(folder).path).to_html(page)
         with Browser() as browser:
