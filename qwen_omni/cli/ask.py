@@ -28,6 +28,7 @@ from qwen_omni.cli.options import (
     Start,
     Thinking,
     Tile,
+    check_names,
     choose,
     settings_for,
 )
@@ -119,6 +120,7 @@ def _check_order(media: Sequence[str], text: str) -> None:
         raise ConfigurationError("- stands for standard input, which can be read only once.")
     if _STDIN in (*media, text) and sys.stdin.isatty() and text != _STDIN:
         raise ConfigurationError("- reads media from standard input, which is a terminal: cat FILE | qwen-omni ask - …")
+    check_names(media)
     if not text.strip():
         raise ConfigurationError("The question is empty. Write it last: qwen-omni ask FILE 'What happens here?'")
     if not _names_media(text):

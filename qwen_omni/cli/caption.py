@@ -169,6 +169,8 @@ def write_subtitles(finished: Sequence[FileCaption], form: Form, paths: Mapping[
         else:
             write_file(paths[one.media], text)
             show_note(f"wrote {one_line(str(paths[one.media]))}")
+        if not one.value.captions:
+            show_note(f"{one_line(one.media)}: the answer has no captions, so the subtitles are empty.")
         for note in one.value.notes:
             show_note(f"{one_line(one.media)}: caption {note.index + 1} {note.text}")
 
@@ -327,6 +329,8 @@ def _from_code(spec: str) -> type[Any]:
             f"--schema {spec!r} is not known{f'; did you mean {near[0]}?' if near else '.'} Choose "
             f"{', '.join(SCHEMAS)}, FILE.py:Class, module:Class or FILE.json."
         )
+    if place.endswith(".py") and not Path(place).is_file():
+        raise ConfigurationError(f"--schema {spec!r}: there is no file {place}.")
     try:
         found: Any = _loaded(Path(place)) if place.endswith(".py") else importlib.import_module(_findable(place))
         for step in name.split("."):

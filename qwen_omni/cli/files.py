@@ -62,7 +62,7 @@ def _cannot_write(path: Path, error: Exception) -> QwenOmniError:
     problem = f"{path} cannot be written: {reason}."
     resource = RESOURCES.get(number or 0)
     if resource is None:
-        return ConfigurationError(f"{problem} Choose another location with --out or --to.")
+        return ConfigurationError(f"{problem} Choose another location.")
     advice = _ADVICE.get(resource, "Choose a location that you can write to.")
     return LocalResourceError(f"{problem} {advice}", resource=resource, path=str(path))
 

@@ -1,6 +1,6 @@
 """The options that several commands share, and how their values are read."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_args
 
@@ -200,12 +200,23 @@ def one_form(asked: Mapping[_Form, bool], usual: _Form) -> _Form:
     return chosen[0] if chosen else usual
 
 
-def no_standard_input(media: list[str], command: str) -> None:
-    """Refuse `-` where only files can be read.
+def check_names(media: Iterable[str]) -> None:
+    """Refuse an empty name, which would be the current folder.
 
     Raises:
-        ConfigurationError: it was given.
+        ConfigurationError: one was given.
     """
+    if not all(name.strip() for name in media):
+        raise ConfigurationError("The name of a file is empty. Is a variable of the shell not set?")
+
+
+def no_standard_input(media: list[str], command: str) -> None:
+    """Refuse `-` where only files can be read, and an empty name.
+
+    Raises:
+        ConfigurationError: one was given.
+    """
+    check_names(media)
     if "-" in media:
         raise ConfigurationError(
             f"{command} does not read standard input; save it to a file and pass its name. (ask does: "

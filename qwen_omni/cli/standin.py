@@ -71,6 +71,6 @@ def _announce(service: "Standin") -> None:
         f"  export DASHSCOPE_API_KEY={service.api_key}\n"
         f"  export DASHSCOPE_BASE_URL={service.base_url}\n"
         f"  export DASHSCOPE_BATCH_BASE_URL={service.batch_base_url}\n"
-        f"  qwen-omni ask FILE 'What is in it?'\n"
+        f"  qwen-omni sample && qwen-omni ask sample.mp4 'What is in it?'\n"
         f"Press Ctrl-C to stop."
     )

@@ -155,6 +155,8 @@ def summarize(  # noqa: PLR0913  (each argument is an option of the command)
     no_standard_input(media, "summarize")
     files = {"srt": srt, "vtt": vtt, "html": html, "markdown": markdown}
     if question is not None:
+        if not question.strip():
+            raise ConfigurationError("--question is empty. Leave it out for a summary.")
         changed = {"out": out is not None, "detail": detail != _DETAIL, "strategy": strategy != _STRATEGY}
         _refuse_with_question({**files, "youtube": youtube, "dry-run": dry_run, **changed})
     form: Form = one_form({"json": as_json, "youtube": youtube}, "text")

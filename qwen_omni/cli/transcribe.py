@@ -105,7 +105,7 @@ def transcribe(  # noqa: PLR0913  (each argument is an option of the command)
             for one in with_progress(_reported(coming), len(coming), "transcripts", f"Transcribing {media[0]}"):
                 heard[one.media] = one
     except KeyboardInterrupt:
-        raise KeyboardInterrupt(_kept_text(heard, len(dict.fromkeys(media)))) from None
+        raise KeyboardInterrupt(_kept_text(heard, len(dict.fromkeys(media)), fresh=fresh)) from None
     finished = [heard[name] for name in dict.fromkeys(media)]
     errors = [*_show(finished, form, paths)]
     for name, error in errors:
@@ -114,9 +114,10 @@ def transcribe(  # noqa: PLR0913  (each argument is an option of the command)
         raise typer.Exit(_WRONG_USE if all(isinstance(error, ConfigurationError) for _, error in errors) else _FAILED)
 
 
-def _kept_text(heard: dict[str, _Heard], total: int) -> str:
+def _kept_text(heard: dict[str, _Heard], total: int, *, fresh: bool) -> str:
     done = sum(1 for one in heard.values() if one.said is not None)
-    return f"{done} of {total} transcripts done; submitted tasks go on, and running again finds them, unpaid."
+    again = "run again without --fresh" if fresh else "run again"
+    return f"{done} of {total} transcripts done; {again} to resume: tasks that were submitted are not paid for again."
 
 
 def _check(options: TranscriptionOptions, region: Region | None, form: Form) -> None:

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Protocol, TypeVar
 
 from pydantic import AliasChoices, BeforeValidator, Field
 
+from qwen_omni.errors import ConfigurationError
 from qwen_omni.media.plan.segments import Segment
 from qwen_omni.messages import MediaPart, user
 from qwen_omni.options import ChatOptions
@@ -321,6 +322,10 @@ class QuestionTask(_VideoTask):
     """Asks every segment what it contributes to a question."""
 
     question: str
+
+    def __post_init__(self) -> None:
+        if not self.question.strip():
+            raise ConfigurationError("The question is empty; to summarise a video without one, use summarize().")
 
     @property
     def key_fields(self) -> Mapping[str, Any]:

@@ -180,6 +180,19 @@ def test_money_is_limited_and_the_joining_model_has_no_price(fresh, client, film
     check_joining(replace(settings, spend_limit=SpendLimit(tokens=1_000)), options)
 
 
+@pytest.mark.parametrize(("answered", "kept"), [(0, True), (1, False), (1, True)])
+def test_an_error_speaks_of_stored_steps_where_there_are_some(fresh, client, film, answered, kept):
+    """Not before the first answer, and not without a checkpoint."""
+    fresh.script.fault(
+        Fault.refuse(401, "invalid_api_key", "Incorrect API key provided."),
+        when=lambda _: len(fresh.requests) > answered,
+        times=9,
+    )
+    with pytest.raises(QwenOmniError) as caught:
+        summarize(film.path, client=client, options=replace(OPTIONS, concurrency=1, checkpoint=kept))
+    assert ("to resume" in str(caught.value)) == (answered > 0 and kept)
+
+
 @pytest.mark.slow
 def test_a_spend_limit_ends_the_run_and_the_next_goes_on(fresh, client, film, tmp_path):
     """The limit is kept; the error says how to go on, and afterwards the rest alone is asked."""

@@ -212,10 +212,12 @@ class Run(Generic[T]):
         error = self.machine.error
         if error is None:
             return
-        if isinstance(error, SpendLimitError):
-            raise error.with_hint(f"{_GO_ON} A higher limit lets it.")
         # The message of a ConfigurationError already says what to change.
-        raise error if isinstance(error, ConfigurationError) or _GO_ON in str(error) else error.with_hint(_GO_ON)
+        stored = bool(self.checkpoint.place and self.machine.answers)
+        if not stored or isinstance(error, ConfigurationError) or _GO_ON in str(error):
+            raise error
+        more = " A higher limit lets it." if isinstance(error, SpendLimitError) else ""
+        raise error.with_hint(f"{_GO_ON}{more}")
 
     def close(self) -> None:
         """Close the checkpoint and stop the work on files."""
