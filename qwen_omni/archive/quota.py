@@ -322,7 +322,7 @@ class SharedRate:
             self._ended.wait(wait)
 
     def close(self) -> None:
-        """Give back what is left, and stop asking. Can be called more than once."""
+        """Return what is left to the store, and stop asking. Can be called more than once."""
         self._ended.set()
         self._wake.set()
         if self._thread is not None:

@@ -72,7 +72,7 @@ def split(  # noqa: PLR0913 - each argument is an option of the command
 
 
 def _note_limit(seconds: Fraction, kind: str, choices: PrepareOptions) -> None:
-    """Say if the model takes less than the length that was asked for."""
+    """Note that the model takes less than the length that was asked for."""
     limits = choices.profile.limits
     most = {"video": limits.video_seconds, "audio": limits.audio_seconds}.get(kind)
     if most is not None and seconds > most:
