@@ -72,7 +72,7 @@ def resolve_local(source: MediaSource, root: Path, *, name: str | None = None) -
 
 
 def _how_outside(path: str, resolved: Path, root: Path) -> str:
-    """Return why a path leads out of the root, if its text does not show that: a link, or another folder to start from."""
+    """Return why a path leads out of the root, if its text does not show it: a link, or another start folder."""
     inside, written = Path(os.path.realpath(root)), Path(os.path.abspath(path))  # noqa: PTH100  (follows no link)
     if written.is_relative_to(inside) or written.is_relative_to(root.absolute()):
         return f" is a link to {clean(str(resolved), 'terminal', one_line=True)}, which"
