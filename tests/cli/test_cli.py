@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from importlib.metadata import version
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
@@ -275,8 +276,12 @@ def test_a_table_whose_reader_has_gone(film, monkeypatch, arguments):
     """Tables and JSON end as quietly as text does."""
     read, write = os.pipe()
     os.close(read)
-    with monkeypatch.context() as patched, contextlib.suppress(OSError), os.fdopen(write, "w") as stream:
+    with (
+        monkeypatch.context() as patched, contextlib.suppress(OSError), Path(os.devnull).open("w") as other,
+        os.fdopen(write, "w") as stream,
+    ):  # fmt: skip
         patched.setattr(sys, "stdout", stream)
+        patched.setattr(sys, "stderr", other)  # its descriptor is replaced as well
         with pytest.raises(SystemExit) as ended:
             run([arguments[0], str(film.path), *arguments[1:]])
     assert ended.value.code == 0
