@@ -285,6 +285,10 @@ class BufferedStore(ABC):
             if key in self.held:
                 return Taken(describe(self.owner))
             self.held[key] = held
+        finished = self._in_memory(key)  # by another thread since the look above; the file may not have it
+        if finished is not None:
+            self.let_go(key)
+            return finished
         try:
             outcome = Claim(key) if self.database is None else self.claim_written(key, unverified=unverified)
         except BaseException:

@@ -359,3 +359,22 @@ def test_a_folder_that_is_a_file(tmp_path):
     (tmp_path / "x").write_text("")
     with pytest.raises((LocalResourceError, ValueError), match=str(tmp_path)):
         SqliteStore(tmp_path / "x" / "a.sqlite3")
+
+
+@pytest.mark.parametrize("writable", [True, False])
+def test_what_another_thread_finishes_between_look_and_claim_is_not_claimed(path, monkeypatch, writable):
+    """Also where it is in memory alone, because the file cannot be written."""
+    with closing(SqliteStore(path)) as store:
+        if not writable:
+            store.close()
+            path.unlink()
+            path.mkdir()
+        look = store.peek
+
+        def overtaken(key, *, unverified=False):
+            seen = look(key, unverified=unverified)
+            store.finish(key, "paid")
+            return seen
+
+        monkeypatch.setattr(store, "peek", overtaken)
+        assert store.claim(KEY) == Found("paid", KEY.origin)
