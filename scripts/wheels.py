@@ -21,7 +21,8 @@ from uv import find_uv_bin
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("qwen_omni", "langchain_qwen_omni", "llama_index_qwen_omni")
-KINDS = (".py", "/__init__.pyi", "/py.typed", ".j2", "/sample.mp4")  # nothing else belongs into a package
+# How names end in a package; nothing else belongs there.
+KINDS = (".py", "/__init__.pyi", "/py.typed", ".j2", "/page.css", "/page.js", "/theme.js", "/sample.mp4")
 EXTRAS = ("", "langchain", "llama-index", "cli", "standin", "mcp", "tokenizer")
 
 
