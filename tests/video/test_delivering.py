@@ -95,7 +95,7 @@ def test_an_upload_that_fails_is_repeated_and_its_question_asked_once(fresh, car
 def test_a_store_that_stays_away_ends_the_run_and_the_next_goes_on(fresh, carried, film):
     """The error says what to do; afterwards nothing is uploaded or asked twice."""
     fresh.stores.fail("post_form", cut_after=100, times=99)
-    with pytest.raises(StoreUnavailableError, match="run it again"):
+    with pytest.raises(StoreUnavailableError, match="try again later"):
         summarize(film.path, client=carried, options=OPTIONS)
     assert fresh.requests == []
     fresh.stores._faults.clear()
