@@ -4,6 +4,7 @@ A thin layer over `qwen_omni.video` with the connection and model of the chat mo
 child runs in callbacks, traces and `astream_events` (see `_traces`), and progress as custom events. Reading the input
 opens no file; unsupported input is rejected rather than ignored.
 """
+# ruff: noqa: ANN401, A002  (LangChain's own signatures: any keyword, and an argument called input)
 
 import contextlib
 import operator
@@ -113,9 +114,6 @@ def _conversation(given: Any) -> Sequence[BaseMessage]:
 
 def _is_block(one: object) -> bool:
     return isinstance(one, str) or (isinstance(one, Mapping) and "role" not in one)
-
-
-# ruff: noqa: ANN401, A002  (LangChain's own signatures: any keyword, and an argument called input)
 
 
 LongVideoInput = str | os.PathLike[str] | Mapping[str, Any] | HumanMessage | PromptValue | Sequence[Any]

@@ -199,7 +199,7 @@ class _Lease:
 
 @dataclass(slots=True)
 class _Demand:
-    """What waits, and what has to be reported."""
+    """The waiting requests, and the corrections to report."""
 
     needs: list[int] = field(default_factory=list)
     limits: RateLimits = field(default_factory=RateLimits)
@@ -260,20 +260,20 @@ class SharedRate:
             return max(_POLL_SECONDS, self._again_at - now)
 
     def change(self, turn: Turn, *, requests: int, tokens: int) -> None:
-        """Correct what a request counts for."""
+        """Correct the tokens that a request counts as."""
         if turn.share is not None and (requests or tokens):
             with self._lock:
                 self._demand.changes.append((turn.share, requests, tokens))
 
     def hold(self, seconds: float) -> None:
-        """Hold the requests of all processes; what is left of the lease is given back."""
+        """Hold the requests of all processes, and return what is left of the lease."""
         with self._lock:
             self._demand.hold = max(self._demand.hold, seconds)
             self._lease.until = float("-inf")
             self._wake.set()
 
     def renew(self) -> float:
-        """Ask the store for a lease of what waits, and return the seconds after which to ask again.
+        """Request a lease for the waiting requests; return the seconds after which to ask again.
 
         Raises:
             StoreError: the server of the store cannot be used.

@@ -71,7 +71,7 @@ class SpendWish:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SpendGrant:
-    """The answer to a wish.
+    """What a lease is granted.
 
     Attributes:
         granted: all that the lease was granted so far.
@@ -109,7 +109,7 @@ def grant_spend(record: Any, now: float, wish: SpendWish) -> tuple[dict[str, Any
         left, need = limit - taken[unit], wish.need.get(unit, 0)
         if 0 < need > left:
             return state, SpendGrant(granted=lease["granted"], refused=unit, taken=taken[unit])
-        # Less for each, the less is left: no process holds what another needs.
+        # The less is left, the smaller each lease: no process holds what another needs.
         share[unit] = max(need, min(limit // _SHARE, left // (2 * len(state["leases"]))))
     if any(wish.need.values()):
         lease |= {"granted": _added(lease["granted"], share), "number": wish.number}
@@ -124,7 +124,7 @@ def spend_taken(record: Any) -> Amounts:  # noqa: ANN401  (JSON)
 
 
 def spend_known(record: Any) -> Amounts:  # noqa: ANN401  (JSON)
-    """Return what ended calls are known to have cost; calls of processes that died count as they were reserved."""
+    """Return the known cost of finished calls; calls of dead processes count as reserved."""
     state = _read(record)
     return _added(state["spent"], *(one["settled"] for one in state["leases"].values()), *state["sealed"].values())
 
@@ -144,7 +144,7 @@ def end_lease(record: Any, name: str, settled: Mapping[str, int]) -> dict[str, A
 
 
 def seal_lease(record: Any, name: str, total: Mapping[str, int]) -> dict[str, Any]:  # noqa: ANN401  (JSON)
-    """Close a lease that was not renewed; `total` is what its calls cost, those in flight as they were reserved."""
+    """Close a lease that was not renewed; `total` is what its calls cost, counting those in flight as reserved."""
     state = _read(record)
     if state["leases"].pop(name, None) is not None or name in state["sealed"]:
         state["sealed"][name] = dict(total)
@@ -165,9 +165,9 @@ def enter_calls(
     begun: Mapping[str, Mapping[str, int]],
     ended: Mapping[str, Mapping[str, int]],
 ) -> tuple[dict[str, Any], bool]:
-    """Enter the calls that begin, at what they reserve, and those that ended, at what they cost.
+    """Record the calls that start, with what they reserve, and the calls that ended, with what they cost.
 
-    The second result is `False` if the lease was closed: then nothing may begin.
+    The second result is `False` if the lease was closed: no further call may start.
     """
     state = record if isinstance(record, dict) else {}
     calls, settled, closed = dict(state.get("calls", {})), state.get("settled", {}), bool(state.get("closed"))
@@ -180,7 +180,7 @@ def enter_calls(
 
 
 def close_calls(record: Any) -> tuple[dict[str, Any], Amounts]:  # noqa: ANN401  (JSON)
-    """Let no call begin any more; return what the calls cost, those in flight as they were reserved."""
+    """Stop further calls; return what the calls cost, counting those in flight as reserved."""
     state, _ = enter_calls(record, {}, {})
     return {**state, "closed": True}, _added(state["settled"], *state["calls"].values())
 
@@ -307,7 +307,7 @@ class SharedSpendLimit(SpendLimit):
             lease.ended[name] = cost
 
     def _part_from_parent(self) -> None:
-        """Begin a lease of one's own after a fork; that of the parent, and its calls, stay the parent's."""
+        """Start a new lease after a fork; the parent keeps its own lease and calls."""
         if not is_here(self._owner):
             self._owner, self._lease, self._old = new_owner(), _Lease(uuid.uuid4().hex), []
             self._open, self._calls = {}, {}
@@ -316,12 +316,12 @@ class SharedSpendLimit(SpendLimit):
     # --- The store ---
 
     def _most(self) -> Amounts:
-        """Return the limits of all together, in whole amounts."""
+        """Return the limits shared by all processes, in whole amounts."""
         scale = {"tokens": 1, "CNY": _BILLIONTHS, "USD": _BILLIONTHS}
         return {unit: int(most * scale[unit]) for unit, most in self._whole.items() if most is not None}
 
     def _enter(self, amount: Amounts) -> tuple[_Lease, str]:
-        """Enter a call, with room for it in the lease; take another lease if others have closed this one."""
+        """Record a call that fits into the lease; take another lease if this one was closed by other processes."""
         name = uuid.uuid4().hex
         while True:
             lease = self._lease
@@ -337,7 +337,7 @@ class SharedSpendLimit(SpendLimit):
             return lease, name
 
     def _extend(self, lease: _Lease, need: Mapping[str, int], amount: Amounts) -> bool:
-        """Have the lease grow; return whether it is still open."""
+        """Extend the lease; return whether it is still open."""
         need = {unit: max(more, 0) for unit, more in need.items()}
         grant = self._ask(lease, need)
         if grant.refused is not None and self._close_lapsed():
@@ -370,14 +370,14 @@ class SharedSpendLimit(SpendLimit):
         return f"{self._record} {lease.name}"
 
     def _replace(self, lease: _Lease) -> None:
-        """Begin another lease: others have closed this one."""
+        """Start another lease: other processes have closed this one."""
         if lease.open or lease.ended:
             self._old.append(lease)
         self._lease = _Lease(uuid.uuid4().hex)
         self._seal(lease.name)
 
     def _report(self) -> None:
-        """Write what ended calls cost."""
+        """Record the cost of finished calls."""
         with self._lock:
             self._close_abandoned()
         if self._lease.ended and not self._write(self._lease, {}):
@@ -409,7 +409,7 @@ class SharedSpendLimit(SpendLimit):
 
     @property
     def spent_by_all(self) -> Spent:
-        """What the calls of all processes cost; those of processes that died count as they were reserved."""
+        """What the calls of all processes cost; calls of dead processes count as reserved."""
         with self._shared:
             self._report()
             if self._lease.granted:
@@ -430,7 +430,7 @@ class SharedSpendLimit(SpendLimit):
     # --- The beat, and the end ---
 
     def beat(self) -> None:
-        """Renew the lease, and write what ended calls cost; failures are retried by the next beat."""
+        """Renew the lease and record the cost of finished calls; the next beat retries what failed."""
         with self._shared:
             try:
                 self._report()
@@ -440,7 +440,7 @@ class SharedSpendLimit(SpendLimit):
                 return
 
     def finish(self) -> None:
-        """Write what ended calls cost, and free the rest of the lease. Calls in flight count as reserved."""
+        """Record the cost of finished calls and release the rest of the lease. Calls in flight count as reserved."""
         self._ended.set()
         with self._shared:
             self._report()

@@ -31,8 +31,8 @@ from qwen_omni.cli.options import (
     SubtitleFolder,
     Thinking,
     Tile,
+    check_files,
     choose,
-    no_standard_input,
     one_form,
     settings_for,
     words,
@@ -180,6 +180,10 @@ _KEPT, _OLD_KEPT = "captions.sqlite3", "qwen-omni-captions"
 _SCHEMA_HELP = (
     "product (the default), general, timed (with times), FILE.py:Class, module:Class or FILE.json (a JSON schema)."
 )
+_SchemaName = Annotated[str | None, typer.Option(metavar="SCHEMA", help=_SCHEMA_HELP, autocompletion=words(SCHEMAS))]
+_ResultsFile = Annotated[
+    Path | None, typer.Option(metavar="FILE", help=f"Store finished captions here; default: {_KEPT} in the cache.")
+]
 _ReuseUnverified = Annotated[
     bool, typer.Option("--reuse-unverified", help="Reuse captions of older versions, whichever service made them.")
 ]
@@ -188,9 +192,7 @@ _ReuseUnverified = Annotated[
 def caption(  # noqa: PLR0913  (each argument is an option of the command)
     media: Annotated[list[str], typer.Argument(metavar="FILE", help="Videos, images or audio: paths or URLs.")],
     *,
-    schema: Annotated[
-        str | None, typer.Option(metavar="SCHEMA", help=_SCHEMA_HELP, autocompletion=words(SCHEMAS))
-    ] = None,
+    schema: _SchemaName = None,
     prompt: Annotated[str | None, typer.Option(metavar="TEXT", help="What to describe.")] = None,
     language: Annotated[str | None, typer.Option(metavar="TEXT", help="Language of the captions, in words.")] = None,
     model: ModelName = DEFAULT_MODEL,
@@ -205,9 +207,7 @@ def caption(  # noqa: PLR0913  (each argument is an option of the command)
     out: SubtitleFolder = Path(),
     usage: Annotated[bool, typer.Option("--usage", help="Print the tokens used.")] = False,
     concurrency: Concurrency = 4,
-    results: Annotated[
-        Path | None, typer.Option(metavar="FILE", help=f"Store finished captions here; default: {_KEPT} in the cache.")
-    ] = None,
+    results: _ResultsFile = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Ask about every file again, and store nothing.")] = False,
     reuse_unverified: _ReuseUnverified = False,
     fps: Fps = None,
@@ -224,7 +224,7 @@ def caption(  # noqa: PLR0913  (each argument is an option of the command)
     Every finished caption is stored at once: an interrupted run resumes where it stopped, and nothing is paid twice.
     The exit code is 1 if any file failed; the others are printed all the same.
     """
-    no_standard_input(media, "caption")
+    check_files(media, "caption")
     asked: dict[Form, bool] = {"json": as_json, "csv": as_csv, "table": as_table, "srt": srt, "vtt": vtt}
     form = one_form(asked, "table")
     name, wanted = _schema(schema, timed=timed, subtitles=form in ("srt", "vtt"))
@@ -237,17 +237,20 @@ def caption(  # noqa: PLR0913  (each argument is an option of the command)
     client = OmniClient(settings_for(region, base_url, workspace))
     stored = None if fresh else _opened(results, reuse_unverified=reuse_unverified)
     with client, contextlib.closing(stored) if stored is not None else contextlib.nullcontext():
-        coming = caption_many(
-            media, wanted, client=client, options=options, concurrency=concurrency, results=stored, on_notice=show_note
-        )
-        with contextlib.closing(coming):
-            finished = [*with_progress(_reported(coming), len(media), "captions", f"Describing {media[0]}")]
-    finished.sort(key=lambda one: media.index(one.media))
+        finished = _described(media, wanted, client=client, options=options, concurrency=concurrency, results=stored)
     _show(finished, form, (name, wanted), paths)
     _note(name, stored)
     if usage:
         show_usage(_total(finished))
     _end(finished)
+
+
+def _described(media: list[str], schema: SchemaLike, **how: Any) -> list[FileCaption]:  # noqa: ANN401  (as `caption_many`)
+    """Describe the files, with progress and notices; return the captions in the order of the files."""
+    coming = caption_many(media, schema, on_notice=show_note, **how)
+    with contextlib.closing(coming):
+        finished = [*with_progress(_reported(coming), len(media), "captions", f"Describing {media[0]}")]
+    return sorted(finished, key=lambda one: media.index(one.media))
 
 
 def _subtitle_paths(media: list[str], out: Path, form: Form) -> dict[str, Path] | None:

@@ -21,8 +21,8 @@ from qwen_omni.cli.options import (
     MaxPixels,
     Start,
     Tile,
+    check_files,
     choose,
-    no_standard_input,
     words,
 )
 from qwen_omni.cli.output import show_note, show_table, show_text, waiting, write_json
@@ -37,6 +37,24 @@ from qwen_omni.request.question import MediaChoices, message_of
 from qwen_omni.settings import Settings
 
 _Made = tuple[str, Estimate]
+_PriceRegion = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help=f"Region of the prices: {', '.join(REGIONS)}.",
+        rich_help_panel=SERVICE,
+        autocompletion=words(REGIONS),
+    ),
+]
+_Delivery = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help=f"How local files would reach the service: {', '.join(WAYS)}.",
+        rich_help_panel=SERVICE,
+        autocompletion=words(WAYS),
+    ),
+]
 
 
 def estimate(  # noqa: PLR0913 - one for each option of the command line
@@ -64,33 +82,20 @@ def estimate(  # noqa: PLR0913 - one for each option of the command line
     audio_track: AudioTrack = "auto",
     tile: Tile = True,
     frame: Frame = None,
-    region: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME", help=f"Region of the prices: {', '.join(REGIONS)}.", rich_help_panel=SERVICE,
-            autocompletion=words(REGIONS),
-        ),
-    ] = None,
-    delivery: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME", help=f"How local files would reach the service: {', '.join(WAYS)}.",
-            rich_help_panel=SERVICE, autocompletion=words(WAYS),
-        ),
-    ] = None,
-) -> None:  # fmt: skip
+    region: _PriceRegion = None,
+    delivery: _Delivery = None,
+) -> None:
     """Estimate the tokens and cost of a question about files. Sends nothing and needs no key.
 
     --compare shows which models and presets take the files, and at what price.
     """
-    no_standard_input(media, "estimate")
+    check_files(media, "estimate")
     choices = MediaChoices(
         sampling=Sampling(fps=fps, max_pixels=max_pixels), start=start, end=end,
         audio_track=read_audio_track(audio_track), tile=tile, frame=frame,
     )  # fmt: skip
     asked_for = ChatOptions(thinking=thinking, tier=choose("tier", tier, TIERS))
-    models = _split(model) or (tuple(profile.name for profile in OMNI) if compare else (DEFAULT_MODEL,))
-    budgets = _split(budget) or (tuple(BUDGETS) if compare else ("auto",))
+    models, budgets = _compared(model, budget, every=compare)
     settings = Settings.load(
         needs_key=False, region=choose("region", region, REGIONS), delivery=choose("delivery", delivery, WAYS)
     )
@@ -108,6 +113,12 @@ def estimate(  # noqa: PLR0913 - one for each option of the command line
         show_text(str(made[0][1]))
     else:
         _show_table(made)
+
+
+def _compared(model: str | None, budget: str | None, *, every: bool) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the models and budgets to estimate: those named, else all of them or the usual one."""
+    models = _split(model) or (tuple(profile.name for profile in OMNI) if every else (DEFAULT_MODEL,))
+    return models, _split(budget) or (tuple(BUDGETS) if every else ("auto",))
 
 
 def _request(message: Message, model: str, options: ChatOptions) -> ChatRequest:

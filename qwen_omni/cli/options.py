@@ -210,7 +210,7 @@ def check_names(media: Iterable[str]) -> None:
         raise ConfigurationError("The name of a file is empty. Is a variable of the shell not set?")
 
 
-def no_standard_input(media: list[str], command: str) -> None:
+def check_files(media: list[str], command: str) -> None:
     """Refuse `-` where only files can be read, and an empty name.
 
     Raises:

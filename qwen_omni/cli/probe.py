@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from qwen_omni.cli.human import bytes_text, rate_text, seconds_text
-from qwen_omni.cli.options import AudioTrack, Budget, ModelName, no_standard_input
+from qwen_omni.cli.options import AudioTrack, Budget, ModelName, check_files
 from qwen_omni.cli.output import show_table, waiting, write_json
 from qwen_omni.media.info import MediaInfo, read_audio_track
 from qwen_omni.media.plan.plan import MediaPlan
@@ -28,7 +28,7 @@ def probe(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON with every property.")] = False,
 ) -> None:
     """Show what a file is, how it would be prepared before it is sent, and why. Sends nothing and needs no key."""
-    no_standard_input([media], "probe")
+    check_files([media], "probe")
     choices = PrepareOptions(model=model, audio_track=read_audio_track(audio_track))
     with waiting(f"Inspecting {media}"):
         look = look_at(as_source(media), choices=choices)

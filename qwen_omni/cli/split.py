@@ -10,7 +10,7 @@ import typer
 
 from qwen_omni.cli.files import check_targets, writing
 from qwen_omni.cli.human import bytes_text
-from qwen_omni.cli.options import AudioTrack, Budget, End, ModelName, Overlap, SegmentSeconds, Start, no_standard_input
+from qwen_omni.cli.options import AudioTrack, Budget, End, ModelName, Overlap, SegmentSeconds, Start, check_files
 from qwen_omni.cli.output import progress, show_note, show_table, waiting, write_json
 from qwen_omni.errors import ConfigurationError
 from qwen_omni.media.info import read_audio_track
@@ -35,7 +35,7 @@ def split(  # noqa: PLR0913 - each argument is an option of the command
     audio_track: AudioTrack = "auto",
 ) -> None:
     """Cut a video or recording into segments that fit a request. Sends nothing and needs no key."""
-    no_standard_input([media], "split")
+    check_files([media], "split")
     choices = PrepareOptions(model=model, audio_track=read_audio_track(audio_track))
     exact_range(start, end)
     longest, shared = exact_seconds(seconds, "seconds"), exact_seconds(overlap, "overlap")

@@ -27,8 +27,8 @@ from qwen_omni.cli.options import (
     ServiceWorkspace,
     Start,
     Thinking,
+    check_files,
     choose,
-    no_standard_input,
     one_form,
     settings_for,
     words,
@@ -68,6 +68,42 @@ _STRATEGIES = {name: name for name in (_STRATEGY, "single", "auto")}
 _DETAILS = {name: name for name in DETAIL_FPS}
 _ENDINGS = {"srt": "srt", "vtt": "vtt", "html": "html", "markdown": "md"}
 _FAILED, _WRONG_USE = 1, 2
+_Question = Annotated[
+    str | None, typer.Option("--question", "-q", metavar="TEXT", help="Answer this instead of a summary.")
+]
+_AsJson = Annotated[
+    bool, typer.Option("--json", help="Print everything as a JSON object, or an array for several files.")
+]
+_Detail = Annotated[
+    str,
+    typer.Option(
+        metavar="LEVEL", help="low, medium or high: 0.5, 1 or 2 frames per second.", autocompletion=words(_DETAILS)
+    ),
+]
+_Strategy = Annotated[
+    str,
+    typer.Option(metavar="NAME", help="map_reduce (in segments), single or auto.", autocompletion=words(_STRATEGIES)),
+]
+_Seconds = Annotated[
+    float | None,
+    typer.Option(
+        metavar="SECONDS",
+        show_default=str(DEFAULT_SECONDS),
+        help="Maximum length of a segment, overlap included. Shorter videos go in one request.",
+    ),
+]
+_MaxGaps = Annotated[
+    int | None, typer.Option(metavar="NUMBER", help="Segments that may fail; default: a tenth of them, at least one.")
+]
+_Delivery = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help=f"How segments reach the service: {', '.join(WAYS)}.",
+        rich_help_panel=SERVICE,
+        autocompletion=words(WAYS),
+    ),
+]
 _ReuseUnverified = Annotated[
     bool, typer.Option("--reuse-unverified", help="Reuse answers of older versions, whichever service gave them.")
 ]
@@ -87,9 +123,7 @@ class _Run:
 def summarize(  # noqa: PLR0913  (each argument is an option of the command)
     media: Annotated[list[str], typer.Argument(metavar="FILE", help="Local videos or recordings.")],
     *,
-    question: Annotated[
-        str | None, typer.Option("--question", "-q", metavar="TEXT", help="Answer this instead of a summary.")
-    ] = None,
+    question: _Question = None,
     focus: Annotated[str | None, typer.Option(metavar="TEXT", help="What to focus on.")] = None,
     wish: Annotated[str | None, typer.Option(hidden=True, help="The old name of --focus.")] = None,
     language: Annotated[str | None, typer.Option(metavar="TEXT", help="Language of the texts, in words.")] = None,
@@ -99,60 +133,35 @@ def summarize(  # noqa: PLR0913  (each argument is an option of the command)
     markdown: Annotated[bool, typer.Option("--markdown", help="Write everything as Markdown.")] = False,
     out: Annotated[Path | None, typer.Option(metavar="FOLDER", help=_OUT_HELP)] = None,
     youtube: Annotated[bool, typer.Option("--youtube", help="Print chapters for a video's description.")] = False,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print everything as a JSON object, or an array for several files.")
-    ] = False,
+    as_json: _AsJson = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what each strategy costs; send nothing.")] = False,
     model: ModelName = DEFAULT_MODEL,
     text_model: Annotated[str, typer.Option(metavar="NAME", help="Model that joins the notes.")] = DEFAULT_TEXT_MODEL,
-    detail: Annotated[
-        str, typer.Option(metavar="LEVEL", help="low, medium or high: 0.5, 1 or 2 frames per second.",
-                          autocompletion=words(_DETAILS))
-    ] = _DETAIL,
-    strategy: Annotated[
-        str,
-        typer.Option(
-            metavar="NAME", help="map_reduce (in segments), single or auto.", autocompletion=words(_STRATEGIES)
-        ),
-    ] = _STRATEGY,
-    seconds: Annotated[
-        float | None,
-        typer.Option(
-            metavar="SECONDS", show_default=str(DEFAULT_SECONDS),
-            help="Maximum length of a segment, overlap included. Shorter videos go in one request.",
-        ),
-    ] = None,
+    detail: _Detail = _DETAIL,
+    strategy: _Strategy = _STRATEGY,
+    seconds: _Seconds = None,
     overlap: Overlap = 2,
     thinking: Thinking = "off",
     tier: CallTier = None,
     concurrency: Concurrency = 8,
-    max_gaps: Annotated[
-        int | None,
-        typer.Option(metavar="NUMBER", help="Segments that may fail; default: a tenth of them, at least one."),
-    ] = None,
+    max_gaps: _MaxGaps = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Ask about everything again, and store nothing.")] = False,
     reuse_unverified: _ReuseUnverified = False,
     start: Start = None,
     end: End = None,
     audio_track: AudioTrack = "auto",
-    delivery: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME", help=f"How segments reach the service: {', '.join(WAYS)}.", rich_help_panel=SERVICE,
-            autocompletion=words(WAYS),
-        ),
-    ] = None,
+    delivery: _Delivery = None,
     region: ServiceRegion = None,
     workspace: ServiceWorkspace = None,
     base_url: ServiceUrl = None,
-) -> None:  # fmt: skip
+) -> None:
     """Summarise videos of any length, or answer a question about them.
 
     Every finished segment is stored at once: an interrupted run resumes where it stopped, and nothing is paid twice.
     Several files are done one after the other; if one fails, the others are printed all the same and the exit code is
     1.
     """
-    no_standard_input(media, "summarize")
+    check_files(media, "summarize")
     files = {"srt": srt, "vtt": vtt, "html": html, "markdown": markdown}
     if question is not None:
         if not question.strip():

@@ -17,7 +17,7 @@ from qwen_omni.cli.options import (
     ServiceUrl,
     ServiceWorkspace,
     SubtitleFolder,
-    no_standard_input,
+    check_files,
     one_form,
     settings_for,
     words,
@@ -28,13 +28,26 @@ from qwen_omni.errors import ConfigurationError, QwenOmniError
 from qwen_omni.media.info import read_audio_track
 from qwen_omni.profiles import Region
 from qwen_omni.profiles.transcription import TRANSCRIBERS
-from qwen_omni.settings import region_of
+from qwen_omni.settings import Settings, region_of
 from qwen_omni.transcription.options import TranscriptionOptions, choose_transcriber
 from qwen_omni.transcription.transcribe import ThreadPool, transcribe as transcribe_one
 from qwen_omni.transcription.transcript import Transcript
 
 Form = Literal["text", "json", "srt", "vtt"]
 _FAILED, _WRONG_USE = 1, 2
+
+
+_Model = Annotated[
+    str | None,
+    typer.Option(
+        "--model",
+        "-m",
+        metavar="NAME",
+        help=f"{', '.join(TRANSCRIBERS)}; default: the cheapest.",
+        autocompletion=words(TRANSCRIBERS),
+    ),
+]
+_AtOnce = Annotated[int, typer.Option("--concurrency", "-j", metavar="NUMBER", help="How many at a time.", min=1)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,13 +62,7 @@ class _Heard:
 def transcribe(  # noqa: PLR0913  (each argument is an option of the command)
     media: Annotated[list[str], typer.Argument(metavar="FILE", help="Recordings or videos: paths or URLs.")],
     *,
-    model: Annotated[
-        str | None,
-        typer.Option(
-            "--model", "-m", metavar="NAME", help=f"{', '.join(TRANSCRIBERS)}; default: the cheapest.",
-            autocompletion=words(TRANSCRIBERS),
-        ),
-    ] = None,
+    model: _Model = None,
     language: Annotated[
         str | None, typer.Option(metavar="CODE", help="Spoken language, e.g. en; default: detected.")
     ] = None,
@@ -70,21 +77,19 @@ def transcribe(  # noqa: PLR0913  (each argument is an option of the command)
         float, typer.Option(metavar="SECONDS", help="Longest wait; a later run finds an unfinished task.")
     ] = 7200,
     fresh: Annotated[bool, typer.Option("--fresh", help="Submit again what was submitted today, and pay.")] = False,
-    concurrency: Annotated[
-        int, typer.Option("--concurrency", "-j", metavar="NUMBER", help="How many at a time.", min=1)
-    ] = 4,
+    concurrency: _AtOnce = 4,
     audio_track: AudioTrack = "auto",
     delivery: DeliveryWay = "auto",
     region: ServiceRegion = None,
     workspace: ServiceWorkspace = None,
     base_url: ServiceUrl = None,
-) -> None:  # fmt: skip
+) -> None:
     """Transcribe speech, with times and speakers if the model provides them.
 
     A recording that was submitted within a day is not paid again, even after a crash: its task is found. The exit code
     is 1 if any file failed; the others are printed all the same.
     """
-    no_standard_input(media, "transcribe")
+    check_files(media, "transcribe")
     asked: dict[Form, bool] = {"srt": srt, "vtt": vtt, "json": as_json}
     form = one_form(asked, "text")
     wanted_speakers = False if speakers is None else (speakers or True)
@@ -98,20 +103,24 @@ def transcribe(  # noqa: PLR0913  (each argument is an option of the command)
     if form in ("srt", "vtt") and len(media) > 1:
         paths = {item: chosen[form] for item, chosen in named_after(media, out, [form]).items()}
     check_targets(paths.values())
-    heard: dict[str, _Heard] = {}
-    try:
-        with OmniClient(settings) as client, ThreadPool(concurrency) as pool:
-            coming = [pool.submit(partial(_one, name, client, options)) for name in dict.fromkeys(media)]
-            for one in with_progress(_reported(coming), len(coming), "transcripts", f"Transcribing {media[0]}"):
-                heard[one.media] = one
-    except KeyboardInterrupt:
-        raise KeyboardInterrupt(_kept_text(heard, len(dict.fromkeys(media)), fresh=fresh)) from None
-    finished = [heard[name] for name in dict.fromkeys(media)]
-    errors = [*_show(finished, form, paths)]
+    errors = [*_show(_heard(media, settings, options, concurrency), form, paths)]
     for name, error in errors:
         show_error(f"{one_line(name)}: {error}")
     if errors:
         raise typer.Exit(_WRONG_USE if all(isinstance(error, ConfigurationError) for _, error in errors) else _FAILED)
+
+
+def _heard(media: list[str], settings: Settings, options: TranscriptionOptions, concurrency: int) -> list[_Heard]:
+    """Transcribe each file once, some at a time, and return the results in the order of the files."""
+    names, heard = list(dict.fromkeys(media)), dict[str, _Heard]()
+    try:
+        with OmniClient(settings) as client, ThreadPool(concurrency) as pool:
+            coming = [pool.submit(partial(_one, name, client, options)) for name in names]
+            for one in with_progress(_reported(coming), len(names), "transcripts", f"Transcribing {media[0]}"):
+                heard[one.media] = one
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(_kept_text(heard, len(names), fresh=options.fresh)) from None
+    return [heard[name] for name in names]
 
 
 def _kept_text(heard: dict[str, _Heard], total: int, *, fresh: bool) -> str:

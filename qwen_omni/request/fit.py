@@ -532,13 +532,15 @@ def check_part(part: MediaPart, info: MediaInfo, profile: Profile, name: str) ->
     match info.kind:
         case "image":
             _check_size(name, info, profile.limits.image_bytes, profile)
-            _check_sides(name, info, profile)
+            _check_sides(_selected(part, name), info, profile)
         case "audio":
             _check_size(name, info, profile.limits.audio_bytes, profile)
-            _check_seconds(name, info, 0, profile.limits.audio_seconds, profile)
+            _check_seconds(_selected(part, name), info, 0, profile.limits.audio_seconds, profile)
         case "video":
             _check_size(name, info, profile.limits.video_bytes, profile)
-            _check_seconds(name, info, profile.limits.min_video_seconds, profile.limits.video_seconds, profile)
+            _check_seconds(
+                _selected(part, name), info, profile.limits.min_video_seconds, profile.limits.video_seconds, profile
+            )
         case _:
             assert_never(info.kind)
 
@@ -629,6 +631,15 @@ def _check_size(name: str, info: MediaInfo, limit: int, profile: Profile) -> Non
             actual=info.size_bytes,
             brief=f"too large: {limit / 2**20:,.0f} MiB at most",
         )
+
+
+def _selected(part: MediaPart, name: str) -> str:
+    """Return the name of what is sent where the caller selects a range of a file, or fewer pixels."""
+    if isinstance(part, VideoPart | AudioPart) and (part.start or part.end is not None):
+        return f"{name}, in the selected range,"
+    if isinstance(part, ImagePart) and part.sampling.max_pixels is not None:
+        return f"{name}, with max_pixels={part.sampling.max_pixels:,},"
+    return name
 
 
 def _check_seconds(name: str, info: MediaInfo, least: float, most: float, profile: Profile) -> None:

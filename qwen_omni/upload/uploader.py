@@ -385,7 +385,7 @@ class Uploader:
             text = str(error)
         raise StoreUnavailableError(
             f"Could not upload {name} to the service's temporary store, after {self._settings.max_retries + 1} tries: "
-            f"{text} Try again later, or use a bucket of your own (oss=OssSettings(...))."
+            f"{text} A bucket of your own does not need that store (oss=OssSettings(...))."
         )
 
     def _once(self, key: str, store: Store, upload: Callable[[Claim], tuple[str, float]]) -> Upload:

@@ -423,18 +423,7 @@ class BufferedStore(ABC):
         self._write(lambda base: base.run_many(sql, rows))
 
     def exchange(self, name: str, decide: Callable[[Any, float], tuple[Any, T]]) -> T:
-        """Replace a record by what `decide` makes of it, while no one else can; return its second result.
-
-        Args:
-            name: the record; one that does not exist is `None`, and `None` removes it.
-            decide: takes the record and the time by the store's clock, in seconds since the epoch. It is called again
-                if the connection broke, which may have been after the record was replaced.
-
-        Raises:
-            StoreError: the server cannot be used, or was unreachable for half a minute.
-            LocalResourceError: the file cannot be written, or was locked for 10 s.
-            ConfigurationError: the file is damaged.
-        """
+        """Replace a record by what `decide` makes of it; see `WorkStore.exchange`."""
         if self.database is None:
             with self._state:
                 self._records[name], result = decide(loaded(dumped(self._records.get(name))), self.now())
