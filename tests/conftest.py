@@ -8,7 +8,8 @@ import signal
 from collections.abc import Iterator
 
 import pytest
-from hypothesis import HealthCheck, settings as profiles
+from hypothesis import HealthCheck, given, settings as profiles
+from hypothesis.strategies import none
 from pytest_socket import socket_allow_hosts
 
 from qwen_omni.servers import forget_servers
@@ -41,6 +42,12 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, lambda *_: None)
 
 
+@given(none())
+@profiles(database=None, max_examples=1)
+def first_example(_: None) -> None:
+    """Create Hypothesis's random generator, which it can no longer find among the objects that are frozen."""
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_collection() -> Iterator[None]:
     """Pause the garbage collector, and exclude from it what is imported here: that lives as long as the process."""
@@ -48,6 +55,7 @@ def pytest_collection() -> Iterator[None]:
     try:
         return (yield)
     finally:
+        first_example()
         gc.freeze()
         gc.enable()
 

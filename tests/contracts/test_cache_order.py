@@ -97,7 +97,11 @@ PLANS: dict[str, Callable[[str, str], ChatRequest]] = {
 }  # fmt: skip
 
 
-@given(st.tuples(*[st.text(min_size=1, max_size=40)] * 2), st.sampled_from([None, "French", "中文"]))
+# A question of blanks alone is refused.
+TEXTS = st.text(min_size=1, max_size=40).filter(str.strip)
+
+
+@given(st.tuples(TEXTS, TEXTS), st.sampled_from([None, "French", "中文"]))
 @hypothesis_settings(max_examples=10)
 def test_whatever_is_asked_follows_the_medium(texts: tuple[str, str], language: str | None) -> None:
     """Questions, focus, schema and language change nothing before the end of the medium, in any two requests."""
