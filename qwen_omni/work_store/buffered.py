@@ -447,9 +447,9 @@ class BufferedStore(ABC):
         return one if found is None else replace(one, found=found.value)
 
     def inputs_after(
-        self, wanted: InputFilter, after: tuple[str, str, str] = ("", "", ""), most: int = _CHUNK
+        self, run: str, origin: str, after: str = "", *, status: str | None = None, most: int = _CHUNK
     ) -> list[StoredInput]:
-        """Return the next inputs in the order of their keys, with their answers; none after the last.
+        """Return the next inputs of a run in the order of their names, of one status if given; none after the last.
 
         Raises:
             StoreError: the server cannot be read.
@@ -458,26 +458,28 @@ class BufferedStore(ABC):
         self.write_rest()
         if self.database is None:
             with self._state:
-                chosen = sorted(key for key, one in self._inputs.items() if key > after and wanted.matches(one))
-                return [self._answered(self._inputs[key]) for key in chosen[:most]]
-        return list(read_rows(self.insist_read(lambda base: select_page(base, wanted, after, most))))
+                found = [one for key, one in self._inputs.items() if key[:2] == (run, origin) and one.name > after]
+            chosen = sorted((one for one in found if status in (None, one.status)), key=lambda one: one.name)
+            return [self._answered(one) for one in chosen[:most]]
+        rows = self.insist_read(lambda base: select_page(base, run, origin, status, after, most))
+        return list(read_rows(rows))
 
     def count_inputs(self, wanted: InputFilter) -> list[InputCount]:
         """Return counts and sums by run, origin and status; raises as `inputs_after` does."""
         self.write_rest()
         if self.database is None:
             with self._state:
-                return counted(one for one in self._inputs.values() if wanted.matches(one))
+                return counted(one for one in self._inputs.values() if wanted.matches(one.run, one.origin))
         return self.insist_read(lambda base: select_counts(base, wanted))
 
-    def count_claims(self, run: str) -> int:
-        """Return how many steps are being worked on, in runs whose name begins with `run`."""
+    def count_claims(self, wanted: InputFilter) -> int:
+        """Return how many steps are being worked on."""
         if self.database is None:
             with self._state:
-                return sum(key.run.startswith(run) for key in self.held)
+                return sum(wanted.matches(key.run, key.origin) for key in self.held)
 
         def count(base: Transaction) -> int:
-            keys = [StepKey(one, step, origin) for one, origin, step in select_claims(base, run)]
+            keys = [StepKey(run, step, origin) for run, origin, step in select_claims(base, wanted)]
             return sum(self.holder(base, key) is not None or key in self.held for key in keys)
 
         return self.insist_read(count)
