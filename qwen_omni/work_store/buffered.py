@@ -4,6 +4,7 @@ A backend says how one transaction is run, and what a claim is in it; the statem
 be written stays in memory, and is retried with every later write and every beat. No connection survives a fork.
 """
 
+import itertools
 import os
 import threading
 import time
@@ -19,6 +20,7 @@ from qwen_omni.work_store.inputs import (
     InputFilter,
     StoredInput,
     counted,
+    merged,
     read_rows,
     select_claims,
     select_counts,
@@ -136,7 +138,8 @@ class BufferedStore(ABC):
         self._lease = lease_seconds
         self._state = threading.RLock()
         self._unspent: dict[str, tuple[str, str, Mapping[str, Any]]] = {}
-        self._inputs: dict[tuple[str, str, str], StoredInput] = {}  # not yet written
+        self._inputs: dict[tuple[str, str, str], tuple[StoredInput, ...]] = {}  # not yet written; in their order
+        self._flushing = threading.Lock()  # inputs add up, so each is written once
         self._digests: dict[str, str] = {}  # only in memory
         self._records: dict[str, Any] = {}  # only in memory
         self._damaged = 0
@@ -423,7 +426,8 @@ class BufferedStore(ABC):
         """Store what became of inputs; with `now=False`, in one transaction with whatever is stored next."""
         with self._state:
             for one in inputs:
-                self._inputs[one.key] = one.after(self._inputs.get(one.key))
+                before = self._inputs.get(one.key, ())
+                self._inputs[one.key] = (*before, one) if self.database is not None else (merged((*before, one)),)
         if self.database is not None and not (now and self._flush()):
             self._keep_beating()
 
@@ -436,7 +440,9 @@ class BufferedStore(ABC):
         for start in range(0, len(wanted) if self.database is not None else 0, _CHUNK):
             among = dumped(wanted[start : start + _CHUNK])
             found |= {one.name: one for one in self._named(run, origin, among)}
-        return found | {name: self._answered(one.after(found.get(name))) for name, one in kept.items()}
+        for name, some in kept.items():
+            found[name] = self._answered(merged(some, found.get(name)))
+        return found
 
     def _named(self, run: str, origin: str, names: str) -> Iterable[StoredInput]:
         rows: list[Any] = self._read(lambda base: select_named(base, run, origin, names, self.among), [])
@@ -458,7 +464,7 @@ class BufferedStore(ABC):
         self.write_rest()
         if self.database is None:
             with self._state:
-                found = [one for key, one in self._inputs.items() if key[:2] == (run, origin) and one.name > after]
+                found = [one for (one,) in self._inputs.values() if one.key[:2] == (run, origin) and one.name > after]
             chosen = sorted((one for one in found if status in (None, one.status)), key=lambda one: one.name)
             return [self._answered(one) for one in chosen[:most]]
         rows = self.insist_read(lambda base: select_page(base, run, origin, status, after, most))
@@ -469,7 +475,7 @@ class BufferedStore(ABC):
         self.write_rest()
         if self.database is None:
             with self._state:
-                return counted(one for one in self._inputs.values() if wanted.matches(one.run, one.origin))
+                return counted(one for (one,) in self._inputs.values() if wanted.matches(one.run, one.origin))
         return self.insist_read(lambda base: select_counts(base, wanted))
 
     def count_claims(self, wanted: InputFilter) -> int:
@@ -603,13 +609,17 @@ class BufferedStore(ABC):
 
     def _flush(self, *, now: bool = False) -> bool:
         """Write everything that is pending, in one transaction; return whether that worked."""
+        with self._flushing:
+            return not self._unwritten or self._write_pending(now=now)
+
+    def _write_pending(self, *, now: bool) -> bool:
         with self._state:
             finished, spent, inputs = dict(self.pending), dict(self._unspent), dict(self._inputs)
 
         def add(base: Transaction) -> None:
             write_finished(base, finished, self.owner)
             write_spent(base, spent)
-            write_inputs(base, inputs.values())
+            write_inputs(base, itertools.chain.from_iterable(inputs.values()))
 
         if not self._write(add, now=now):
             return False
@@ -618,7 +628,9 @@ class BufferedStore(ABC):
                 self.held.pop(key, None)
             self.pending = {key: row for key, row in self.pending.items() if finished.get(key) is not row}
             self._unspent = {name: one for name, one in self._unspent.items() if name not in spent}
-            self._inputs = {key: one for key, one in self._inputs.items() if inputs.get(key) is not one}
+            for name, written in inputs.items():
+                self._inputs[name] = self._inputs[name][len(written) :]
+            self._inputs = {name: entries for name, entries in self._inputs.items() if entries}
         return True
 
     def failed(self, error: Exception) -> None:
@@ -697,6 +709,7 @@ class BufferedStore(ABC):
         if self.database is not None:
             self.pending, self._unspent, self._inputs = {}, {}, {}
         self._ended = threading.Event()
+        self._flushing = threading.Lock()
         self._state.release()
         if self.database is not None:
             self.database.after_fork(child=True)

@@ -29,7 +29,8 @@ _REPLACED = ", ".join(
 )
 _WRITE = (
     f"INSERT INTO inputs ({_COLUMNS}) VALUES ({', '.join('?' * 13)}) ON CONFLICT (run, origin, name) DO UPDATE SET "
-    f"{_REPLACED} WHERE NOT (inputs.status = '{DONE}' AND {_SAME} AND excluded.status <> '{DONE}')"
+    f"{_REPLACED} WHERE NOT (inputs.status = '{DONE}' AND {_SAME} AND excluded.status <> '{DONE}') "
+    f"AND NOT ({_SAME} AND inputs.began = excluded.began AND inputs.ended = excluded.ended)"  # written before
 )
 _SELECT = (  # the answer in a subquery: a join is planned without its index while a server has no statistics
     f"SELECT {_COLUMNS}, (SELECT results.value FROM results WHERE results.run = inputs.run "
@@ -82,7 +83,7 @@ class StoredInput:
         """Return what is stored if this follows `before`, as the table decides it."""
         if before is None or before.version != self.version:
             return self
-        if before.status == DONE != self.status:
+        if before.status == DONE != self.status or (before.began, before.ended) == (self.began, self.ended):
             return before
         known = None if self.cost is None or before.cost is None else self.cost + before.cost
         return StoredInput(
@@ -197,6 +198,14 @@ def select_counts(base: Transaction, wanted: InputFilter) -> list[InputCount]:
         )
         for row in found
     ]  # fmt: skip
+
+
+def merged(inputs: Iterable[StoredInput], before: StoredInput | None = None) -> StoredInput:
+    """Return what is stored if these follow one another, and `before`; there is at least one."""
+    for one in inputs:
+        before = one.after(before)
+    assert before is not None
+    return before
 
 
 def counted(inputs: Iterable[StoredInput]) -> list[InputCount]:
