@@ -111,7 +111,8 @@ JSON = st.recursive(
     max_leaves=5,
 )
 ROWS = st.builds(
-    ArchiveRow, uri=st.text(min_size=1, max_size=9), etag=st.text(max_size=5), content_digest=st.sampled_from(["", "d"]),
+    ArchiveRow, uri=st.text(min_size=1, max_size=9), etag=st.text(max_size=5),
+    content_digest=st.sampled_from(["", "d"]),
     step=st.just("caption"), step_digest=st.just("d1"), model=st.just("m"),
     status=st.sampled_from(["failed", "skipped", "refused", "over_budget"]), error_code=st.just("code"),
     error=st.text(max_size=20), retryable=st.booleans(), reused=st.booleans(), attempt=st.integers(0, 9),
