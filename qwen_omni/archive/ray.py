@@ -7,23 +7,27 @@ workers there are, what each may do at once, and whether the cluster has room fo
 
 import contextlib
 import math
+import platform
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_type_hints
 
 from pydantic import SecretStr
 
 from qwen_omni.addresses import StoreAddress
+from qwen_omni.archive.rows import ArchiveRow
 from qwen_omni.archive.steps import Step
 from qwen_omni.archive.worker import ArchiveWorker
 from qwen_omni.errors import ConfigurationError
 from qwen_omni.pricing.limit import SpendLimit
 from qwen_omni.profiles.rate_limits import RateLimits
 from qwen_omni.ranges import PARALLEL, Range, checked
-from qwen_omni.settings import Settings
+from qwen_omni.servers import is_dashscope
+from qwen_omni.settings import API_KEY_VARIABLE, Settings
 
 if TYPE_CHECKING:
+    import pyarrow as pa
     from ray.data import Dataset
 
 WORKER_CPUS = 0.5
@@ -31,6 +35,8 @@ WORKER_CPUS = 0.5
 _READING_CPUS = 1.0  # of the task that reads the list, and of the one that writes the result
 _CALLS_AT_ONCE = 2  # of `ArchiveWorker` in one process: the next block fills the gaps that the last rows of one leave
 _QUEUED = 1  # blocks that wait at a worker, so that it never waits for the driver
+_READ = ("uri", "version", "etag", "size")  # columns of the list
+_NO_KEY = "none is needed"
 _IN_FLIGHT = Range(least=1, most=100_000, whole=True)
 _WORKERS = Range(least=1, most=10_000, whole=True)
 _CPUS = Range(above=0, most=1e6)
@@ -66,11 +72,6 @@ def decide_layout(cpus: float, in_flight: int, workers: int | None = None) -> Ra
     Example:
         >>> decide_layout(2, 32)
         RayLayout(workers=2, in_flight=16, rows=32)
-        >>> decide_layout(1, 32)
-        Traceback (most recent call last):
-        ...
-        qwen_omni.errors.ConfigurationError: Ray has 1 logical CPU, and 1 worker and the reading of the list need 1.5: \
-the job would never begin. Start Ray with more, as in ray.init(num_cpus=2); workers mostly wait, so these need not exist.
     """
     in_flight = checked("in_flight", in_flight, _IN_FLIGHT)
     wanted = max(1, math.floor(cpus)) if workers is None else checked("workers", workers, _WORKERS)
@@ -79,8 +80,8 @@ the job would never begin. Start Ray with more, as in ray.init(num_cpus=2); work
     if needed > cpus:
         who = "1 worker" if workers == 1 else f"{workers:,} workers"
         raise ConfigurationError(
-            f"Ray has {cpus:,.6g} logical CPU{'' if cpus == 1 else 's'}, and {who} and the reading of the list need "
-            f"{needed:,.6g}: the job would never begin. Start Ray with more, as in "
+            f"Ray has {cpus:,.6g} logical CPU{'' if cpus == 1 else 's'}; {who} and the reading of the list need "
+            f"{needed:,.6g}, so the job would never begin. Start Ray with more: "
             f"ray.init(num_cpus={math.ceil(needed)}); workers mostly wait, so these need not exist."
         )
     each = checked(f"in_flight of each of {workers} workers", in_flight // workers, PARALLEL)
@@ -93,8 +94,8 @@ class WorkerPlan:
     Not a dataclass, a mapping or a text: Ray writes those into its event files, with everything that they hold.
     """
 
-    def __init__(self, step: Step, given: Mapping[str, Any], settings: Settings, key: Callable[[], str] | None) -> None:
-        self._step, self._given, self._settings, self._key = step, dict(given), settings, key
+    def __init__(self, step: Step, given: Mapping[str, Any], settings: Settings | Callable[[], Settings]) -> None:
+        self._step, self._given, self._settings = step, dict(given), settings
 
     def __repr__(self) -> str:
         return f"<worker of an archive: {self._step.name}>"
@@ -105,26 +106,48 @@ class WorkerPlan:
         Raises:
             ConfigurationError: there is no key.
         """
-        settings = self._settings
-        if self._key is not None:
-            settings = replace(settings, api_key=SecretStr(self._key().strip()))
-        return ArchiveWorker(self._step, settings=settings.with_key(), **self._given)
+        settings = self._settings() if callable(self._settings) else self._settings
+        if not settings.api_key.get_secret_value():
+            if is_dashscope(settings.base_url):
+                raise ConfigurationError(
+                    f"A worker on {platform.node()} has no API key. Set {API_KEY_VARIABLE} where Ray is started "
+                    "there, or pass map_archive a function as settings=, which each worker calls."
+                )
+            settings = replace(settings, api_key=SecretStr(_NO_KEY))
+        return ArchiveWorker(self._step, settings=settings, **self._given)
 
 
 class RayWorker:
-    """`ArchiveWorker` in one of Ray's processes. It gives its leases back when Ray ends the process in an orderly way."""
+    """`ArchiveWorker` in one of Ray's processes; it gives its leases back when Ray ends the process in good order."""
 
     def __init__(self, plan: WorkerPlan) -> None:
         self._worker = plan.build()
 
-    def __call__(self, batch: Mapping[str, Sequence[Any]]) -> dict[str, list[Any]]:
-        return self._worker(batch)
+    def __call__(self, block: "pa.Table") -> "pa.Table":
+        """Return the rows of a block, whose columns have the same types in every block."""
+        named = {name: block[name].to_pylist() for name in _READ if name in block.column_names}
+        return to_table(self._worker(named))
 
     def __del__(self) -> None:
         worker = self.__dict__.get("_worker")
         if worker is not None:
             with contextlib.suppress(Exception):  # the process ends; leases expire by themselves
                 worker.close()
+
+
+def to_table(columns: Mapping[str, Sequence[Any]]) -> "pa.Table":
+    """Return columns of rows as a table, with the types that `ArchiveRow` says."""
+    import pyarrow as pa  # noqa: PLC0415  (an extra)
+
+    kinds = {bool: pa.bool_(), int: pa.int64(), float: pa.float64(), float | None: pa.float64()}
+    fields = [(name, kinds.get(kind, pa.string())) for name, kind in get_type_hints(ArchiveRow).items()]
+    texts = {name: [_encodable(one) for one in values] for name, values in columns.items()}
+    return pa.Table.from_pydict(texts, schema=pa.schema(fields))
+
+
+def _encodable(value: Any) -> Any:  # noqa: ANN401  (of a row)
+    """Return a text without lone surrogates, which file names and answers may hold; anything else as it is."""
+    return value.encode(errors="backslashreplace").decode() if isinstance(value, str) else value
 
 
 def _store_for(store: str | Path, *, machines: int) -> str | Path:
@@ -145,13 +168,12 @@ def map_archive(  # noqa: PLR0913 - each keyword is an independent option
     step: Step,
     *,
     store: str | Path,
-    settings: Settings | None = None,
+    settings: Settings | Callable[[], Settings] | None = None,
     spend_limit: SpendLimit | None = None,
     limits: RateLimits | None = None,
     in_flight: int = 32,
     workers: int | None = None,
     cluster_cpus: float | None = None,
-    api_key: Callable[[], str] | None = None,
     job: str = "",
 ) -> "Dataset":
     """Return a dataset with one row for every row of a dataset of files: the columns of `ArchiveRow`.
@@ -159,22 +181,22 @@ def map_archive(  # noqa: PLR0913 - each keyword is an independent option
     Like every dataset it is lazy: files are asked about when it is written or iterated over. A row that fails says so
     in its columns and never ends the job. Run it again after anything: what was answered is in the store.
 
-    Keys do not travel. A worker reads `DASHSCOPE_API_KEY` from its own environment; a local cluster has that of the
-    process that started it. Set it where `ray start` runs, not in `runtime_env`, which the dashboard shows. The
-    password of a store travels hidden.
+    Keys do not travel, nor do headers. A worker reads `DASHSCOPE_API_KEY` and the variables of a bucket from its own
+    environment, which on a local cluster is that of the process that started it. Set them where `ray start` runs, not
+    in `runtime_env`, which the dashboard shows. The address of a store travels with its password, and is not shown.
 
     Args:
         dataset: what to work on; the column `uri` has paths or addresses that every worker can open.
         step: what to do with each file.
         store: the work store: on one machine the path of an SQLite file, on several the address of a PostgreSQL
             database.
-        settings: of the service; from the environment if not given.
+        settings: of the service, or a function that each worker calls to get them, with a key from wherever secrets
+            are; from the environment if not given.
         spend_limit: limit on what all workers, and all later runs of the same job, spend together.
         limits: requests and tokens a minute of the account, shared by all workers.
         in_flight: the most files in progress at once, of all workers together.
         workers: the number of processes; one for each logical CPU if not given.
         cluster_cpus: logical CPUs of a cluster that grows; those that there are now if not given.
-        api_key: called by each worker to get its key, where that is not in the environment.
         job: identifies the job whose spending is limited.
 
     Raises:
@@ -205,12 +227,13 @@ def map_archive(  # noqa: PLR0913 - each keyword is an independent option
     else:
         cpus = checked("cluster_cpus", cluster_cpus, _CPUS)
     layout = decide_layout(cpus, in_flight, workers)
-    given = {"store": _store_for(store, machines=sum(bool(node["Alive"]) for node in ray.nodes())), "spend_limit": spend_limit, "limits": limits, "in_flight": layout.in_flight, "job": job}
-    plan = WorkerPlan(step, given, settings or Settings.load(needs_key=False), api_key)
+    place = _store_for(store, machines=sum(bool(node["Alive"]) for node in ray.nodes()))
+    given = {"store": place, "spend_limit": spend_limit, "limits": limits, "in_flight": layout.in_flight, "job": job}
+    plan = WorkerPlan(step, given, settings or Settings.load(needs_key=False))
     mapped = dataset.repartition(target_num_rows_per_block=layout.rows).map_batches(
         RayWorker,
         batch_size=None,
-        batch_format="numpy",
+        batch_format="pyarrow",
         fn_constructor_args=(plan,),
         num_cpus=WORKER_CPUS,
         udf_modifying_row_count=False,

@@ -49,7 +49,7 @@ def test_how_an_archive_is_spread(cpus, in_flight, workers, layout):
 )
 def test_too_few_logical_cpus_are_refused(cpus, workers, needed):
     """Ray would wait for them forever, without a word."""
-    with pytest.raises(ConfigurationError, match=rf"need {needed}: the job would never begin.*num_cpus="):
+    with pytest.raises(ConfigurationError, match=rf"need {needed}, so the job would never begin.*num_cpus="):
         decide_layout(cpus, 64, workers)
 
 
@@ -75,7 +75,7 @@ class _Named:
 
 def test_what_travels_shows_no_secret():
     """Ray writes the arguments of a worker into its event files: dataclasses, mappings and texts with all they hold."""
-    plan = WorkerPlan(_Named(), {"store": "postgresql://me:s3cret@db/work"}, Settings.load(api_key="sk-hidden"), None)
+    plan = WorkerPlan(_Named(), {"store": "postgresql://me:s3cret@db/work"}, Settings.load(api_key="sk-hidden"))
     assert repr(plan) == str(plan) == "<worker of an archive: caption>"
     assert not hasattr(plan, "__dataclass_fields__")
     assert not isinstance(plan, (str, collections.abc.Mapping, collections.abc.Sequence))
@@ -168,9 +168,8 @@ def test_the_key_comes_from_where_the_worker_runs(standin, session, tmp_path):
     """From a function of the caller; without one, and without a variable, the job ends with one clear line."""
     place, paths = tmp_path / "archive.db", make_images(tmp_path / "images", 4)
     (tmp_path / "key").write_text(standin.api_key + "\n")
-    rows = rows_of(run(standin, session, place, paths, key="", key_file=str(tmp_path / "key")))
-    assert [row["status"] for row in rows] == ["ok"] * 4
-    driver = None
+    found = rows_of(run(standin, session, place, paths, key="", key_file=str(tmp_path / "key")))
+    assert [row["status"] for row in found] == ["ok"] * 4
     with Driver(
         session, cpus=2, key="", url=standin.base_url, schema=SCHEMA, store=str(tmp_path / "other.db"),
         rows=[{"uri": str(path)} for path in paths], driver_key=standin.api_key,
@@ -178,7 +177,7 @@ def test_the_key_comes_from_where_the_worker_runs(standin, session, tmp_path):
         for _ in driver:
             pass
         assert driver.process.wait() != 0
-        assert "Set DASHSCOPE_API_KEY where they are loaded" in driver.log()
+        assert "has no API key. Set DASHSCOPE_API_KEY where Ray is started" in driver.log()
         assert standin.api_key not in driver.log()
 
 

@@ -24,15 +24,14 @@ ray.data.DataContext.get_current().enable_progress_bars = False
 settings = Settings.load(
     base_url=job["url"], api_key=job.get("driver_key"), retry_wait=0.05, media_root="/", needs_key=False
 )
-key = None
 if "key_file" in job:
-    def key(path=job["key_file"]):
+    def settings(path=job["key_file"], url=job["url"]):
         with open(path) as file:
-            return file.read()
+            return Settings.load(api_key=file.read(), base_url=url, media_root="/")
 print(json.dumps("ready"), flush=True)
 try:
     rows = map_archive(
-        ray.data.from_items(job["rows"]), Caption(job["schema"]), store=job["store"], settings=settings, api_key=key,
+        ray.data.from_items(job["rows"]), Caption(job["schema"]), store=job["store"], settings=settings,
         **job.get("given", {}),
     )
     print(json.dumps({"shown": repr(rows)}), flush=True)
@@ -51,8 +50,8 @@ class Driver:
         # Sockets lie below it, so its path has to be short.
         environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
         environment |= {
-            "PYTHONPATH": str(ROOT), "RAY_USAGE_STATS_ENABLED": "0", "DASHSCOPE_API_KEY": key, "RAY_AUTH_MODE": "disabled",
-            "RAY_ENABLE_EXPORT_API_WRITE": "1", "RAY_DATA_DISABLE_PROGRESS_BARS": "1",
+            "PYTHONPATH": str(ROOT), "RAY_USAGE_STATS_ENABLED": "0", "DASHSCOPE_API_KEY": key,
+            "RAY_AUTH_MODE": "disabled", "RAY_ENABLE_EXPORT_API_WRITE": "1", "RAY_DATA_DISABLE_PROGRESS_BARS": "1",
         }  # fmt: skip
         self.folder = Path(folder)
         self._log = (self.folder / "driver.log").open("ab")
@@ -64,8 +63,9 @@ class Driver:
 
     def __iter__(self):
         for line in self.process.stdout:
-            self.lines.append(json.loads(line))
-            yield self.lines[-1]
+            if line[0] in '{"':  # Ray prints, too
+                self.lines.append(json.loads(line))
+                yield self.lines[-1]
 
     def workers(self):
         """Return the processes of its workers that hold an archive."""
