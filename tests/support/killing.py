@@ -35,10 +35,11 @@ def bills(request):
     return True
 
 with Standin() as standin:
-    def behave(seconds=0.1, storm=0, numbered=0):
+    def behave(seconds=0.1, numbered=0, anew=False):
+        if anew:
+            billed.clear()
+            standin.clear()
         standin.script.clear()
-        if storm:
-            standin.script.fault(Fault.rate_limit(), times=storm)
         standin.script.fault(Fault.slow(first_byte_delay=seconds), when=bills)
         for number in range(numbered):
             standin.script.reply(json.dumps({"n": number}))
@@ -70,10 +71,11 @@ def die(*_):
 
 def work(source, store, schema, rows, in_flight=4, lease=2.0, dies=""):
     sqlite.LEASE_SECONDS = postgres.LEASE_SECONDS = lease
-    if dies == "before an answer is stored":
+    finish = BufferedStore.finish
+    if dies == "before":
         BufferedStore.finish = die
-    elif dies == "before several answers are stored":
-        BufferedStore.finish_all = die
+    elif dies == "after":
+        BufferedStore.finish = lambda *given, **more: die(finish(*given, **more))
     with Path(rows).open("a", encoding="utf-8") as file:
         for row in run(source, Caption(schema), store=store, settings=settings, in_flight=in_flight):
             file.write(json.dumps(row.to_dict()) + "\\n")
@@ -128,7 +130,7 @@ class CountingStandin:
         return collections.Counter(self._ask({}))
 
     def behave(self, **wish):
-        """Set the seconds to the first byte; a number of 429s that come first; a number of answers that are counted."""
+        """Set the seconds to the first byte, and a number of numbered answers; or forget what was billed."""
         self._ask(wish)
 
     def _ask(self, wish):
@@ -180,22 +182,38 @@ def claims_of(place, pid):
     return [row[:3] for row in rows_in(place, "SELECT run, origin, step, owner FROM claims") if f" {pid} " in row[3]]
 
 
-class Workers:
-    """Processes that run one archive."""
+class Forks:
+    """A process that has imported everything and forks workers."""
 
-    def __init__(self, standin, folder, place, **given):
-        self.place, self.folder = place, folder
-        self.given = {"source": str(folder), "store": str(place), "schema": SCHEMA, **given}
-        self.pids, self.flying = [], collections.Counter()
+    def __init__(self, standin):
         self._process = start(WORKERS, standin.base_url, standin.api_key)
         assert self._process.stdout.readline() == "ready\n"
 
     def add(self, **given):
+        """Start a worker; return its process."""
+        self._process.stdin.write(json.dumps(given) + "\n")
+        self._process.stdin.flush()
+        return int(self._process.stdout.readline())
+
+    def close(self):
+        """End the process; workers go on."""
+        with self._process as process:
+            process.stdin.close()
+
+
+class Workers:
+    """Processes that run one archive."""
+
+    def __init__(self, forks, folder, place, **given):
+        self.place, self.folder = place, folder
+        self.given = {"source": f"{folder}/*.jpg", "store": str(place), "schema": SCHEMA, **given}
+        self.pids, self.flying = [], collections.Counter()
+        self._forks = forks
+
+    def add(self, **given):
         """Start another one; return its process."""
         rows = self.folder.with_name(f"{self.folder.name}-rows-{len(self.pids)}.jsonl")
-        self._process.stdin.write(json.dumps({**self.given, "rows": str(rows), **given}) + "\n")
-        self._process.stdin.flush()
-        self.pids.append(int(self._process.stdout.readline()))
+        self.pids.append(self._forks.add(**{**self.given, "rows": str(rows), **given}))
         return self.pids[-1]
 
     def rows(self, pid):
@@ -233,5 +251,3 @@ class Workers:
         for pid in self.pids:
             if lives(pid):
                 os.kill(pid, signal.SIGKILL)
-        with self._process as process:
-            process.stdin.close()
