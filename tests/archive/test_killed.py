@@ -209,3 +209,45 @@ def test_the_server_is_killed_and_restarted_in_the_middle(standin, forks, folder
         rows = workers.rows(pid)
         assert collections.Counter(row["status"] for row in rows) == {"ok": count}
     check(standin, folder, place, count, flying=0)
+
+
+def test_a_limit_on_tokens_holds_although_workers_are_killed(standin, forks, folder, place):
+    """All processes together spend no more than the limit; the dead one's calls count as reserved. More resumes."""
+    count = 40
+    (first, *_) = make_images(folder, count)
+    (row,) = run([str(first)], Caption(SCHEMA), store=place, settings=settings_of(standin))
+    each = row.input_tokens + row.output_tokens
+    limit = 5_000  # a call takes 120, and reserves 609
+    with Workers(forks, folder, place, tokens=limit) as workers:
+        one, two = workers.add(), workers.add()
+        while stored(place) < 4:
+            time.sleep(0.01)
+        assert workers.kill(one)
+        workers.wait(two)
+        rows = workers.rows(two)
+        assert set(collections.Counter(row["status"] for row in rows)) == {"ok", "over_budget"}
+        assert len({row["uri"] for row in rows}) == len(rows) == count
+        assert standin.billed().total() * each <= limit + each
+        workers.wait(workers.add(tokens=100 * limit))
+        assert collections.Counter(row["status"] for row in workers.rows(workers.pids[-1])) == {"ok": count}
+    check(standin, folder, place, count, workers.flying.total())
+
+
+@pytest.mark.long
+@pytest.mark.timeout(300)
+def test_no_minute_of_four_workers_is_above_the_limit(standin, forks, folder, place):
+    """Two of them are killed on the way."""
+    count, rpm = 420, 240
+    make_images(folder, count)
+    standin.behave(seconds=0.05)
+    with Workers(forks, folder, place, rpm=rpm, in_flight=8) as workers:
+        for _ in range(4):
+            workers.add()
+        for pid in workers.pids[:2]:
+            time.sleep(5)
+            assert workers.kill(pid)
+        workers.wait(seconds=240)
+        times = standin.times()
+        most = max(sum(begin <= one < begin + 60 for one in times) for begin in times)
+        assert 0.8 * rpm <= most <= rpm
+        check(standin, folder, place, count, workers.flying.total())

@@ -22,14 +22,15 @@ ROOT = Path(__file__).parents[2]
 SCHEMA = {"type": "object", "properties": {"colour": {"type": "string"}}, "required": ["colour"]}
 NUMBERED = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}
 STANDIN = """
-import collections, json, sys, zlib
+import collections, json, sys, time, zlib
 from qwen_omni.standin import Fault, Standin
 from qwen_omni.standin.rules.messages import all_text
 
-billed = collections.Counter()
+billed, times = collections.Counter(), []
 
 def bills(request):
     if request.refused is None:
+        times.append(time.monotonic())
         media = " ".join(one.sha256[:16] for one in request.media)
         billed[f"{media} {zlib.crc32(all_text(request.body).encode())}"] += 1
     return True
@@ -38,6 +39,7 @@ with Standin() as standin:
     def behave(seconds=0.1, numbered=0, anew=False):
         if anew:
             billed.clear()
+            times.clear()
             standin.clear()
         standin.script.clear()
         standin.script.fault(Fault.slow(first_byte_delay=seconds), when=bills)
@@ -50,7 +52,7 @@ with Standin() as standin:
         wish = json.loads(line)
         if wish:
             behave(**wish)
-        print(json.dumps(billed), flush=True)
+        print(json.dumps([billed, times]), flush=True)
 """
 WORKERS = """
 import json, os, signal, sys
@@ -58,6 +60,8 @@ from dataclasses import asdict
 from pathlib import Path
 from qwen_omni.archive import Caption, run
 from qwen_omni.client import OmniClient
+from qwen_omni.pricing.limit import SpendLimit
+from qwen_omni.profiles.rate_limits import RateLimits
 from qwen_omni.settings import Settings
 from qwen_omni.work_store import postgres, postgres_server, sqlite
 from qwen_omni.work_store.buffered import BufferedStore
@@ -69,7 +73,7 @@ OmniClient(settings).close()
 def die(*_):
     os.kill(os.getpid(), signal.SIGKILL)
 
-def work(source, store, schema, rows, in_flight=4, lease=2.0, dies=""):
+def work(source, store, schema, rows, in_flight=4, lease=2.0, dies="", tokens=None, rpm=None):
     sqlite.LEASE_SECONDS = postgres.LEASE_SECONDS = lease
     finish = BufferedStore.finish
     if dies == "before":
@@ -77,7 +81,10 @@ def work(source, store, schema, rows, in_flight=4, lease=2.0, dies=""):
     elif dies == "after":
         BufferedStore.finish = lambda *given, **more: die(finish(*given, **more))
     with Path(rows).open("a", encoding="utf-8") as file:
-        for row in run(source, Caption(schema), store=store, settings=settings, in_flight=in_flight):
+        for row in run(
+            source, Caption(schema), store=store, settings=settings, in_flight=in_flight,
+            spend_limit=SpendLimit(tokens=tokens) if tokens else None, limits=RateLimits(rpm=rpm) if rpm else None,
+        ):
             file.write(json.dumps(row.to_dict()) + "\\n")
             file.flush()
 
@@ -127,7 +134,11 @@ class CountingStandin:
 
     def billed(self):
         """Return how often each call was billed."""
-        return collections.Counter(self._ask({}))
+        return collections.Counter(self._ask({})[0])
+
+    def times(self):
+        """Return when each of them was billed, in seconds."""
+        return sorted(self._ask({})[1])
 
     def behave(self, **wish):
         """Set the seconds to the first byte, and a number of numbered answers; or forget what was billed."""
