@@ -8,7 +8,7 @@ workers there are, what each may do at once, and whether the cluster has room fo
 import contextlib
 import math
 import platform
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_type_hints
@@ -57,35 +57,45 @@ class RayLayout:
     rows: int
 
 
-def decide_layout(cpus: float, in_flight: int, workers: int | None = None) -> RayLayout:
+def decide_layout(cpus: Sequence[float], in_flight: int, workers: int | None = None) -> RayLayout:
     """Decide how many workers there are, and what each of them does.
 
     Args:
-        cpus: logical CPUs of the cluster.
+        cpus: logical CPUs of each machine.
         in_flight: the most files in progress at once, of all workers together.
-        workers: the number of processes; one for each logical CPU if not given.
+        workers: the number of processes; about one for each logical CPU if not given.
 
     Raises:
-        ConfigurationError: the cluster has no logical CPU left to read the list with, so that the job would wait
+        ConfigurationError: no machine may have a logical CPU left to read the list with, so that the job would wait
             forever; a number out of range.
 
     Example:
-        >>> decide_layout(2, 32)
+        >>> decide_layout([2], 32)
         RayLayout(workers=2, in_flight=16, rows=32)
     """
     in_flight = checked("in_flight", in_flight, _IN_FLIGHT)
-    wanted = max(1, math.floor(cpus)) if workers is None else checked("workers", workers, _WORKERS)
+    most = _most_workers(cpus)
+    wanted = (
+        min(max(1, math.floor(sum(cpus))), max(1, most)) if workers is None else checked("workers", workers, _WORKERS)
+    )
     workers = min(wanted, in_flight)
-    needed = workers * WORKER_CPUS + _READING_CPUS
-    if needed > cpus:
-        who = "1 worker" if workers == 1 else f"{workers:,} workers"
+    if workers > most:
+        total = sum(cpus)
+        step = f", or pass workers={most}" if most else ""
         raise ConfigurationError(
-            f"Ray has {cpus:,.6g} logical CPU{'' if cpus == 1 else 's'}; {who} and the reading of the list need "
-            f"{needed:,.6g}, so the job would never begin. Start Ray with more: "
-            f"ray.init(num_cpus={math.ceil(needed)}); workers mostly wait, so these need not exist."
+            f"Ray has {total:,.6g} logical CPU{'' if total == 1 else 's'}: with {workers:,} "
+            f"worker{'' if workers == 1 else 's'}, each of {WORKER_CPUS}, none may be left to read the list, and the job "
+            f"would never begin. Start Ray with more, as in ray.init(num_cpus={math.ceil(workers * WORKER_CPUS + 1)}){step};"
+            " workers mostly wait, so the CPUs need not exist."
         )
     each = checked(f"in_flight of each of {workers} workers", in_flight // workers, PARALLEL)
     return RayLayout(workers=workers, in_flight=each, rows=2 * each)
+
+
+def _most_workers(cpus: Iterable[float]) -> int:
+    """Return how many workers leave a whole logical CPU on some machine, wherever Ray puts them."""
+    filling = sum(math.floor((one - _READING_CPUS) / WORKER_CPUS) + 1 for one in cpus if one >= _READING_CPUS)
+    return max(0, filling - 1)
 
 
 class WorkerPlan:
@@ -222,12 +232,11 @@ def map_archive(  # noqa: PLR0913 - each keyword is an independent option
             f"The dataset has no column 'uri', only {', '.join(map(repr, columns))}. Rename one with "
             "dataset.rename_columns({...: 'uri'})."
         )
-    if cluster_cpus is None:
-        cpus = float(ray.cluster_resources().get("CPU", 0.0))
-    else:
-        cpus = checked("cluster_cpus", cluster_cpus, _CPUS)
+    cpus = [float(node["Resources"].get("CPU", 0.0)) for node in ray.nodes() if node["Alive"]]
+    place = _store_for(store, machines=len(cpus))
+    if cluster_cpus is not None:
+        cpus = [checked("cluster_cpus", cluster_cpus, _CPUS)]
     layout = decide_layout(cpus, in_flight, workers)
-    place = _store_for(store, machines=sum(bool(node["Alive"]) for node in ray.nodes()))
     given = {"store": place, "spend_limit": spend_limit, "limits": limits, "in_flight": layout.in_flight, "job": job}
     plan = WorkerPlan(step, given, settings or Settings.load(needs_key=False))
     mapped = dataset.repartition(target_num_rows_per_block=layout.rows).map_batches(

@@ -11,11 +11,13 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis.strategies import integers, lists, randoms
 
-from qwen_omni.archive.ray import RayLayout, WorkerPlan, decide_layout, map_archive
+from qwen_omni.archive.ray import WORKER_CPUS, RayLayout, WorkerPlan, decide_layout, map_archive
 from qwen_omni.errors import ConfigurationError
 from qwen_omni.settings import Settings
-from tests.support.killing import SCHEMA, CountingStandin, claims_of, lives, make_images, rows_in
+from tests.support.killing import SCHEMA, CountingStandin, claims_of, make_images, rows_in
 from tests.support.on_ray import Driver
 
 needs_ray = pytest.mark.skipif(find_spec("ray") is None, reason="ray is not installed")
@@ -27,14 +29,17 @@ needs_ray = pytest.mark.skipif(find_spec("ray") is None, reason="ray is not inst
 @pytest.mark.parametrize(
     ("cpus", "in_flight", "workers", "layout"),
     [
-        (2, 32, None, (2, 16, 32)),
-        (2, 1, None, (1, 1, 2)),
-        (4, 10, None, (4, 2, 4)),
-        (8, 32, 2, (2, 16, 32)),
-        (2.9, 32, None, (2, 16, 32)),
-        (64, 32, None, (32, 1, 2)),
-        (1.5, 32, None, (1, 32, 64)),
-        (100, 640, 10, (10, 64, 128)),
+        ([2], 32, None, (2, 16, 32)),
+        ([2], 1, None, (1, 1, 2)),
+        ([4], 10, None, (4, 2, 4)),
+        ([8], 32, 2, (2, 16, 32)),
+        ([2.9], 32, None, (2, 16, 32)),
+        ([64], 32, None, (32, 1, 2)),
+        ([1.5], 32, None, (1, 32, 64)),
+        ([1, 1], 32, None, (1, 32, 64)),
+        ([1, 1, 1, 0], 32, None, (2, 16, 32)),
+        ([0, 16, 16], 64, None, (32, 2, 4)),
+        ([100], 640, 10, (10, 64, 128)),
     ],
 )
 def test_how_an_archive_is_spread(cpus, in_flight, workers, layout):
@@ -43,24 +48,44 @@ def test_how_an_archive_is_spread(cpus, in_flight, workers, layout):
     assert found.workers * found.in_flight <= in_flight
 
 
+@given(cpus=lists(integers(0, 12).map(lambda halves: halves / 2), max_size=4), place=randoms(use_true_random=False))
+def test_reading_always_has_room(cpus, place):
+    """Wherever Ray puts the workers, one machine has a whole logical CPU left."""
+    try:
+        layout = decide_layout(cpus, 64)
+    except ConfigurationError:
+        assert all(one < 1.5 for one in cpus)
+        assert sum(one >= 1 for one in cpus) < 2
+        return
+    left = list(cpus)
+    for _ in range(layout.workers):
+        free = [at for at, one in enumerate(left) if one >= WORKER_CPUS]
+        left[place.choice(free)] -= WORKER_CPUS
+    assert max(left) >= 1
+
+
 @pytest.mark.parametrize(
-    ("cpus", "workers", "needed"),
-    [(0, None, "1.5"), (1, None, "1.5"), (1.4, 1, "1.5"), (2, 3, "2.5"), (16, 40, "21")],
-)
-def test_too_few_logical_cpus_are_refused(cpus, workers, needed):
+    ("cpus", "workers", "step"),
+    [
+        ([0], None, r"num_cpus=2\);"), ([1], None, r"num_cpus=2\);"), ([1.4], 1, r"num_cpus=2\);"), ([], None, "has 0"),
+        ([2], 3, r"num_cpus=3\), or pass workers=2;"), ([16], 40, r"num_cpus=21\), or pass workers=30;"),
+        ([1, 1], 2, r"or pass workers=1;"),
+    ],
+)  # fmt: skip
+def test_too_few_logical_cpus_are_refused(cpus, workers, step):
     """Ray would wait for them forever, without a word."""
-    with pytest.raises(ConfigurationError, match=rf"need {needed}, so the job would never begin.*num_cpus="):
+    with pytest.raises(ConfigurationError, match=rf"would never begin.*{step}|{step}"):
         decide_layout(cpus, 64, workers)
 
 
 @pytest.mark.parametrize(
-    ("given", "name"),
+    ("wrong", "name"),
     [({"in_flight": 0}, "in_flight"), ({"in_flight": "x"}, "in_flight"), ({"in_flight": 32, "workers": 0}, "workers"),
      ({"in_flight": 1000}, "in_flight of each of 4 workers")],
 )  # fmt: skip
-def test_numbers_are_checked(given, name):
+def test_numbers_are_checked(wrong, name):
     with pytest.raises(ConfigurationError, match=name):
-        decide_layout(4, **given)
+        decide_layout([4], **wrong)
 
 
 def test_without_ray_it_says_what_to_install(monkeypatch):
@@ -156,7 +181,7 @@ def test_run_again_on_two_logical_cpus(standin, session, tmp_path):
 @pytest.mark.timeout(300)
 def test_one_logical_cpu_is_refused_at_once(standin, session, tmp_path):
     driver = run(standin, session, tmp_path / "archive.db", make_images(tmp_path / "images", 2), cpus=1)
-    assert "Ray has 1 logical CPU" in driver.lines[1]["error"]
+    assert "Ray has 1 logical CPU:" in driver.lines[1]["error"]
     assert not standin.billed()
 
 
@@ -228,11 +253,12 @@ def test_a_killed_driver_is_started_again(standin, session, tmp_path, share):
         assert next(iter(driver)) == "ready"
         while len(rows_in(place, stored)) < share * count:
             time.sleep(0.02)
-        flying = sum(len(claims_of(place, pid)) for pid in driver.workers())
         driver.process.kill()
-        driver.close()
-        assert not any(lives(pid) for pid in driver.workers())
+        until = time.monotonic() + 60
+        while driver.workers():  # Ray ends them, with whatever they had in flight
+            assert time.monotonic() < until
+            time.sleep(0.1)
     found = rows_of(run(standin, session, place, paths))
     assert sorted(row["uri"] for row in found) == [str(path) for path in paths]
     assert collections.Counter(row["status"] for row in found) == {"ok": count}
-    assert standin.billed().total() - count <= max(flying, 4)
+    assert standin.billed().total() - count <= 4

@@ -1,10 +1,15 @@
 """A driver of Ray in a process of its own, which a test may kill; its local cluster ends with it."""
 
+import contextlib
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
+
+from tests.support.killing import lives
 
 ROOT = Path(__file__).parents[2]
 DRIVER = """
@@ -67,29 +72,30 @@ class Driver:
                 self.lines.append(json.loads(line))
                 yield self.lines[-1]
 
+    def _processes(self):
+        """Return what it has started, with their command lines."""
+        found = {}
+        for one in Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):
+                if os.getsid(int(one.name)) == self.process.pid and lives(int(one.name)):
+                    found[int(one.name)] = (one / "cmdline").read_bytes()
+        return found
+
     def workers(self):
         """Return the processes of its workers that hold an archive."""
-        found = []
-        for one in Path("/proc").glob("[0-9]*"):
-            try:
-                if os.getsid(int(one.name)) == self.process.pid and b"ray::MapWorker" in (one / "cmdline").read_bytes():
-                    found.append(int(one.name))
-            except OSError:
-                continue
-        return found
+        return [pid for pid, command in self._processes().items() if b"ray::MapWorker" in command]
 
     def log(self):
         """Return what it wrote to its standard error."""
         return (self.folder / "driver.log").read_text(errors="replace")
 
     def close(self):
-        """End everything that it started."""
-        for one in Path("/proc").glob("[0-9]*"):
-            try:
-                if os.getsid(int(one.name)) == self.process.pid:
-                    os.kill(int(one.name), 9)
-            except OSError:
-                continue
+        """End everything that it started, and what that starts meanwhile."""
+        while found := self._processes():
+            for pid in found:
+                with contextlib.suppress(OSError):
+                    os.kill(pid, signal.SIGKILL)
+            time.sleep(0.02)
         self.process.wait()
         self.process.stdout.close()
         self._log.close()
