@@ -75,19 +75,13 @@ def decide_layout(cpus: Sequence[float], in_flight: int, workers: int | None = N
     """
     in_flight = checked("in_flight", in_flight, _IN_FLIGHT)
     most = _most_workers(cpus)
-    wanted = (
-        min(max(1, math.floor(sum(cpus))), max(1, most)) if workers is None else checked("workers", workers, _WORKERS)
-    )
-    workers = min(wanted, in_flight)
+    if workers is None:
+        workers = max(1, min(math.floor(sum(cpus)), most))
+    else:
+        workers = checked("workers", workers, _WORKERS)
+    workers = min(workers, in_flight)
     if workers > most:
-        total = sum(cpus)
-        step = f", or pass workers={most}" if most else ""
-        raise ConfigurationError(
-            f"Ray has {total:,.6g} logical CPU{'' if total == 1 else 's'}: with {workers:,} "
-            f"worker{'' if workers == 1 else 's'}, each of {WORKER_CPUS}, none may be left to read the list, and the job "
-            f"would never begin. Start Ray with more, as in ray.init(num_cpus={math.ceil(workers * WORKER_CPUS + 1)}){step};"
-            " workers mostly wait, so the CPUs need not exist."
-        )
+        raise _no_room(sum(cpus), workers, most)
     each = checked(f"in_flight of each of {workers} workers", in_flight // workers, PARALLEL)
     return RayLayout(workers=workers, in_flight=each, rows=2 * each)
 
@@ -96,6 +90,16 @@ def _most_workers(cpus: Iterable[float]) -> int:
     """Return how many workers leave a whole logical CPU on some machine, wherever Ray puts them."""
     filling = sum(math.floor((one - _READING_CPUS) / WORKER_CPUS) + 1 for one in cpus if one >= _READING_CPUS)
     return max(0, filling - 1)
+
+
+def _no_room(cpus: float, workers: int, most: int) -> ConfigurationError:
+    who = "1 worker" if workers == 1 else f"{workers:,} workers"
+    enough = math.ceil(workers * WORKER_CPUS + _READING_CPUS)
+    return ConfigurationError(
+        f"Ray has {cpus:,.6g} logical CPU{'' if cpus == 1 else 's'}: with {who}, each of {WORKER_CPUS}, none may be left "
+        f"to read the list, and the job would never begin. Start Ray with more, as in ray.init(num_cpus={enough})"
+        f"{f', or pass workers={most}' if most else ''}; workers mostly wait, so the CPUs need not exist."
+    )
 
 
 class WorkerPlan:
