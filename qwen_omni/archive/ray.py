@@ -75,11 +75,8 @@ def decide_layout(cpus: Sequence[float], in_flight: int, workers: int | None = N
     """
     in_flight = checked("in_flight", in_flight, _IN_FLIGHT)
     most = _most_workers(cpus)
-    if workers is None:
-        workers = max(1, min(math.floor(sum(cpus)), most))
-    else:
-        workers = checked("workers", workers, _WORKERS)
-    workers = min(workers, in_flight)
+    usual = max(1, min(math.floor(sum(cpus)), most))
+    workers = min(usual if workers is None else checked("workers", workers, _WORKERS), in_flight)
     if workers > most:
         raise _no_room(sum(cpus), workers, most)
     each = checked(f"in_flight of each of {workers} workers", in_flight // workers, PARALLEL)
@@ -96,8 +93,8 @@ def _no_room(cpus: float, workers: int, most: int) -> ConfigurationError:
     who = "1 worker" if workers == 1 else f"{workers:,} workers"
     enough = math.ceil(workers * WORKER_CPUS + _READING_CPUS)
     return ConfigurationError(
-        f"Ray has {cpus:,.6g} logical CPU{'' if cpus == 1 else 's'}: with {who}, each of {WORKER_CPUS}, none may be left "
-        f"to read the list, and the job would never begin. Start Ray with more, as in ray.init(num_cpus={enough})"
+        f"Ray has {cpus:,.6g} logical CPU{'' if cpus == 1 else 's'}: with {who}, each of {WORKER_CPUS}, none may be "
+        f"left to read the list, and the job would never begin. Start Ray with more, as in ray.init(num_cpus={enough})"
         f"{f', or pass workers={most}' if most else ''}; workers mostly wait, so the CPUs need not exist."
     )
 
