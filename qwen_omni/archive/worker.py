@@ -50,7 +50,7 @@ from qwen_omni.video.results import pricing_of
 from qwen_omni.work_store.buffered import BufferedStore
 from qwen_omni.work_store.inputs import StoredInput
 from qwen_omni.work_store.opening import open_work_store
-from qwen_omni.work_store.store import Found, StepKey, StoreUse, Taken
+from qwen_omni.work_store.store import Claim, Found, StepKey, StoreUse, Taken
 
 T = TypeVar("T")
 
@@ -156,6 +156,28 @@ class _Streaks:
             return self.alike >= _MOST_ALIKE
 
 
+class _Company:
+    """Work beside others or, where it may end the whole process, alone."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._others, self._alone = 0, False
+
+    @contextmanager
+    def room(self, *, alone: bool) -> Iterator[None]:
+        """Hold a place; with `alone`, when everyone else has left, and while nobody enters."""
+        with self._changed:
+            self._changed.wait_for(lambda: not self._alone)
+            self._alone, self._others = alone, self._others + 1
+            self._changed.wait_for(lambda: not alone or self._others == 1)
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._alone, self._others = self._alone and not alone, self._others - 1
+                self._changed.notify_all()
+
+
 class ArchiveWorker:
     """Makes the row of each input. Thread-safe; several processes and machines may work on one store.
 
@@ -226,6 +248,7 @@ class ArchiveWorker:
             self._closing.close()
             raise
         self._work = Deadline()
+        self._company = _Company()
         self._client.slots = _Slots(self.in_flight, self._work)
         self._closing.callback(self._client.close)
         self._place = StoreAddress.read(store) or Path(store).absolute()
@@ -412,11 +435,19 @@ class ArchiveWorker:
             return Busy(media.item, media.digest, state.holder)
         if isinstance(state, Found):
             return self._found(media.item, media.digest, state, began), None
+        losses = self._losses(state)
+        if losses >= _MOST_LOSSES:
+            self.store.note(state, {"losses": 0})  # a retry on request tries it again
+            self.store.release(key)
+            return self._failed(media.item, _LOST, began, content_digest=media.digest), None
         ledger = UsageLedger(
             region=region_of(self.settings.base_url), prices=self.settings.prices, rate=self.settings.exchange_rate
         )
         try:
-            result = self._asked(media, ledger)
+            with self._company.room(alone=losses == _MOST_LOSSES - 1):
+                if losses == _MOST_LOSSES - 1:
+                    self.store.note(state, {"losses": losses})  # from here on it may be the cause
+                result = self._asked(media, ledger)
         except BaseException as error:
             self.store.release(key)
             self._count(ledger)
@@ -425,6 +456,14 @@ class ArchiveWorker:
             return self._unanswered(media, key, error, began, _used(ledger))
         self._count(ledger)
         return self._finished(media, key, result, began, _used(ledger)), None
+
+    def _losses(self, claim: Claim) -> int:
+        """Return how many processes ended while they worked on a content; who waited to do so alone does not count."""
+        known = claim.resume if isinstance(claim.resume, dict) else {}
+        losses = int(known.get("losses", 0)) + (claim.lost and not known.get("waits"))
+        if claim.lost:
+            self.store.note(claim, {"losses": losses, "waits": losses == _MOST_LOSSES - 1})
+        return losses
 
     def _found(self, item: ArchiveItem, digest: str, found: Found, began: float, **used: Any) -> ArchiveRow:  # noqa: ANN401
         row = self._reused(item, digest, found.value, began, **used)
@@ -573,6 +612,12 @@ class ArchiveWorker:
 
 
 _Made = tuple[ArchiveRow, Exception | None]
+_MOST_LOSSES = 3
+_LOST = Problem(
+    status="failed", code="worker_lost",
+    text=f"{_MOST_LOSSES} processes ended while they worked on it, the last one on it alone. Look at the file; "
+    "retry(..., permanent=True) tries it again.",
+)  # fmt: skip
 _NO_MONEY = Problem(
     status="over_budget", code="spend_limit", retryable=True,
     text="Not begun: the spend limit leaves no room. Run again with a higher limit.",
