@@ -10,9 +10,10 @@ import pytest
 from qwen_omni import CaptionOptions, GeneralCaption, SpendLimit, UsageLedger
 from qwen_omni.archive import Caption, FunctionStep, Summarize, arun, batch_run, run
 from qwen_omni.archive.batch import BatchJob
+from qwen_omni.archive.remote import oss_store
 from qwen_omni.archive.run import status
 from qwen_omni.errors import ConfigurationError, ServerError
-from qwen_omni.settings import Settings
+from qwen_omni.settings import OssCredentials, OssSettings, Settings
 from qwen_omni.standin.batch.batches import BatchFault
 from qwen_omni.standin.marked_media import make_video
 
@@ -217,3 +218,19 @@ def test_a_service_that_fails_on_creation(tmp_path, standin, settings: Settings,
     standin.batches._faults.clear()
     assert {row.status for row in rows_of(links[:3], tmp_path / "s.db", settings)} == {"ok"}
     assert paid_once(standin, 3)
+
+
+def test_objects_of_a_bucket(tmp_path, standin, settings: Settings, clip):
+    """They are signed for longer than the window, or their rows say that this is too short."""
+    pytest.importorskip("oss2")
+    oss = OssSettings(
+        bucket="standin-media", endpoint=standin.oss_endpoint, region="cn-standin",
+        credentials=OssCredentials.of("standin-id", "standin-secret"),
+    )  # fmt: skip
+    short, long = (replace(settings, oss=replace(oss, link_seconds=hours * 3600)) for hours in (6, 100))
+    headers = {"Content-Type": "video/mp4"}
+    oss_store("standin-media", short)._uploads.put_object("videos/a.mp4", clip.read_bytes(), headers=headers)
+    (row,) = rows_of("oss://standin-media/videos/", tmp_path / "s.db", short)
+    assert (row.status, row.retryable, "the link expires" in row.error) == ("failed", True, True)
+    (row,) = rows_of("oss://standin-media/videos/", tmp_path / "s.db", long)
+    assert (row.status, row.error, row.uri) == ("ok", "", "oss://standin-media/videos/a.mp4")
