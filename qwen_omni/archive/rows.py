@@ -140,7 +140,6 @@ FATAL: tuple[type[QwenOmniError], ...] = (
     errors.AuthenticationError,
     errors.AccountError,
     errors.NotFoundError,
-    errors.StoreError,
 )
 """Errors after which no input can succeed: they end the run instead of making rows."""
 
@@ -170,6 +169,7 @@ _OUTCOMES: tuple[tuple[type[BaseException], Status, str, bool], ...] = (
     (errors.StreamInterruptedError, "failed", "answer_interrupted", True),
     (errors.APIError, "failed", "api_error", False),
     (errors.LocalResourceError, "failed", "local_resource", True),
+    (errors.StoreError, "failed", "store", True),
     (errors.TaskUnfinishedError, "failed", "task_unfinished", True),
     (errors.BatchExpiredError, "failed", "batch_expired", True),
     (errors.BatchCancelledError, "failed", "batch_cancelled", True),
@@ -181,7 +181,7 @@ _OUTCOMES: tuple[tuple[type[BaseException], Status, str, bool], ...] = (
     (QwenOmniError, "failed", "other", False),
 )
 _ALIKE = (
-    errors.LocalResourceError, errors.APIConnectionError, errors.ConfigurationError, errors.PermissionDeniedError
+    errors.LocalResourceError, errors.StoreError, errors.APIConnectionError, errors.ConfigurationError, errors.PermissionDeniedError
 )  # fmt: skip
 
 
