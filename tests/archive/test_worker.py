@@ -368,12 +368,34 @@ def test_a_store_that_cannot_be_written_ends_the_run(path, tmp_path, monkeypatch
 
         worker.store.database.write = refuse
         monkeypatch.setattr(worker.store._file, "writing", lambda **_: (_ for _ in ()).throw(full))
-        with pytest.raises(LocalResourceError, match=r"6 answers and rows .*disk is full"):
+        with pytest.raises(LocalResourceError, match=r"\d answers and rows .*disk is full"):
             list(map(worker.process, map(item_of, made)))
         assert step.calls == 3
         worker.store.database.write = write
         monkeypatch.undo()
     assert status(path).counts == {"ok": 3}  # it was free again at the end
+
+
+def test_a_store_that_cannot_be_read_may_hold_the_answer(path, tmp_path, monkeypatch):
+    """Nothing is asked for meanwhile: it may have been paid for."""
+    monkeypatch.setattr(workers, "_STORE_PATIENCE", 0.2)
+    monkeypatch.setattr(workers, "_PAUSE", 0.01)
+    step, (one, copy) = Asking(), files(tmp_path / "in", "a", "a")
+    with open_worker(step, path) as worker:
+        worker.process(item_of(one))
+        broken = sqlite3.OperationalError("disk I/O error")
+        broken.sqlite_errorcode, broken.sqlite_errorname = sqlite3.SQLITE_IOERR, "SQLITE_IOERR"
+
+        def refuse(*_, **__):
+            raise broken
+
+        monkeypatch.setattr(worker.store._file, "read", refuse)
+        monkeypatch.setattr(worker.store._file, "writing", refuse)
+        with pytest.raises(LocalResourceError):
+            worker.attempt(item_of(copy))
+        monkeypatch.undo()
+        assert worker.attempt(item_of(copy)).reused
+    assert step.calls == 1
 
 
 def test_a_server_that_stays_away(path, tmp_path, monkeypatch):
