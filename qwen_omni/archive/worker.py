@@ -297,13 +297,14 @@ class ArchiveWorker:
 
         Asks the store for all of them at once: a row that is final, or a known digest whose answer is stored.
         """
-        named = {item.name: item for item in items if item.name}
+        keys = [item.name for item in items]
+        named = {key: item for key, item in zip(keys, items, strict=True) if key}
         stored = self.patiently(lambda: self.store.inputs_named(self.run, self.origin, named))
         rows: dict[str, ArchiveRow] = {}
         for name, one in stored.items():
             row = from_stored(one) if is_final(one, named[name], again=again) else None
             if row is not None:
-                rows[name] = replace(row, uri=named[name].uri)
+                rows[name] = row if row.uri == named[name].uri else replace(row, uri=named[name].uri)
             else:
                 self._earlier[name] = one
         missing = {name: item for name, item in named.items() if name not in rows}
@@ -311,7 +312,7 @@ class ArchiveWorker:
         made |= self._known({name: item for name, item in missing.items() if item.problem is None})
         self._keep(made)
         rows |= {name: self._whole(row, named[name]) for name, row in made.items()}
-        return [rows.get(item.name, item) if item.name else self._unusable(item) for item in items]
+        return [rows.get(key, item) if key else self._unusable(item) for key, item in zip(keys, items, strict=True)]
 
     def _known(self, items: Mapping[str, ArchiveItem]) -> dict[str, ArchiveRow]:
         """Return the rows of those whose content is known from its version, and has an answer."""
