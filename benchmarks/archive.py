@@ -174,7 +174,8 @@ def real(count):
     theirs = child.ru_utime + child.ru_stime
     least = (ours + theirs) / (os.cpu_count() or 1)
     print(
-        f"{count} real clips: {took:.1f} s; processor time {ours:.1f} s ours, {theirs:.1f} s the stand-in's, {least / took:.0%}"
+        f"{count} real clips: {took:.1f} s; processor time {ours:.1f} s ours, {theirs:.1f} s the stand-in's: "
+        f"{least / took:.0%} of the cores"
     )
 
 
