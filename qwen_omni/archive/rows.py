@@ -32,7 +32,8 @@ class ArchiveRow:
     Attributes:
         uri: the input, as it was named; a link without its signature.
         etag: the version of its content: an entity tag, or times and size of a local file; empty if not known.
-        content_digest: SHA-256 of its content; empty if it was not read.
+        content_digest: SHA-256 of its content, or of its link and version where that was asked about in a batch, which
+            reads no content; empty if it was not read.
         step: the name of the step.
         step_digest: identifies everything that decides the answer: prompt, schema, model, options.
         model: the model that was asked.

@@ -351,6 +351,14 @@ class ArchiveWorker:
         }  # fmt: skip
         return self._row(item, began, **{**columns, **reasons})
 
+    def failed_row(self, item: ArchiveItem, problem: Problem, **used: Any) -> ArchiveRow:  # noqa: ANN401  (of a row)
+        """Return the row of an input without an answer, for whoever asks in another way; it is not stored."""
+        return self._failed(item, problem, time.time(), **used)
+
+    def made_row(self, item: ArchiveItem, **columns: Any) -> ArchiveRow:  # noqa: ANN401  (of a row)
+        """Return the row of an answer, likewise."""
+        return self._row(item, time.time(), status="ok", **columns)
+
     def _keep(self, rows: Mapping[str, ArchiveRow], *, now: bool = True) -> None:
         """Store rows by the names of their inputs; with `now=False`, together with what is stored next."""
         stored = [to_stored(row, run=self.run, origin=self.origin, name=name) for name, row in rows.items() if name]
