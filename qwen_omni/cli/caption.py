@@ -14,7 +14,6 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from qwen_omni.cli.files import check_targets, named_after, write_file
 from qwen_omni.cli.options import (
     EFFORTS,
     TIERS,
@@ -51,6 +50,7 @@ from qwen_omni.cli.output import (
 from qwen_omni.client import OmniClient
 from qwen_omni.errors import ConfigurationError
 from qwen_omni.media.budget import Sampling
+from qwen_omni.media.files.output import check_targets, named_after, write_file
 from qwen_omni.media.info import read_audio_track
 from qwen_omni.profiles import DEFAULT_MODEL
 from qwen_omni.redact import clean
