@@ -8,6 +8,7 @@ import functools
 import time
 from collections.abc import AsyncGenerator, Generator
 from contextlib import aclosing
+from dataclasses import replace
 from typing import Any, Self
 
 from qwen_omni.errors import (
@@ -18,6 +19,7 @@ from qwen_omni.errors import (
     StreamInterruptedError,
 )
 from qwen_omni.options import ChatRequest
+from qwen_omni.pricing.ledger import UsageLedger
 from qwen_omni.request.prepared_request import PreparedRequest, RequestPreparation
 from qwen_omni.responses import Delta, Response
 from qwen_omni.settings import Settings
@@ -70,6 +72,13 @@ class OmniClient:
 
     def __reduce__(self) -> tuple[Any, ...]:
         return OmniClient, (self.settings,)  # connections belong to the process that made them
+
+    def with_ledger(self, ledger: UsageLedger) -> Self:
+        """Return a client over the same connections whose calls are recorded in another ledger."""
+        other = type(self).__new__(type(self))
+        other.__dict__.update(self.__dict__)
+        other.settings = replace(self.settings, ledger=ledger)
+        return other
 
     def stream(self, request: ChatRequest) -> Generator[Delta, None, None]:
         """Send a request and yield the answer as it arrives.

@@ -133,6 +133,11 @@ class UsageLedger:
         tokens = TokenCounts() if used is None else TokenCounts.of(used)
         self._keep(cost.pricing.model, replace(_entry(cost, cut=cut), seconds=seconds, tokens=tokens), late=late)
 
+    def add(self, other: "UsageLedger") -> None:
+        """Add everything that another ledger has recorded."""
+        for model, entry in other.models.items():
+            self._keep(model, entry, late=False)
+
     def _keep(self, model: str, entry: Entry, *, late: bool) -> None:
         if late:
             self._late.append((model, entry))

@@ -252,6 +252,38 @@ class OssStore:
         """Read a small object."""
         return bytes(self.tried("read an object", lambda: self._uploads.get_object(object_name).read()))
 
+    def objects(self, prefix: str) -> Iterator[tuple[str, str, int]]:
+        """Yield name, entity tag and size of the objects whose names begin with a prefix, in pages.
+
+        Raises:
+            DeliveryError: the bucket refused, or could not be reached.
+        """
+        after = ""
+        while True:
+            page = self.tried("list objects", functools.partial(self._listed, prefix, after))
+            for one in page.object_list:
+                yield str(one.key), str(one.etag), int(one.size)
+            if not page.is_truncated:
+                return
+            after = page.next_continuation_token
+
+    def _listed(self, prefix: str, after: str) -> Any:  # noqa: ANN401  (oss2's result)
+        return self._uploads.list_objects_v2(prefix, continuation_token=after, max_keys=1000)
+
+    def blocks(self, object_name: str) -> Iterator[bytes]:
+        """Yield the content of an object; it is requested again where the connection breaks.
+
+        Raises:
+            DeliveryError: the bucket refused, or could not be reached.
+        """
+        size = int(self.tried("read an object", lambda: self._uploads.head_object(object_name)).content_length)
+        for start in range(0, size, _PART):
+            last = min(start + _PART, size) - 1
+            yield self.tried("read an object", functools.partial(self._part, object_name, start, last))
+
+    def _part(self, object_name: str, start: int, last: int) -> bytes:
+        return bytes(self._uploads.get_object(object_name, byte_range=(start, last)).read())
+
     def tried(self, what: str, action: Callable[[], T]) -> T:
         """Run an action on the bucket; retry it if that may help, and raise this package's errors.
 

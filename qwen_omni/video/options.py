@@ -113,9 +113,9 @@ class SummaryOptions:
         thinking: whether the models reason first. Off, because reasoning is billed as output and may spoil JSON.
         allow_truncated: accept notes and joins cut short by the token limit or content inspection, with a notice;
             otherwise a segment with a truncated answer is a gap, and a truncated join ends the run.
-        checkpoint: folder of checkpoints, or the address of a PostgreSQL database that machines share
-            (`postgresql://USER@HOST/DATABASE`); `True` is the client's store, or the default folder in the cache
-            folder, `False` stores none.
+        checkpoint: folder of checkpoints, an existing file that is a store of several runs, or the address of a
+            PostgreSQL database that machines share (`postgresql://USER@HOST/DATABASE`); `True` is the client's store,
+            or the default folder in the cache folder, `False` stores none.
         reuse_unverified: whether to reuse answers of unknown origin, stored by an older version.
         workers: threads that prepare segments; by default one per core, at most four.
     """

@@ -4,17 +4,44 @@ A backend says how one transaction is run, and what a claim is in it; the statem
 be written stays in memory, and is retried with every later write and every beat. No connection survives a fork.
 """
 
-import json
 import os
 import threading
 import time
 import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, TypeVar
 
+from qwen_omni.work_store.inputs import (
+    InputCount,
+    InputFilter,
+    StoredInput,
+    counted,
+    read_rows,
+    select_claims,
+    select_counts,
+    select_named,
+    select_page,
+    write_inputs,
+)
+from qwen_omni.work_store.statements import (
+    MINE,
+    REMOVE,
+    Row,
+    Transaction,
+    dumped,
+    exchanged,
+    loaded,
+    marks,
+    names,
+    select,
+    select_among,
+    select_run,
+    write_finished,
+    write_spent,
+)
 from qwen_omni.work_store.store import (
     UNVERIFIED,
     Alive,
@@ -36,22 +63,6 @@ _PAUSE_SECONDS = 1.0  # after a failed write; meanwhile no write is tried
 _CHUNK = 1_000  # versions looked up by one statement
 
 
-class Transaction(Protocol):
-    """One transaction of a backend. Statements mark values with `?`."""
-
-    def rows(self, sql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
-        """Return what a statement selects."""
-
-    def run(self, sql: str, values: Sequence[Any] = ()) -> None:
-        """Run a statement."""
-
-    def run_many(self, sql: str, rows: Iterable[Sequence[Any]]) -> None:
-        """Run a statement for each row of values."""
-
-    def now(self) -> float:
-        """Return the seconds since the epoch by the clock that all users of the store share."""
-
-
 class Database(Protocol):
     """A file or a server. Thread-safe."""
 
@@ -69,18 +80,6 @@ class Database(Protocol):
 
     def after_fork(self, *, child: bool) -> None:
         """Resume after a fork; a child uses no connection of its parent."""
-
-
-@dataclass(slots=True)
-class Row:
-    """A finished step that is not written yet."""
-
-    value: Any
-    expires_at: float | None
-
-    def lasts(self, now: float) -> bool:
-        """Whether it has not expired."""
-        return self.expires_at is None or self.expires_at > now
 
 
 @dataclass(slots=True)
@@ -121,6 +120,9 @@ class BufferedStore(ABC):
     key_among: ClassVar[str]
     """A condition that `key` is one of several, which are separated by spaces."""
 
+    among: ClassVar[str]
+    """What follows a column in a condition that it is one of a JSON array of texts."""
+
     def __init__(
         self, place: Path | str | None, use: StoreUse, lease_seconds: float, *, identity: str | None = None
     ) -> None:
@@ -134,6 +136,7 @@ class BufferedStore(ABC):
         self._lease = lease_seconds
         self._state = threading.RLock()
         self._unspent: dict[str, tuple[str, str, Mapping[str, Any]]] = {}
+        self._inputs: dict[tuple[str, str, str], StoredInput] = {}  # not yet written
         self._digests: dict[str, str] = {}  # only in memory
         self._records: dict[str, Any] = {}  # only in memory
         self._damaged = 0
@@ -171,6 +174,10 @@ class BufferedStore(ABC):
         """Write in one transaction; repeat it while its failures are transient, then raise a `QwenOmniError`."""
 
     @abstractmethod
+    def insist_read(self, action: Callable[[Transaction], T]) -> T:
+        """Read; raise a `QwenOmniError` where that fails."""
+
+    @abstractmethod
     def holder(self, base: Transaction, key: StepKey) -> str | None:
         """Return who works on a step; `None` if no claim on it lasts."""
 
@@ -198,9 +205,23 @@ class BufferedStore(ABC):
             kept = {key.step: row.value for key, row in self.pending.items() if (key.run, key.origin) == (run, origin)}
         if self.database is None:
             return kept
-        rows: list[Any] = self._read(lambda base: _select_run(base, run, origin), [])
+        rows: list[Any] = self._read(lambda base: select_run(base, run, origin), [])
         found = {row[4]: self.decoded(StepKey(run, row[4], origin), [row[:4]]) for row in rows if type(row[4]) is str}
         return {**{step: one.value for step, one in found.items() if one is not None}, **kept}
+
+    def find_many(self, run: str, origin: str, steps: Iterable[str]) -> dict[str, Any]:
+        """Return the values of those steps of a run that are finished, by name."""
+        wanted = list(steps)
+        kept = {step: self._in_memory(StepKey(run, step, origin)) for step in wanted}
+        values = {step: one.value for step, one in kept.items() if one is not None}
+        if self.database is None:
+            return values
+        rows: list[Any] = []
+        for start in range(0, len(wanted), _CHUNK):
+            some = dumped(wanted[start : start + _CHUNK])
+            rows += self._read(lambda base, some=some: select_among(base, run, origin, some, self.among), [])  # type: ignore[misc]
+        found = {row[4]: self.decoded(StepKey(run, row[4], origin), [row[:4]]) for row in rows}
+        return {**{step: one.value for step, one in found.items() if one is not None}, **values}
 
     def finish(self, key: StepKey, value: Any, *, expires_at: float | None = None) -> Any:  # noqa: ANN401  (JSON)
         """Store a finished step and end its claim; return the value that counts, which is the first one stored.
@@ -259,7 +280,7 @@ class BufferedStore(ABC):
         def remove(base: Transaction) -> None:
             for stored, *_ in select(base, key, unverified=False, lock=self.lock_row):
                 if dumped(loaded(stored)) == dumped(value):
-                    base.run(_REMOVE, names(key))
+                    base.run(REMOVE, names(key))
 
         self._write(remove)
 
@@ -392,6 +413,75 @@ class BufferedStore(ABC):
 
         self._write(add)
 
+    # --- Inputs ---
+
+    @property
+    def _unwritten(self) -> bool:
+        return bool(self.pending or self._unspent or (self._inputs and self.database is not None))
+
+    def put_inputs(self, inputs: Iterable[StoredInput], *, now: bool = True) -> None:
+        """Store what became of inputs; with `now=False`, in one transaction with whatever is stored next."""
+        with self._state:
+            for one in inputs:
+                self._inputs[one.key] = one.after(self._inputs.get(one.key))
+        if self.database is not None and not (now and self._flush()):
+            self._keep_beating()
+
+    def inputs_named(self, run: str, origin: str, names: Iterable[str]) -> dict[str, StoredInput]:
+        """Return what became of inputs, by name, with their answers; those that are not known are left out."""
+        wanted = list(names)
+        with self._state:
+            kept = {name: self._inputs[run, origin, name] for name in wanted if (run, origin, name) in self._inputs}
+        found: dict[str, StoredInput] = {}
+        for start in range(0, len(wanted) if self.database is not None else 0, _CHUNK):
+            among = dumped(wanted[start : start + _CHUNK])
+            found |= {one.name: one for one in self._named(run, origin, among)}
+        return found | {name: self._answered(one.after(found.get(name))) for name, one in kept.items()}
+
+    def _named(self, run: str, origin: str, names: str) -> Iterable[StoredInput]:
+        rows: list[Any] = self._read(lambda base: select_named(base, run, origin, names, self.among), [])
+        return read_rows(rows)
+
+    def _answered(self, one: StoredInput) -> StoredInput:
+        found = self.find(StepKey(one.run, one.answer, one.origin)) if one.answer else None
+        return one if found is None else replace(one, found=found.value)
+
+    def inputs_after(
+        self, wanted: InputFilter, after: tuple[str, str, str] = ("", "", ""), most: int = _CHUNK
+    ) -> list[StoredInput]:
+        """Return the next inputs in the order of their keys, with their answers; none after the last.
+
+        Raises:
+            StoreError: the server cannot be read.
+            LocalResourceError: the file cannot be read.
+        """
+        self.write_rest()
+        if self.database is None:
+            with self._state:
+                chosen = sorted(key for key, one in self._inputs.items() if key > after and wanted.matches(one))
+                return [self._answered(self._inputs[key]) for key in chosen[:most]]
+        return list(read_rows(self.insist_read(lambda base: select_page(base, wanted, after, most))))
+
+    def count_inputs(self, wanted: InputFilter) -> list[InputCount]:
+        """Return counts and sums by run, origin and status; raises as `inputs_after` does."""
+        self.write_rest()
+        if self.database is None:
+            with self._state:
+                return counted(one for one in self._inputs.values() if wanted.matches(one))
+        return self.insist_read(lambda base: select_counts(base, wanted))
+
+    def count_claims(self, run: str) -> int:
+        """Return how many steps are being worked on, in runs whose name begins with `run`."""
+        if self.database is None:
+            with self._state:
+                return sum(key.run.startswith(run) for key in self.held)
+
+        def count(base: Transaction) -> int:
+            keys = [StepKey(one, step, origin) for one, origin, step in select_claims(base, run)]
+            return sum(self.holder(base, key) is not None or key in self.held for key in keys)
+
+        return self.insist_read(count)
+
     # --- Digests of contents, and shared records ---
 
     def known_digests(self, versions: Iterable[tuple[str, str]]) -> dict[tuple[str, str], str]:
@@ -428,7 +518,7 @@ class BufferedStore(ABC):
             with self._state:
                 self._records[name], result = decide(loaded(dumped(self._records.get(name))), self.now())
                 return result
-        return self.insist(lambda base: _exchanged(base, name, decide, self.lock_row))
+        return self.insist(lambda base: exchanged(base, name, decide, self.lock_row))
 
     # --- Reports ---
 
@@ -437,9 +527,15 @@ class BufferedStore(ABC):
         with self._state:
             return 0 if self.database is None else sum(key.origin == origin for key in self.pending)
 
+    @property
+    def unwritten(self) -> int:
+        """The number of finished steps and inputs that are only in memory, although there is a file or server."""
+        with self._state:
+            return 0 if self.database is None else len(self.pending) + len(self._inputs)
+
     def write_rest(self) -> None:
         """Retry the writes that failed."""
-        if self.pending or self._unspent:
+        if self._unwritten:
             self._flush(now=True)
 
     def notices(self) -> list[str]:
@@ -477,9 +573,9 @@ class BufferedStore(ABC):
             self._damaged += 1
         values = (key.run, origin, key.step)
         if base is not None:
-            base.run(_REMOVE, values)
+            base.run(REMOVE, values)
         else:
-            self._write(lambda opened: opened.run(_REMOVE, values))
+            self._write(lambda opened: opened.run(REMOVE, values))
 
     def _read(self, action: Callable[[Transaction], T], otherwise: T) -> T:
         """Read; see `unread` for what a failure means. What is finished meanwhile stays in memory."""
@@ -506,11 +602,12 @@ class BufferedStore(ABC):
     def _flush(self, *, now: bool = False) -> bool:
         """Write everything that is pending, in one transaction; return whether that worked."""
         with self._state:
-            finished, spent = dict(self.pending), dict(self._unspent)
+            finished, spent, inputs = dict(self.pending), dict(self._unspent), dict(self._inputs)
 
         def add(base: Transaction) -> None:
-            _write_finished(base, finished, self.owner)
-            _write_spent(base, spent)
+            write_finished(base, finished, self.owner)
+            write_spent(base, spent)
+            write_inputs(base, inputs.values())
 
         if not self._write(add, now=now):
             return False
@@ -519,6 +616,7 @@ class BufferedStore(ABC):
                 self.held.pop(key, None)
             self.pending = {key: row for key, row in self.pending.items() if finished.get(key) is not row}
             self._unspent = {name: one for name, one in self._unspent.items() if name not in spent}
+            self._inputs = {key: one for key, one in self._inputs.items() if inputs.get(key) is not one}
         return True
 
     def failed(self, error: Exception) -> None:
@@ -553,12 +651,12 @@ class BufferedStore(ABC):
         """Renew the leases of active claims, and retry failed writes; return whether to keep beating."""
         with self._state:
             moving = sorted((key for key, held in self.held.items() if held.moves), key=names)
-            self._beats = bool(self.held or self.pending or self._unspent)
+            self._beats = bool(self.held or self._unwritten)
             if not self._beats:
                 return False
         if moving:
             self._write(lambda base: self.renew(base, moving))
-        if self.pending or self._unspent:
+        if self._unwritten:
             self._flush()
         return True
 
@@ -570,7 +668,7 @@ class BufferedStore(ABC):
         with self._state:
             held, self.held = self.held, {}
             self._beats = False
-        if self.pending or self._unspent:
+        if self._unwritten:
             self._flush(now=True)
         if held:
             self._end_claims(held)
@@ -595,107 +693,11 @@ class BufferedStore(ABC):
         STORES[self.owner] = self
         self.held, self._beats = {}, False
         if self.database is not None:
-            self.pending, self._unspent = {}, {}
+            self.pending, self._unspent, self._inputs = {}, {}, {}
         self._ended = threading.Event()
         self._state.release()
         if self.database is not None:
             self.database.after_fork(child=True)
-
-
-# --- Rows ---
-
-
-MINE = "WHERE run = ? AND origin = ? AND step = ? AND owner = ?"
-_REMOVE = "DELETE FROM results WHERE run = ? AND origin = ? AND step = ?"
-
-
-def names(key: StepKey) -> tuple[str, str, str]:
-    """Return the columns that identify a step."""
-    return key.run, key.origin, key.step
-
-
-def marks(values: Sequence[object]) -> str:
-    """Return a mark for each value, for an IN clause that may be empty."""
-    return ", ".join("?" * len(values)) or "NULL"
-
-
-def select(base: Transaction, key: StepKey, *, unverified: bool, lock: str = "") -> list[Any]:
-    """Return value, expiry, origin, and whether it lasts, of the entries of a step; one of known origin first."""
-    origins = (key.origin, UNVERIFIED if unverified else key.origin)
-    sql = (
-        "SELECT value, expires_at, origin FROM results WHERE run = ? AND step = ? AND origin IN (?, ?) "
-        f"ORDER BY origin = ?{lock}"
-    )
-    return _with_lasts(base, base.rows(sql, (key.run, key.step, *origins, UNVERIFIED)))
-
-
-def _select_run(base: Transaction, run: str, origin: str) -> list[Any]:
-    sql = "SELECT value, expires_at, origin, step FROM results WHERE run = ? AND origin = ?"
-    return _with_lasts(base, base.rows(sql, (run, origin)))
-
-
-def _with_lasts(base: Transaction, rows: list[tuple[Any, ...]]) -> list[Any]:
-    now = base.now() if any(row[1] is not None for row in rows) else 0.0
-    return [
-        (*row[:3], not isinstance(row[1], float | int) or row[1] > now, *row[3:])
-        for row in rows
-    ]  # fmt: skip
-
-
-def _write_finished(base: Transaction, finished: Mapping[StepKey, Row], owner: str) -> None:
-    if not finished:
-        return
-    now = base.now()
-    ordered = sorted(finished, key=names)  # two writers that lock rows in one order cannot deadlock
-    rows = [(*names(key), dumped(finished[key].value), now, finished[key].expires_at) for key in ordered]
-    base.run_many(
-        "INSERT INTO results VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (run, origin, step) DO UPDATE SET "
-        "value = excluded.value, stored_at = excluded.stored_at, expires_at = excluded.expires_at "
-        "WHERE results.expires_at <= excluded.stored_at",  # the first answer counts, unless it has expired
-        rows,
-    )
-    base.run_many(f"DELETE FROM claims {MINE}", [(*names(key), owner) for key in ordered])
-
-
-def _write_spent(base: Transaction, spent: Mapping[str, tuple[str, str, Mapping[str, Any]]]) -> None:
-    if not spent:
-        return
-    now = base.now()
-    rows = [(name, run, origin, dumped(value), now) for name, (run, origin, value) in sorted(spent.items())]
-    base.run_many("INSERT INTO spend VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING", rows)
-
-
-def _exchanged(base: Transaction, name: str, decide: Callable[[Any, float], tuple[Any, T]], lock: str) -> T:
-    rows: list[tuple[Any, ...]] = []
-    while not rows:  # it may be removed between the two statements
-        base.run("INSERT INTO records VALUES (?, 'null') ON CONFLICT DO NOTHING", (name,))
-        rows = base.rows(f"SELECT value FROM records WHERE name = ?{lock}", (name,))
-    value, result = decide(loaded(rows[0][0]), base.now())
-    if value is None:
-        base.run("DELETE FROM records WHERE name = ?", (name,))
-    else:
-        base.run("UPDATE records SET value = ? WHERE name = ?", (dumped(value), name))
-    return result
-
-
-def dumped(value: object) -> str:
-    """Return a value as JSON."""
-    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-    try:
-        text.encode()
-    except UnicodeEncodeError:  # a lone surrogate in a name or an answer
-        text = json.dumps(value, separators=(",", ":"))
-    return text
-
-
-def loaded(text: object) -> Any:  # noqa: ANN401  (JSON)
-    """Parse a value; `None` if it is invalid. A finished step is never `null`."""
-    if not isinstance(text, str):
-        return None
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
-        return None
 
 
 # --- The beat and forks ---

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
-from qwen_omni.work_store.buffered import MINE, BufferedStore, Transaction, loaded, names, select
+from qwen_omni.work_store.buffered import BufferedStore
 from qwen_omni.work_store.postgres_server import (
     Address,
     PostgresServer,
@@ -20,6 +20,7 @@ from qwen_omni.work_store.postgres_server import (
     meaning,
     to_error,
 )
+from qwen_omni.work_store.statements import MINE, Transaction, loaded, names, select
 from qwen_omni.work_store.store import Claim, Found, StepKey, StoreUse, Taken, describe, is_gone
 
 T = TypeVar("T")
@@ -39,6 +40,7 @@ class PostgresStore(BufferedStore):
     """A `WorkStore` in a PostgreSQL database (extra `postgres`)."""
 
     lock_row = " FOR UPDATE"
+    among = "IN (SELECT jsonb_array_elements_text(?::jsonb))"
     key_among = "key = ANY(string_to_array(?, ' '))"
 
     def __init__(self, address: str, use: StoreUse = _PLAIN, *, lease_seconds: float | None = None) -> None:
@@ -100,6 +102,17 @@ class PostgresStore(BufferedStore):
             return self._server.insist(action)
         except self._faults as error:
             self.failed(error)
+            raise to_error(error, self.address, self.use) from None
+
+    def insist_read(self, action: Callable[[Transaction], T]) -> T:
+        """Read; repeat it for 30 s while failures are transient.
+
+        Raises:
+            StoreError: it failed for another reason, or for longer.
+        """
+        try:
+            return self._server.read(action)
+        except self._faults as error:
             raise to_error(error, self.address, self.use) from None
 
     # --- Claims ---

@@ -18,7 +18,7 @@ from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from qwen_omni.errors import ConfigurationError, StoreError
-from qwen_omni.work_store.buffered import Transaction
+from qwen_omni.work_store.statements import Transaction
 from qwen_omni.work_store.store import StoreUse
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-SCHEMA = 3
+SCHEMA = 4
 """The version of the tables; the same number means the same entries as in a file."""
 _MOST_CONNECTIONS = 4  # of one process
 _IDLE_SECONDS = 240.0  # an unused connection is closed after this; firewalls drop them silently after some minutes
@@ -46,7 +46,7 @@ _BEGIN = (
 )
 
 _MIGRATIONS: Mapping[int, str] = {
-    SCHEMA: """
+    3: """
 CREATE TABLE facts (name text PRIMARY KEY, value text NOT NULL);
 CREATE TABLE results (run text NOT NULL, origin text NOT NULL, step text NOT NULL, value text NOT NULL,
   stored_at float8 NOT NULL, expires_at float8, PRIMARY KEY (run, origin, step));
@@ -57,11 +57,18 @@ CREATE TABLE spend (id text PRIMARY KEY, run text NOT NULL, origin text NOT NULL
 CREATE INDEX spend_of_run ON spend (run);
 CREATE TABLE digests (key text PRIMARY KEY, digest text NOT NULL);
 CREATE TABLE records (name text PRIMARY KEY, value text NOT NULL) WITH (fillfactor = 50)
-"""
+""",
+    4: """
+CREATE TABLE inputs (run text COLLATE "C" NOT NULL, origin text COLLATE "C" NOT NULL, name text COLLATE "C" NOT NULL,
+  version text NOT NULL, status text NOT NULL, answer text NOT NULL, value text NOT NULL, attempts int NOT NULL,
+  input_tokens int8 NOT NULL, output_tokens int8 NOT NULL, cost float8, began float8 NOT NULL, ended float8 NOT NULL,
+  PRIMARY KEY (run, origin, name));
+CREATE INDEX inputs_by_status ON inputs (run, origin, status)
+""",
 }
 """Statements that lead to each version of the tables from the one before."""
 _MIGRATING = 0x71776E31  # the advisory lock of those who migrate
-_TABLES = re.compile(r"(?<![\w.])(facts|results|claims|spend|digests|records)\b(?!_)")
+_TABLES = re.compile(r"(?<![\w.])(facts|results|claims|spend|digests|records|inputs)\b(?!_)")
 
 
 class Unusable(Exception):  # noqa: N818  (internal: becomes a StoreError)

@@ -10,16 +10,9 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from qwen_omni.work_store.buffered import (
-    MINE,
-    BufferedStore,
-    Transaction,
-    loaded,
-    names,
-    open_stores,
-    select,
-)
+from qwen_omni.work_store.buffered import BufferedStore, open_stores
 from qwen_omni.work_store.sqlite_file import SqliteFile, UnusableStoreError, reason_of, resource_of, to_error
+from qwen_omni.work_store.statements import MINE, Transaction, loaded, names, select
 from qwen_omni.work_store.store import Claim, Found, StepKey, StoreUse, Taken, describe, is_gone
 
 T = TypeVar("T")
@@ -49,6 +42,7 @@ class SqliteStore(BufferedStore):
         {'text': 'first'}
     """
 
+    among = "IN (SELECT value FROM json_each(?))"
     key_among = """key IN (SELECT value FROM json_each('["' || replace(?, ' ', '","') || '"]'))"""
 
     def __init__(self, path: Path | None, use: StoreUse = _PLAIN, *, lease_seconds: float | None = None) -> None:
@@ -125,6 +119,20 @@ class SqliteStore(BufferedStore):
                 self.failed(error)
                 if resource_of(error) != "lock" or time.monotonic() > until:
                     raise to_error(error, self._file.path, self.use) from error
+
+    def insist_read(self, action: Callable[[Transaction], T]) -> T:
+        """Read in one transaction.
+
+        Raises:
+            ConfigurationError: the file is damaged.
+            LocalResourceError: it cannot be read.
+        """
+        if self._file is None or self.database is None:
+            raise ValueError("a store in memory has no transactions")
+        try:
+            return self.database.read(action)
+        except _FAULTS as error:
+            raise to_error(error, self._file.path, self.use) from error
 
     def notices(self) -> list[str]:
         """Return the notices: damaged entries, each counted once."""

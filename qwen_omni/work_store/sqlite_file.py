@@ -3,7 +3,8 @@
 Waiting to write never blocks readers. Connections are opened on demand and closed before a fork, so that processes
 never share one.
 
-A file from an older version is migrated when it is opened. Schema 2 had no `digests` and `records`. Schema 1 was two
+A file from an older version is migrated when it is opened. Schema 3 had no
+`inputs`, schema 2 no `digests` and `records`. Schema 1 was two
 families: the checkpoint of a long video (`facts`, `cuts`, `finished`, `claims`, `spent`) and the cache of uploads or of
 transcription tasks (`uploads`). Captions were stored as JSON lines. None recorded who answered, so their entries get
 the origin `UNVERIFIED`, except those that do not depend on it: cuts, and uploads and tasks, whose names include the
@@ -34,7 +35,7 @@ BUSY_SECONDS = 2.0
 _SMALLEST = 512  # bytes; SQLite treats a shorter file as empty, and overwrites it
 _making = threading.Lock()
 
-SCHEMA = 3
+SCHEMA = 4
 _FIRST = 2  # the oldest schema with these tables
 _TABLES = """
 CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value TEXT NOT NULL);
@@ -45,7 +46,12 @@ CREATE TABLE IF NOT EXISTS claims (run TEXT NOT NULL, origin TEXT NOT NULL, step
 CREATE TABLE IF NOT EXISTS spend (id TEXT PRIMARY KEY, run TEXT NOT NULL, origin TEXT NOT NULL, value TEXT NOT NULL,
   at REAL NOT NULL);
 CREATE TABLE IF NOT EXISTS digests (key TEXT PRIMARY KEY, digest TEXT NOT NULL);
-CREATE TABLE IF NOT EXISTS records (name TEXT PRIMARY KEY, value TEXT NOT NULL)
+CREATE TABLE IF NOT EXISTS records (name TEXT PRIMARY KEY, value TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS inputs (run TEXT NOT NULL, origin TEXT NOT NULL, name TEXT NOT NULL, version TEXT NOT NULL,
+  status TEXT NOT NULL, answer TEXT NOT NULL, value TEXT NOT NULL, attempts INTEGER NOT NULL,
+  input_tokens INTEGER NOT NULL, output_tokens INTEGER NOT NULL, cost REAL, began REAL NOT NULL, ended REAL NOT NULL,
+  PRIMARY KEY (run, origin, name));
+CREATE INDEX IF NOT EXISTS inputs_by_status ON inputs (run, origin, status)
 """
 _COLUMNS = {
     "facts": {"name", "value"},
@@ -54,8 +60,12 @@ _COLUMNS = {
     "spend": {"id", "run", "origin", "value", "at"},
     "digests": {"key", "digest"},
     "records": {"name", "value"},
-}
-_SINCE = {"digests": 3, "records": 3}  # the schema that brought a table; the others came with 2
+    "inputs": {
+        "run", "origin", "name", "version", "status", "answer", "value", "attempts", "input_tokens", "output_tokens",
+        "cost", "began", "ended",
+    },
+}  # fmt: skip
+_SINCE = {"digests": 3, "records": 3, "inputs": 4}  # the schema that brought a table; the others came with 2
 _OLD_CHECKPOINT = {
     "facts": {"name", "value"},
     "cuts": {"number", "start", "stop"},

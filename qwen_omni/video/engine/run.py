@@ -339,6 +339,8 @@ def checkpoint_place(
     if server is not None:
         return server, run
     folder = settings.cache_dir / CHECKPOINTS if options.checkpoint is True else Path(options.checkpoint)
+    if folder.is_file():
+        return folder, run  # a store that many runs share, such as an archive's
     return folder / f"{run}.sqlite3", run
 
 

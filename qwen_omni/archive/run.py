@@ -1,0 +1,462 @@
+"""Run an archive on one machine, see what became of it, and try failures again. Nothing but threads is needed.
+
+`run` looks up a page of inputs at a time, hands those that have to be asked about to the threads of an `ArchiveWorker`,
+and yields rows as they are made. A bounded number of inputs is in memory, whatever the size of the archive. `arun` is
+the same for `asyncio`: it advances the same generator on a thread.
+"""
+
+import asyncio
+import contextlib
+import itertools
+import time
+from collections import deque
+from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Iterator, Mapping
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from qwen_omni.addresses import StoreAddress
+from qwen_omni.archive.rows import STATUSES, ArchiveRow, Status, from_stored, run_name
+from qwen_omni.archive.sources import ArchiveItem, Source, find_items, item_of
+from qwen_omni.archive.steps import Step
+from qwen_omni.archive.worker import (
+    AGAIN_SECONDS,
+    ArchiveWorker,
+    Busy,
+    Retrying,
+    open_store,
+    retries_transient,
+)
+from qwen_omni.errors import ConfigurationError
+from qwen_omni.pricing.limit import SpendLimit
+from qwen_omni.profiles.rate_limits import RateLimits
+from qwen_omni.settings import Settings
+from qwen_omni.work_store.buffered import BufferedStore
+from qwen_omni.work_store.inputs import InputCount, InputFilter, StoredInput
+
+_FIRST_PAGE, _MOST_PAGE = 16, 512  # inputs that are looked up at once; few at first, so that work begins at once
+_TICK = 0.2  # seconds; how often a run looks whether it was stopped
+_MOST_BUSY = 256  # inputs that are in progress elsewhere; with more, nothing new begins
+
+StepLike = Step | str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArchiveProgress:
+    """How far a run has come.
+
+    Attributes:
+        counts: rows of this run, by status.
+        reused: those of them that cost nothing, because their answer was stored.
+        in_flight: inputs that are being worked on by this process.
+        input_tokens: of this run.
+        output_tokens: of this run.
+        cost_cny: what this run has paid, as far as prices are known.
+        elapsed: seconds since the run began.
+    """
+
+    counts: Mapping[Status, int] = field(default_factory=dict)
+    reused: int = 0
+    in_flight: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cost_cny: float = 0.0
+    elapsed: float = 0.0
+
+    @property
+    def done(self) -> int:
+        """The number of rows."""
+        return sum(self.counts.values())
+
+
+OnProgress = Callable[[ArchiveProgress], None]
+
+
+def run(  # noqa: PLR0913  (each keyword is an independent option)
+    source: Source,
+    step: Step,
+    *,
+    store: str | Path,
+    settings: Settings | None = None,
+    spend_limit: SpendLimit | None = None,
+    in_flight: int = 8,
+    limits: RateLimits | None = None,
+    job: str = "",
+    on_progress: OnProgress | None = None,
+) -> Generator[ArchiveRow]:
+    """Ask about every input of a source; yield its row, in the order in which they are made.
+
+    Run it again, with the same step and store, to resume: what is answered is not asked again, rows that may succeed
+    now are tried again, and a file that changed is asked about anew. Closing the iterator, or Ctrl-C, lets calls in
+    flight end and stores what they answer.
+
+    Args:
+        source: a folder, a pattern, a list, links or a bucket; see `find_items`.
+        step: what is asked: `Caption()`, `Summarize()`, `Transcribe()`, `Notes()`, or a step of your own.
+        store: a file on this machine, or the address of a PostgreSQL database that machines share.
+        settings: how the service is reached; from the environment if not given.
+        spend_limit: the most that all runs of this step with this store may spend together.
+        in_flight: the most calls at once.
+        limits: the account's requests and tokens a minute, if they are not the published ones.
+        job: jobs with another name have a spend limit of their own.
+        on_progress: called after every row.
+
+    Raises:
+        ConfigurationError: the source is empty, or an option concerns every input; see `ArchiveWorker`.
+        AuthenticationError: the key is refused; likewise `AccountError` and `NotFoundError`.
+        StoreError: the store cannot be used.
+        LocalResourceError: the same, for a file.
+
+    Example:
+        from qwen_omni import SpendLimit
+        from qwen_omni.archive import Caption, run
+
+        for row in run("videos/**/*.mp4", Caption(), store="archive.db", spend_limit=SpendLimit(cny=500)):
+            print(row.uri, row.status, row.value or row.error)
+    """
+    with _working(
+        step, store=store, settings=settings, spend_limit=spend_limit, in_flight=in_flight, limits=limits, job=job
+    ) as worker:
+        items = find_items(source, settings=worker.settings)
+        pages = (worker.look_up(page) for page in _pages(items))
+        yield from _driven(worker, pages, on_progress)
+
+
+async def arun(  # noqa: PLR0913  (each keyword is an independent option)
+    source: Source,
+    step: Step,
+    *,
+    store: str | Path,
+    settings: Settings | None = None,
+    spend_limit: SpendLimit | None = None,
+    in_flight: int = 8,
+    limits: RateLimits | None = None,
+    job: str = "",
+    on_progress: OnProgress | None = None,
+) -> AsyncGenerator[ArchiveRow]:
+    """Ask about every input of a source; the asynchronous `run`. `on_progress` is called from a thread.
+
+    Use `contextlib.aclosing` to stop early without delay.
+    """
+    rows = run(
+        source, step, store=store, settings=settings, spend_limit=spend_limit, in_flight=in_flight, limits=limits,
+        job=job, on_progress=on_progress,
+    )  # fmt: skip
+    advancing: asyncio.Future[ArchiveRow | None] | None = None
+    try:
+        while True:
+            advancing = asyncio.ensure_future(asyncio.to_thread(next, rows, None))
+            row = await asyncio.shield(advancing)
+            if row is None:
+                return
+            yield row
+    finally:
+        if advancing is not None and not advancing.done():
+            await asyncio.wait([advancing])
+        await asyncio.to_thread(rows.close)
+
+
+def retry(  # noqa: PLR0913  (each keyword is an independent option)
+    step: Step,
+    *,
+    store: str | Path,
+    source: Source | None = None,
+    permanent: bool = False,
+    settings: Settings | None = None,
+    spend_limit: SpendLimit | None = None,
+    in_flight: int = 8,
+    limits: RateLimits | None = None,
+    job: str = "",
+    on_progress: OnProgress | None = None,
+) -> Generator[ArchiveRow]:
+    """Try the inputs again whose rows have no answer; yield their new rows. Raises as `run`.
+
+    Args:
+        step: the step whose rows are meant.
+        store: the store that has them.
+        source: only inputs of this source. Links that need a signature have to be named here, with a new one.
+        permanent: also those that failed for a reason that is not expected to go away.
+        settings: as in `run`.
+        spend_limit: as in `run`.
+        in_flight: as in `run`.
+        limits: as in `run`.
+        job: as in `run`.
+        on_progress: as in `run`.
+    """
+    check_exists(store)
+    again: Retrying = (lambda _: True) if permanent else retries_transient
+    with _working(
+        step, store=store, settings=settings, spend_limit=spend_limit, in_flight=in_flight, limits=limits, job=job
+    ) as worker:
+        found = _failed_items(worker) if source is None else find_items(source, settings=worker.settings)
+        pages = (worker.look_up(_to_retry(worker, page, again), again=again) for page in _pages(found))
+        yield from _driven(worker, pages, on_progress)
+
+
+def _failed_items(worker: ArchiveWorker) -> Iterator[ArchiveItem]:
+    """Yield the inputs whose rows have no answer."""
+    wanted = InputFilter(run=worker.run, origin=worker.origin, statuses=tuple(one for one in STATUSES if one != "ok"))
+    for stored in stored_inputs(worker.store, wanted):
+        uri = str(stored.value.get("uri", ""))
+        item = item_of(uri)
+        yield item if item.name == stored.name else item_of(stored.name)
+
+
+def _to_retry(worker: ArchiveWorker, page: list[ArchiveItem], again: Retrying) -> list[ArchiveItem]:
+    named = worker.store.inputs_named(worker.run, worker.origin, [item.name for item in page])
+    return [
+        item
+        for item in page
+        if (stored := named.get(item.name)) is not None and stored.status != "ok" and again(stored)
+    ]
+
+
+# --- Driving the worker ---
+
+
+@contextlib.contextmanager
+def _working(step: Step, **options: Any) -> Iterator[ArchiveWorker]:  # noqa: ANN401  (of a worker)
+    """Open a worker; at the end, whatever it is, store what was answered."""
+    with ArchiveWorker(step, **options) as worker:
+        try:
+            yield worker
+        except KeyboardInterrupt as stopped:
+            worker.finish()
+            stopped.args = stopped.args or ("Stopped. What was answered is stored; run again to resume.",)
+            raise
+        finally:
+            worker.finish()
+        worker.check_written()
+
+
+def _pages(items: Iterable[ArchiveItem]) -> Iterator[list[ArchiveItem]]:
+    coming, size = iter(items), _FIRST_PAGE
+    while page := list(itertools.islice(coming, size)):
+        yield page
+        size = min(2 * size, _MOST_PAGE)
+
+
+def _driven(
+    worker: ArchiveWorker, pages: Iterator[list[ArchiveRow | ArchiveItem]], on_progress: OnProgress | None
+) -> Generator[ArchiveRow]:
+    """Yield the rows of looked-up pages: those that have one already, and those that are made."""
+    window = _Window(worker)
+    tracker = _Tracker()
+    for row in window.rows(pages):
+        tracker.add(row)
+        if on_progress is not None:
+            on_progress(tracker.progress(window.in_flight))
+        yield row
+
+
+class _Window:
+    """The inputs that are in memory: waiting, being worked on, and in progress elsewhere."""
+
+    def __init__(self, worker: ArchiveWorker) -> None:
+        self._worker = worker
+        self._most = 2 * worker.threads  # as many wait as are worked on, so that no thread is idle during a look-up
+        self._waiting: deque[ArchiveItem] = deque()
+        self._running: set[Future[ArchiveRow | Busy]] = set()
+        self._busy: deque[tuple[float, ArchiveItem]] = deque()
+
+    @property
+    def in_flight(self) -> int:
+        """Inputs that are being worked on."""
+        running = len(self._running)
+        return int(min(self._worker.threads, running))
+
+    def rows(self, pages: Iterator[list[ArchiveRow | ArchiveItem]]) -> Generator[ArchiveRow]:
+        """Yield rows until there are no more."""
+        more = True
+        while more or self._waiting or self._running or self._busy:
+            self._begin()
+            if more and len(self._waiting) + len(self._running) < self._most and len(self._busy) < _MOST_BUSY:
+                page = next(pages, None)
+                more = page is not None
+                for one in page or ():
+                    if isinstance(one, ArchiveRow):
+                        yield one
+                    else:
+                        self._waiting.append(one)
+                self._begin()
+            yield from self._done()
+
+    def _begin(self) -> None:
+        """Hand inputs to the threads: those that were in progress elsewhere when their time has come, then others."""
+        now = time.monotonic()
+        while self._busy and self._busy[0][0] <= now:
+            self._waiting.appendleft(self._busy.popleft()[1])
+        while self._waiting and len(self._running) < self._most:
+            self._running.add(self._worker.pool().submit(self._worker.attempt, self._waiting.popleft()))
+
+    def _done(self) -> Iterator[ArchiveRow]:
+        """Wait until something has ended, if nothing else is to be done; yield the rows that were made."""
+        idle = len(self._running) >= self._most or not self._waiting
+        done, self._running = wait(self._running, timeout=_TICK if idle else 0, return_when=FIRST_COMPLETED)
+        if not self._running and not done and self._busy:
+            time.sleep(AGAIN_SECONDS)
+        for future in done:
+            state = future.result()
+            if isinstance(state, Busy):
+                self._busy.append((time.monotonic() + AGAIN_SECONDS, state.item))
+            else:
+                yield state
+
+
+@dataclass(slots=True)
+class _Tracker:
+    """Counts the rows of a run."""
+
+    counts: dict[Status, int] = field(default_factory=dict)
+    reused: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cost: float = 0.0
+    began: float = field(default_factory=time.monotonic)
+    began_at: float = field(default_factory=time.time)
+
+    def add(self, row: ArchiveRow) -> None:
+        """Count a row; what it cost counts if that was in this run."""
+        self.counts[row.status] = self.counts.get(row.status, 0) + 1
+        if row.finished_at < self.began_at or row.reused:
+            self.reused += row.status == "ok"
+            return
+        self.input_tokens += row.input_tokens
+        self.output_tokens += row.output_tokens
+        self.cost += row.cost_cny or 0.0
+
+    def progress(self, in_flight: int) -> ArchiveProgress:
+        """Return how far the run has come."""
+        return ArchiveProgress(
+            counts=dict(self.counts), reused=self.reused, in_flight=in_flight, input_tokens=self.input_tokens,
+            output_tokens=self.output_tokens, cost_cny=self.cost, elapsed=time.monotonic() - self.began,
+        )  # fmt: skip
+
+
+# --- What became of it ---
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArchiveStatus:
+    """What a store knows about an archive.
+
+    Attributes:
+        counts: rows by status.
+        input_tokens: of all rows.
+        output_tokens: of all rows.
+        cost_cny: what they cost, as far as prices are known.
+        unpriced: rows whose cost is not known.
+        in_flight: inputs that some process works on now.
+        since: when the first row began, in seconds since the epoch; `None` if there is none.
+        until: when the last one ended.
+    """
+
+    counts: Mapping[Status, int] = field(default_factory=dict)
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cost_cny: float = 0.0
+    unpriced: int = 0
+    in_flight: int = 0
+    since: float | None = None
+    until: float | None = None
+
+    @property
+    def total(self) -> int:
+        """The number of rows."""
+        return sum(self.counts.values())
+
+
+def status(store: str | Path, step: StepLike = None, *, origin: str | None = None) -> ArchiveStatus:
+    """Return what a store knows about an archive.
+
+    Args:
+        store: the file or the address.
+        step: a step, or the name of one; all of them if not given.
+        origin: only what this server answered; see `Settings.origin`.
+
+    Raises:
+        ConfigurationError: there is no such file.
+        StoreError: the server cannot be used.
+        LocalResourceError: the file cannot be read.
+    """
+    with _opened(store) as opened:
+        wanted = InputFilter(run=_run_of(step), origin=origin)
+        return status_of(opened.count_inputs(wanted), in_flight=opened.count_claims(wanted.run))
+
+
+def status_of(counts: Iterable[InputCount], *, in_flight: int = 0) -> ArchiveStatus:
+    """Return a status from counts."""
+    found = list(counts)
+    by_status: dict[Status, int] = {
+        one: count for one in STATUSES if (count := sum(each.count for each in found if each.status == one))
+    }
+    return ArchiveStatus(
+        counts=by_status, input_tokens=sum(one.input_tokens for one in found),
+        output_tokens=sum(one.output_tokens for one in found), cost_cny=sum(one.cost for one in found),
+        unpriced=sum(one.unpriced for one in found), in_flight=in_flight,
+        since=min((one.began for one in found), default=None), until=max((one.ended for one in found), default=None),
+    )  # fmt: skip
+
+
+def iter_rows(
+    store: str | Path, step: StepLike = None, *, statuses: Iterable[Status] = (), origin: str | None = None
+) -> Generator[ArchiveRow]:
+    """Yield the rows of a store, in pages, so that it takes little memory however many there are.
+
+    Args:
+        store: the file or the address.
+        step: a step, or the name of one; all of them if not given.
+        statuses: only rows with these; any if empty.
+        origin: only what this server answered; needed where several did, because an answer of one is never given out
+            as another's.
+
+    Raises:
+        ConfigurationError: there is no such file; several servers answered.
+        StoreError: the server cannot be used.
+        LocalResourceError: the file cannot be read.
+    """
+    with _opened(store) as opened:
+        wanted = InputFilter(run=_run_of(step), origin=origin, statuses=tuple(statuses))
+        origins = sorted({one.origin for one in opened.count_inputs(wanted)})
+        if len(origins) > 1:
+            raise ConfigurationError(
+                f"The archive store {opened.place} has answers of several servers: {', '.join(origins)}. Pass origin= "
+                "to choose one."
+            )
+        for stored in stored_inputs(opened, wanted):
+            row = from_stored(stored)
+            if row is not None:
+                yield row
+
+
+def stored_inputs(store: BufferedStore, wanted: InputFilter) -> Iterator[StoredInput]:
+    """Yield the inputs of a store in pages."""
+    after = ("", "", "")
+    while page := store.inputs_after(wanted, after):
+        yield from page
+        after = page[-1].key
+
+
+def check_exists(store: str | Path) -> None:
+    """Check that a store exists, so that none is created where it is only read.
+
+    Raises:
+        ConfigurationError: there is no such file.
+    """
+    if StoreAddress.read(store) is None and not Path(store).is_file():
+        raise ConfigurationError(f"There is no archive store {store}. `run` creates it; check the path.")
+
+
+@contextlib.contextmanager
+def _opened(store: str | Path) -> Iterator[BufferedStore]:
+    check_exists(store)
+    with contextlib.closing(open_store(store)) as opened:
+        yield opened
+
+
+def _run_of(step: StepLike) -> str:
+    """Return how the names of the runs of a step begin."""
+    if step is None:
+        return run_name("").rstrip() + " "
+    return run_name(step) if isinstance(step, str) else run_name(step.name, step.digest)

@@ -1,0 +1,257 @@
+"""The table of inputs: what became of each, by name. Transaction that every backend shares.
+
+Unlike a finished step, the entry of an input is replaced: a failed one by a later attempt, an old version of a file by
+a new one. Its answer is not repeated: the entry names the finished step that holds it, so two inputs of one content
+share one answer. What an input cost adds up over its attempts.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from qwen_omni.work_store.statements import Transaction, dumped, loaded
+
+DONE = "ok"
+"""The status that no later failure of the same version replaces."""
+
+_COLUMNS = (
+    "run, origin, name, version, status, answer, value, attempts, input_tokens, output_tokens, cost, began, ended"
+)
+_SAME = "inputs.version = excluded.version"
+_REPLACED = ", ".join(
+    [
+        *(f"{name} = excluded.{name}" for name in ("version", "status", "answer", "value", "began", "ended")),
+        *(
+            f"{name} = excluded.{name} + CASE WHEN {_SAME} THEN inputs.{name} ELSE 0 END"
+            for name in ("attempts", "input_tokens", "output_tokens", "cost")
+        ),
+    ]
+)
+_WRITE = (
+    f"INSERT INTO inputs ({_COLUMNS}) VALUES ({', '.join('?' * 13)}) ON CONFLICT (run, origin, name) DO UPDATE SET "
+    f"{_REPLACED} WHERE NOT (inputs.status = '{DONE}' AND {_SAME} AND excluded.status <> '{DONE}')"
+)
+_SELECT = (
+    f"SELECT {', '.join(f'inputs.{name}' for name in _COLUMNS.split(', '))}, results.value FROM inputs "
+    "LEFT JOIN results ON results.run = inputs.run AND results.origin = inputs.origin AND results.step = inputs.answer"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredInput:
+    """What became of one input.
+
+    Attributes:
+        run: what it belongs to, as in `StepKey`.
+        origin: who answered, or was asked.
+        name: identifies the input within the run.
+        version: of its content; another version is another input under the same name.
+        status: what became of it, in a word; `DONE` is never replaced by another of the same version.
+        answer: the name of the finished step that holds its answer; empty if there is none.
+        value: what else is known about it, as JSON.
+        attempts: how often it was tried.
+        input_tokens: of all attempts together.
+        output_tokens: likewise.
+        cost: likewise; `None` if it is not known.
+        began: when the last attempt began, in seconds since the epoch.
+        ended: when it ended.
+        found: the value of the finished step; only where it was read.
+    """
+
+    run: str
+    origin: str
+    name: str
+    version: str = ""
+    status: str = DONE
+    answer: str = ""
+    value: Mapping[str, Any] = field(default_factory=dict)
+    attempts: int = 1
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cost: float | None = 0.0
+    began: float = 0.0
+    ended: float = 0.0
+    found: Any = None
+
+    @property
+    def key(self) -> tuple[str, str, str]:
+        """What identifies it."""
+        return self.run, self.origin, self.name
+
+    def after(self, before: "StoredInput | None") -> "StoredInput":
+        """Return what is stored if this follows `before`, as the table decides it."""
+        if before is None or before.version != self.version:
+            return self
+        if before.status == DONE != self.status:
+            return before
+        known = None if self.cost is None or before.cost is None else self.cost + before.cost
+        return StoredInput(
+            run=self.run, origin=self.origin, name=self.name, version=self.version, status=self.status,
+            answer=self.answer, value=self.value, attempts=self.attempts + before.attempts,
+            input_tokens=self.input_tokens + before.input_tokens,
+            output_tokens=self.output_tokens + before.output_tokens, cost=known, began=self.began, ended=self.ended,
+        )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InputCount:
+    """How many inputs of a run have one status, and what they cost together.
+
+    Attributes:
+        run: the run.
+        origin: who answered.
+        status: the status.
+        count: how many.
+        input_tokens: of all of them.
+        output_tokens: likewise.
+        cost: of those whose cost is known.
+        unpriced: those whose cost is not known.
+        began: when the first of them began, in seconds since the epoch.
+        ended: when the last of them ended.
+    """
+
+    run: str
+    origin: str
+    status: str
+    count: int
+    input_tokens: int
+    output_tokens: int
+    cost: float
+    unpriced: int
+    began: float
+    ended: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InputFilter:
+    """Which inputs are listed.
+
+    Attributes:
+        run: the beginning of the run's name; everything for an empty one.
+        origin: who answered; any if `None`.
+        statuses: any if empty.
+    """
+
+    run: str = ""
+    origin: str | None = None
+    statuses: tuple[str, ...] = ()
+
+    def matches(self, one: StoredInput) -> bool:
+        """Whether an input is listed."""
+        known = self.origin is None or one.origin == self.origin
+        return known and one.run.startswith(self.run) and (not self.statuses or one.status in self.statuses)
+
+    def where(self) -> tuple[list[str], list[Any]]:
+        """Return the conditions and their values."""
+        conditions: list[str] = []
+        values: list[Any] = []
+        if self.run:
+            conditions += ["inputs.run >= ?", "inputs.run < ?"]
+            values += [self.run, after_prefix(self.run)]
+        if self.origin is not None:
+            conditions.append("inputs.origin = ?")
+            values.append(self.origin)
+        if self.statuses:
+            conditions.append(f"inputs.status IN ({', '.join('?' * len(self.statuses))})")
+            values += self.statuses
+        return conditions, values
+
+
+def after_prefix(text: str) -> str:
+    """Return the first text after all that begin with `text`, by code points.
+
+    Example:
+        >>> after_prefix("run a")
+        'run b'
+    """
+    return text[:-1] + chr(ord(text[-1]) + 1)
+
+
+def write_inputs(base: Transaction, inputs: Iterable[StoredInput]) -> None:
+    """Write entries, in one order for all writers, so that they cannot deadlock."""
+    rows = [
+        (
+            one.run, one.origin, one.name, one.version, one.status, one.answer, dumped(dict(one.value)), one.attempts,
+            one.input_tokens, one.output_tokens, one.cost, one.began, one.ended,
+        )
+        for one in sorted(inputs, key=lambda one: one.key)
+    ]  # fmt: skip
+    if rows:
+        base.run_many(_WRITE, rows)
+
+
+def select_named(base: Transaction, run: str, origin: str, names: str, among: str) -> list[tuple[Any, ...]]:
+    """Return the entries with some names; `among` reads those from a JSON array."""
+    return base.rows(
+        f"{_SELECT} WHERE inputs.run = ? AND inputs.origin = ? AND inputs.name {among}", (run, origin, names)
+    )
+
+
+def select_page(
+    base: Transaction, wanted: InputFilter, after: tuple[str, str, str], most: int
+) -> list[tuple[Any, ...]]:
+    """Return the next entries in the order of their keys."""
+    conditions, values = wanted.where()
+    keys = "(inputs.run, inputs.origin, inputs.name)"
+    conditions.append(f"{keys} > (?, ?, ?)")
+    sql = f"{_SELECT} WHERE {' AND '.join(conditions)} ORDER BY inputs.run, inputs.origin, inputs.name LIMIT ?"
+    return base.rows(sql, (*values, *after, most))
+
+
+def select_counts(base: Transaction, wanted: InputFilter) -> list[InputCount]:
+    """Return counts and sums by run, origin and status."""
+    conditions, values = wanted.where()
+    where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
+    found = base.rows(
+        "SELECT run, origin, status, COUNT(*), SUM(input_tokens), SUM(output_tokens), SUM(cost), COUNT(cost), "
+        f"MIN(began), MAX(ended) FROM inputs{where} GROUP BY run, origin, status ORDER BY run, origin, status",
+        values,
+    )
+    return [
+        InputCount(
+            run=row[0], origin=row[1], status=row[2], count=int(row[3]), input_tokens=int(row[4]),
+            output_tokens=int(row[5]), cost=float(row[6] or 0.0), unpriced=int(row[3]) - int(row[7]),
+            began=float(row[8]), ended=float(row[9]),
+        )
+        for row in found
+    ]  # fmt: skip
+
+
+def counted(inputs: Iterable[StoredInput]) -> list[InputCount]:
+    """Count entries that are in memory, as `select_counts` counts those that are stored."""
+    groups: dict[tuple[str, str, str], list[StoredInput]] = {}
+    for one in inputs:
+        groups.setdefault((one.run, one.origin, one.status), []).append(one)
+    return [
+        InputCount(
+            run=run, origin=origin, status=status, count=len(group),
+            input_tokens=sum(one.input_tokens for one in group),
+            output_tokens=sum(one.output_tokens for one in group), cost=sum(one.cost or 0.0 for one in group),
+            unpriced=sum(one.cost is None for one in group), began=min(one.began for one in group),
+            ended=max(one.ended for one in group),
+        )
+        for (run, origin, status), group in sorted(groups.items())
+    ]  # fmt: skip
+
+
+def select_claims(base: Transaction, run: str) -> list[tuple[str, str, str]]:
+    """Return the steps that are, or were, claimed in runs whose name begins with `run`."""
+    sql = "SELECT run, origin, step FROM claims WHERE substr(run, 1, ?) = ? AND owner <> ''"
+    return [(row[0], row[1], row[2]) for row in base.rows(sql, (len(run), run))]
+
+
+def read_rows(rows: Iterable[tuple[Any, ...]]) -> Iterator[StoredInput]:
+    """Yield the entries of rows; those that are damaged are left out, so that their inputs are done again."""
+    for row in rows:
+        value = loaded(row[6])
+        texts = (*row[:6],)
+        numbers = (row[7], row[8], row[9], row[11], row[12])
+        if not isinstance(value, dict) or not all(isinstance(one, str) for one in texts):
+            continue
+        if not all(isinstance(one, int | float) for one in numbers) or not isinstance(row[10], float | int | None):
+            continue
+        yield StoredInput(
+            run=row[0], origin=row[1], name=row[2], version=row[3], status=row[4], answer=row[5], value=value,
+            attempts=int(row[7]), input_tokens=int(row[8]), output_tokens=int(row[9]), cost=row[10],
+            began=float(row[11]), ended=float(row[12]), found=loaded(row[13]),
+        )  # fmt: skip
