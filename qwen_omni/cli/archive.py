@@ -54,7 +54,7 @@ from qwen_omni.pricing.limit import SpendLimit
 from qwen_omni.settings import Settings
 
 _FAILED = 1
-_FAILURES_SHOWN = 20  # while a run works; all of them are in the store
+_SHOWN_OF_A_KIND = 5  # files without an answer; all of them are in the store
 _MINUTE, _DAY = 60.0, 86_400.0
 _FORMATS: dict[str, ExportFormat] = {name: name for name in FORMATS}
 _Do = Annotated[
@@ -90,6 +90,8 @@ class _Watch:
         limit: the most that may be spent.
         per_minute: the account's tokens a minute; `None` if not known.
         progress: how far the run has come.
+        failures: the rows without an answer, by their reason.
+        again: those of them that may succeed when they are tried again.
     """
 
     name: str
@@ -98,19 +100,19 @@ class _Watch:
     total: int | None = None
     progress: ArchiveProgress = field(default_factory=ArchiveProgress)
     failures: Counter[str] = field(default_factory=Counter)
-    examples: dict[str, ArchiveRow] = field(default_factory=dict)
+    again: int = 0
 
     def add(self, row: ArchiveRow) -> None:
-        """Count a failure, and show the first ones."""
+        """Count a row without an answer, and show it if it is one of the first of its kind."""
         if row.status == "ok":
             return
         self.failures[row.error_code] += 1
-        self.examples.setdefault(row.error_code, row)
-        shown = self.failures.total()
-        if shown <= _FAILURES_SHOWN:
-            show_note(f"{one_line(row.uri)}: {row.status.replace('_', ' ')}: {row.error}")
-        if shown == _FAILURES_SHOWN:
-            show_note("More failures are not shown here; all are in the store.")
+        self.again += row.retryable
+        count = self.failures[row.error_code]
+        if count <= _SHOWN_OF_A_KIND:
+            show_note(_row_text(row))
+        elif count == _SHOWN_OF_A_KIND + 1:
+            show_note(f"More files have no answer for the reason {row.error_code}; they are in the store.")
 
     def look(self) -> LiveFacts:
         """Return what is shown now."""
@@ -121,9 +123,9 @@ class _Watch:
         tokens = f"{now.input_tokens:,} in, {now.output_tokens:,} out"
         money = f"CNY {money_text(now.cost_cny)}{self._limit_text()}"
         left = self._left_text()
-        rows = [("", self.name), ("done", done + reused), ("without answer", wrong or "0"),
-                ("in flight", f"{now.in_flight:,}"), ("tokens", tokens), ("money", money), ("left", left)]  # fmt: skip
-        parts = [f"{done} done{reused}", wrong, f"{now.in_flight:,} in flight", f"{tokens} tokens", money, left]
+        rows = [("archive", self.name), ("done", done + reused), ("without answer", wrong or "0"),
+                ("in progress", f"{now.in_flight:,}"), ("tokens", tokens), ("money", money), ("left", left)]  # fmt: skip
+        parts = [f"{done} done{reused}", wrong, f"{now.in_flight:,} in progress", f"{tokens} tokens", money, left]
         fraction = now.done / self.total if self.total else None
         return LiveFacts(rows=rows, fraction=fraction, sentence=", ".join(filter(None, parts)))
 
@@ -172,7 +174,7 @@ def run(  # noqa: PLR0913  (each argument is an option of the command)
         on_progress=lambda news: setattr(watch, "progress", news),
     )  # fmt: skip
     _count(watch, source, settings)
-    _follow(coming, watch)
+    _follow(coming, watch, lambda: _rows_in(store, step))
     _finish(watch, as_json=as_json)
 
 
@@ -200,7 +202,7 @@ def retry(  # noqa: PLR0913  (each argument is an option of the command)
         step, store=store, source=source or None, permanent=permanent, settings=settings, spend_limit=limit,
         in_flight=in_flight, on_progress=lambda news: setattr(watch, "progress", news),
     )  # fmt: skip
-    _follow(coming, watch)
+    _follow(coming, watch, lambda: _rows_in(store, step))
     if not watch.progress.done:
         show_note("Nothing to try again." if permanent else "Nothing to try again; --permanent tries all failures.")
     _finish(watch, as_json=as_json)
@@ -217,15 +219,29 @@ def _place_text(store: str) -> str:
     return store if address is None else address.without_password()
 
 
-def _follow(coming: Generator[ArchiveRow], watch: _Watch) -> None:
-    """Show a run until it ends."""
+def _follow(coming: Generator[ArchiveRow], watch: _Watch, stored: Callable[[], int]) -> None:
+    """Show a run until it ends.
+
+    Args:
+        coming: the rows.
+        watch: what is shown.
+        stored: returns how many rows of the step the store has.
+    """
+    before = stored()
     try:
         with contextlib.closing(coming), live_facts(watch.look):
             for row in coming:
                 watch.add(row)
     except KeyboardInterrupt:
+        count = f"at least {watch.progress.done:,}" if before else f"{stored():,}"
         of_all = "" if watch.total is None else f" of {watch.total:,}"
-        raise KeyboardInterrupt(f"{watch.progress.done:,}{of_all} rows stored; run again to resume.") from None
+        raise KeyboardInterrupt(f"{count.capitalize()}{of_all} rows stored; run again to resume.") from None
+
+
+def _rows_in(store: str, step: Step) -> int:
+    """Return how many rows of a step a store has; none if there is no such file."""
+    exists = StoreAddress.read(store) is not None or Path(store).is_file()
+    return status_of(store, step).total if exists else 0
 
 
 def _count(watch: _Watch, source: list[str], settings: Settings) -> None:
@@ -245,13 +261,25 @@ def _finish(watch: _Watch, *, as_json: bool) -> None:
         write_json({"counts": dict(now.counts), "reused": now.reused, "input_tokens": now.input_tokens,
                     "output_tokens": now.output_tokens, "cost_cny": now.cost_cny})  # fmt: skip
     elif now.done:
-        facts = [(label, text) for label, text in watch.look().rows if label and label not in ("in flight", "left")]
+        facts = [(label, text) for label, text in watch.look().rows if label not in ("archive", "in progress", "left")]
         show_table(("", ""), [*facts, ("took", span_text(now.elapsed))], lines=False)
-    for code, count in watch.failures.most_common():
-        one = watch.examples[code]
-        show_error(f"{count:,} {one.status.replace('_', ' ')}, {code}; for example {one_line(one.uri)}: {one.error}")
     if watch.failures:
+        show_error(_failures_text(watch))
         raise typer.Exit(_FAILED)
+
+
+def _row_text(row: ArchiveRow) -> str:
+    """Return why a file has no answer, with its name once."""
+    named = row.error if row.uri in row.error else f"{row.uri}: {row.error}"
+    return one_line(f"{row.status.replace('_', ' ')}: {named}")
+
+
+def _failures_text(watch: _Watch) -> str:
+    """Return how many files have no answer, why, and what to do."""
+    count, again = watch.failures.total(), watch.again
+    reasons = _counts_text(dict(watch.failures.most_common()))
+    step = f"Run again to try {again:,} of them again." if again else "Trying again will not help as they are."
+    return f"{count:,} of {watch.progress.done:,} files have no answer: {reasons}. {step}"
 
 
 # --- Plan, status, export ---

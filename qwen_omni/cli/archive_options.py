@@ -213,7 +213,7 @@ StoreOption = typer.Option(
 )
 StoreName = Annotated[str, StoreOption]
 InFlight = Annotated[
-    int, typer.Option("--in-flight", "-j", metavar="NUMBER", help="Files in progress at once.", rich_help_panel=SPEED)
+    int, typer.Option("--in-flight", "-j", metavar="NUMBER", help="The most calls at once.", rich_help_panel=SPEED)
 ]
 Sources = Annotated[
     list[str],
