@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from qwen_omni.addresses import StoreAddress
-from qwen_omni.archive.rows import STATUSES, ArchiveRow, Status, from_stored, run_name
+from qwen_omni.archive.rows import RUN, STATUSES, ArchiveRow, Status, from_stored, run_name
 from qwen_omni.archive.sources import ArchiveItem, Source, find_items, item_of
 from qwen_omni.archive.steps import Step
 from qwen_omni.archive.worker import (
@@ -196,8 +196,8 @@ def retry(  # noqa: PLR0913  (each keyword is an independent option)
 
 def _failed_items(worker: ArchiveWorker) -> Iterator[ArchiveItem]:
     """Yield the inputs whose rows have no answer."""
-    wanted = InputFilter(run=worker.run, origin=worker.origin, statuses=tuple(one for one in STATUSES if one != "ok"))
-    for stored in stored_inputs(worker.store, wanted):
+    failed = [one for one in STATUSES if one != "ok"]
+    for stored in stored_inputs(worker.store, worker.run, worker.origin, failed):
         uri = str(stored.value.get("uri", ""))
         item = item_of(uri)
         yield item if item.name == stored.name else item_of(stored.name)
@@ -381,8 +381,8 @@ def status(store: str | Path, step: StepLike = None, *, origin: str | None = Non
         LocalResourceError: the file cannot be read.
     """
     with _opened(store) as opened:
-        wanted = InputFilter(run=_run_of(step), origin=origin)
-        return status_of(opened.count_inputs(wanted), in_flight=opened.count_claims(wanted.run))
+        wanted = _wanted(step, origin)
+        return status_of(opened.count_inputs(wanted), in_flight=opened.count_claims(wanted))
 
 
 def status_of(counts: Iterable[InputCount], *, in_flight: int = 0) -> ArchiveStatus:
@@ -417,25 +417,29 @@ def iter_rows(
         LocalResourceError: the file cannot be read.
     """
     with _opened(store) as opened:
-        wanted = InputFilter(run=_run_of(step), origin=origin, statuses=tuple(statuses))
-        origins = sorted({one.origin for one in opened.count_inputs(wanted)})
+        counts = opened.count_inputs(_wanted(step, origin))
+        origins = sorted({one.origin for one in counts})
         if len(origins) > 1:
             raise ConfigurationError(
                 f"The archive store {opened.place} has answers of several servers: {', '.join(origins)}. Pass origin= "
                 "to choose one."
             )
-        for stored in stored_inputs(opened, wanted):
-            row = from_stored(stored)
-            if row is not None:
-                yield row
+        for run_of, who in dict.fromkeys((one.run, one.origin) for one in counts):
+            for stored in stored_inputs(opened, run_of, who, tuple(statuses) or (None,)):
+                row = from_stored(stored)
+                if row is not None:
+                    yield row
 
 
-def stored_inputs(store: BufferedStore, wanted: InputFilter) -> Iterator[StoredInput]:
-    """Yield the inputs of a store in pages."""
-    after = ("", "", "")
-    while page := store.inputs_after(wanted, after):
-        yield from page
-        after = page[-1].key
+def stored_inputs(
+    store: BufferedStore, run: str, origin: str, statuses: Iterable[str | None] = (None,)
+) -> Iterator[StoredInput]:
+    """Yield the inputs of a run in pages, by status if some are given."""
+    for one in statuses:
+        after = ""
+        while page := store.inputs_after(run, origin, after, status=one):
+            yield from page
+            after = page[-1].name
 
 
 def check_exists(store: str | Path) -> None:
@@ -455,8 +459,10 @@ def _opened(store: str | Path) -> Iterator[BufferedStore]:
         yield opened
 
 
-def _run_of(step: StepLike) -> str:
-    """Return how the names of the runs of a step begin."""
+def _wanted(step: StepLike, origin: str | None) -> InputFilter:
+    """Return which inputs are those of a step."""
     if step is None:
-        return run_name("").rstrip() + " "
-    return run_name(step) if isinstance(step, str) else run_name(step.name, step.digest)
+        return InputFilter(run=f"{RUN} ", origin=origin)
+    if isinstance(step, str):
+        return InputFilter(run=run_name(step), origin=origin)
+    return InputFilter(run=run_name(step.name, step.digest), whole=True, origin=origin)

@@ -4,6 +4,7 @@ A backend says how one transaction is run, and what a claim is in it; the statem
 be written stays in memory, and is retried with every later write and every beat. No connection survives a fork.
 """
 
+import itertools
 import os
 import threading
 import time
@@ -19,6 +20,7 @@ from qwen_omni.work_store.inputs import (
     InputFilter,
     StoredInput,
     counted,
+    merged,
     read_rows,
     select_claims,
     select_counts,
@@ -136,7 +138,8 @@ class BufferedStore(ABC):
         self._lease = lease_seconds
         self._state = threading.RLock()
         self._unspent: dict[str, tuple[str, str, Mapping[str, Any]]] = {}
-        self._inputs: dict[tuple[str, str, str], StoredInput] = {}  # not yet written
+        self._inputs: dict[tuple[str, str, str], tuple[StoredInput, ...]] = {}  # not yet written; in their order
+        self._flushing = threading.Lock()  # inputs add up, so each is written once
         self._digests: dict[str, str] = {}  # only in memory
         self._records: dict[str, Any] = {}  # only in memory
         self._damaged = 0
@@ -423,7 +426,8 @@ class BufferedStore(ABC):
         """Store what became of inputs; with `now=False`, in one transaction with whatever is stored next."""
         with self._state:
             for one in inputs:
-                self._inputs[one.key] = one.after(self._inputs.get(one.key))
+                before = self._inputs.get(one.key, ())
+                self._inputs[one.key] = (*before, one) if self.database is not None else (merged((*before, one)),)
         if self.database is not None and not (now and self._flush()):
             self._keep_beating()
 
@@ -436,7 +440,9 @@ class BufferedStore(ABC):
         for start in range(0, len(wanted) if self.database is not None else 0, _CHUNK):
             among = dumped(wanted[start : start + _CHUNK])
             found |= {one.name: one for one in self._named(run, origin, among)}
-        return found | {name: self._answered(one.after(found.get(name))) for name, one in kept.items()}
+        for name, some in kept.items():
+            found[name] = self._answered(merged(some, found.get(name)))
+        return found
 
     def _named(self, run: str, origin: str, names: str) -> Iterable[StoredInput]:
         rows: list[Any] = self._read(lambda base: select_named(base, run, origin, names, self.among), [])
@@ -447,9 +453,9 @@ class BufferedStore(ABC):
         return one if found is None else replace(one, found=found.value)
 
     def inputs_after(
-        self, wanted: InputFilter, after: tuple[str, str, str] = ("", "", ""), most: int = _CHUNK
+        self, run: str, origin: str, after: str = "", *, status: str | None = None, most: int = _CHUNK
     ) -> list[StoredInput]:
-        """Return the next inputs in the order of their keys, with their answers; none after the last.
+        """Return the next inputs of a run in the order of their names, of one status if given; none after the last.
 
         Raises:
             StoreError: the server cannot be read.
@@ -458,26 +464,28 @@ class BufferedStore(ABC):
         self.write_rest()
         if self.database is None:
             with self._state:
-                chosen = sorted(key for key, one in self._inputs.items() if key > after and wanted.matches(one))
-                return [self._answered(self._inputs[key]) for key in chosen[:most]]
-        return list(read_rows(self.insist_read(lambda base: select_page(base, wanted, after, most))))
+                found = [one for (one,) in self._inputs.values() if one.key[:2] == (run, origin) and one.name > after]
+            chosen = sorted((one for one in found if status in (None, one.status)), key=lambda one: one.name)
+            return [self._answered(one) for one in chosen[:most]]
+        rows = self.insist_read(lambda base: select_page(base, run, origin, status, after, most))
+        return list(read_rows(rows))
 
     def count_inputs(self, wanted: InputFilter) -> list[InputCount]:
         """Return counts and sums by run, origin and status; raises as `inputs_after` does."""
         self.write_rest()
         if self.database is None:
             with self._state:
-                return counted(one for one in self._inputs.values() if wanted.matches(one))
+                return counted(one for (one,) in self._inputs.values() if wanted.matches(one.run, one.origin))
         return self.insist_read(lambda base: select_counts(base, wanted))
 
-    def count_claims(self, run: str) -> int:
-        """Return how many steps are being worked on, in runs whose name begins with `run`."""
+    def count_claims(self, wanted: InputFilter) -> int:
+        """Return how many steps are being worked on."""
         if self.database is None:
             with self._state:
-                return sum(key.run.startswith(run) for key in self.held)
+                return sum(wanted.matches(key.run, key.origin) for key in self.held)
 
         def count(base: Transaction) -> int:
-            keys = [StepKey(one, step, origin) for one, origin, step in select_claims(base, run)]
+            keys = [StepKey(run, step, origin) for run, origin, step in select_claims(base, wanted)]
             return sum(self.holder(base, key) is not None or key in self.held for key in keys)
 
         return self.insist_read(count)
@@ -601,13 +609,17 @@ class BufferedStore(ABC):
 
     def _flush(self, *, now: bool = False) -> bool:
         """Write everything that is pending, in one transaction; return whether that worked."""
+        with self._flushing:
+            return not self._unwritten or self._write_pending(now=now)
+
+    def _write_pending(self, *, now: bool) -> bool:
         with self._state:
             finished, spent, inputs = dict(self.pending), dict(self._unspent), dict(self._inputs)
 
         def add(base: Transaction) -> None:
             write_finished(base, finished, self.owner)
             write_spent(base, spent)
-            write_inputs(base, inputs.values())
+            write_inputs(base, itertools.chain.from_iterable(inputs.values()))
 
         if not self._write(add, now=now):
             return False
@@ -616,7 +628,9 @@ class BufferedStore(ABC):
                 self.held.pop(key, None)
             self.pending = {key: row for key, row in self.pending.items() if finished.get(key) is not row}
             self._unspent = {name: one for name, one in self._unspent.items() if name not in spent}
-            self._inputs = {key: one for key, one in self._inputs.items() if inputs.get(key) is not one}
+            for name, written in inputs.items():
+                self._inputs[name] = self._inputs[name][len(written) :]
+            self._inputs = {name: entries for name, entries in self._inputs.items() if entries}
         return True
 
     def failed(self, error: Exception) -> None:
@@ -695,6 +709,7 @@ class BufferedStore(ABC):
         if self.database is not None:
             self.pending, self._unspent, self._inputs = {}, {}, {}
         self._ended = threading.Event()
+        self._flushing = threading.Lock()
         self._state.release()
         if self.database is not None:
             self.database.after_fork(child=True)

@@ -29,11 +29,12 @@ _REPLACED = ", ".join(
 )
 _WRITE = (
     f"INSERT INTO inputs ({_COLUMNS}) VALUES ({', '.join('?' * 13)}) ON CONFLICT (run, origin, name) DO UPDATE SET "
-    f"{_REPLACED} WHERE NOT (inputs.status = '{DONE}' AND {_SAME} AND excluded.status <> '{DONE}')"
+    f"{_REPLACED} WHERE NOT (inputs.status = '{DONE}' AND {_SAME} AND excluded.status <> '{DONE}') "
+    f"AND NOT ({_SAME} AND inputs.began = excluded.began AND inputs.ended = excluded.ended)"  # written before
 )
-_SELECT = (
-    f"SELECT {', '.join(f'inputs.{name}' for name in _COLUMNS.split(', '))}, results.value FROM inputs "
-    "LEFT JOIN results ON results.run = inputs.run AND results.origin = inputs.origin AND results.step = inputs.answer"
+_SELECT = (  # the answer in a subquery: a join is planned without its index while a server has no statistics
+    f"SELECT {_COLUMNS}, (SELECT results.value FROM results WHERE results.run = inputs.run "
+    "AND results.origin = inputs.origin AND results.step = inputs.answer) FROM inputs"
 )
 
 
@@ -82,7 +83,7 @@ class StoredInput:
         """Return what is stored if this follows `before`, as the table decides it."""
         if before is None or before.version != self.version:
             return self
-        if before.status == DONE != self.status:
+        if before.status == DONE != self.status or (before.began, before.ended) == (self.began, self.ended):
             return before
         known = None if self.cost is None or before.cost is None else self.cost + before.cost
         return StoredInput(
@@ -124,47 +125,31 @@ class InputCount:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InputFilter:
-    """Which inputs are listed.
+    """Which inputs are meant.
 
     Attributes:
-        run: the beginning of the run's name; everything for an empty one.
+        run: the name of the run, or how it begins; any if empty.
+        whole: whether `run` is the whole name.
         origin: who answered; any if `None`.
-        statuses: any if empty.
     """
 
     run: str = ""
+    whole: bool = False
     origin: str | None = None
-    statuses: tuple[str, ...] = ()
 
-    def matches(self, one: StoredInput) -> bool:
-        """Whether an input is listed."""
-        known = self.origin is None or one.origin == self.origin
-        return known and one.run.startswith(self.run) and (not self.statuses or one.status in self.statuses)
+    def matches(self, run: str, origin: str) -> bool:
+        """Whether the inputs of a run are meant."""
+        known = self.origin is None or origin == self.origin
+        return known and (run == self.run if self.whole else run.startswith(self.run))
 
-    def where(self) -> tuple[list[str], list[Any]]:
-        """Return the conditions and their values."""
-        conditions: list[str] = []
-        values: list[Any] = []
-        if self.run:
-            conditions += ["inputs.run >= ?", "inputs.run < ?"]
-            values += [self.run, after_prefix(self.run)]
-        if self.origin is not None:
-            conditions.append("inputs.origin = ?")
-            values.append(self.origin)
-        if self.statuses:
-            conditions.append(f"inputs.status IN ({', '.join('?' * len(self.statuses))})")
-            values += self.statuses
-        return conditions, values
-
-
-def after_prefix(text: str) -> str:
-    """Return the first text after all that begin with `text`, by code points.
-
-    Example:
-        >>> after_prefix("run a")
-        'run b'
-    """
-    return text[:-1] + chr(ord(text[-1]) + 1)
+    def where(self) -> tuple[str, list[Any]]:
+        """Return the condition and its values."""
+        condition, values = "substr(run, 1, ?) = ?", [len(self.run), self.run]
+        if self.whole:
+            condition, values = "run = ?", [self.run]
+        if self.origin is None:
+            return condition, values
+        return f"{condition} AND origin = ?", [*values, self.origin]
 
 
 def write_inputs(base: Transaction, inputs: Iterable[StoredInput]) -> None:
@@ -188,23 +173,21 @@ def select_named(base: Transaction, run: str, origin: str, names: str, among: st
 
 
 def select_page(
-    base: Transaction, wanted: InputFilter, after: tuple[str, str, str], most: int
+    base: Transaction, run: str, origin: str, status: str | None, after: str, most: int
 ) -> list[tuple[Any, ...]]:
-    """Return the next entries in the order of their keys."""
-    conditions, values = wanted.where()
-    keys = "(inputs.run, inputs.origin, inputs.name)"
-    conditions.append(f"{keys} > (?, ?, ?)")
-    sql = f"{_SELECT} WHERE {' AND '.join(conditions)} ORDER BY inputs.run, inputs.origin, inputs.name LIMIT ?"
-    return base.rows(sql, (*values, *after, most))
+    """Return the next entries of a run in the order of their names, of one status if given."""
+    of_status = "" if status is None else " AND inputs.status = ?"
+    values = (run, origin, after, *(() if status is None else (status,)), most)
+    where = f"inputs.run = ? AND inputs.origin = ? AND inputs.name > ?{of_status}"
+    return base.rows(f"{_SELECT} WHERE {where} ORDER BY inputs.name LIMIT ?", values)
 
 
 def select_counts(base: Transaction, wanted: InputFilter) -> list[InputCount]:
     """Return counts and sums by run, origin and status."""
-    conditions, values = wanted.where()
-    where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
+    where, values = wanted.where()
     found = base.rows(
         "SELECT run, origin, status, COUNT(*), SUM(input_tokens), SUM(output_tokens), SUM(cost), COUNT(cost), "
-        f"MIN(began), MAX(ended) FROM inputs{where} GROUP BY run, origin, status ORDER BY run, origin, status",
+        f"MIN(began), MAX(ended) FROM inputs WHERE {where} GROUP BY run, origin, status ORDER BY run, origin, status",
         values,
     )
     return [
@@ -215,6 +198,14 @@ def select_counts(base: Transaction, wanted: InputFilter) -> list[InputCount]:
         )
         for row in found
     ]  # fmt: skip
+
+
+def merged(inputs: Iterable[StoredInput], before: StoredInput | None = None) -> StoredInput:
+    """Return what is stored if these follow one another, and `before`; there is at least one."""
+    for one in inputs:
+        before = one.after(before)
+    assert before is not None
+    return before
 
 
 def counted(inputs: Iterable[StoredInput]) -> list[InputCount]:
@@ -234,10 +225,11 @@ def counted(inputs: Iterable[StoredInput]) -> list[InputCount]:
     ]  # fmt: skip
 
 
-def select_claims(base: Transaction, run: str) -> list[tuple[str, str, str]]:
-    """Return the steps that are, or were, claimed in runs whose name begins with `run`."""
-    sql = "SELECT run, origin, step FROM claims WHERE substr(run, 1, ?) = ? AND owner <> ''"
-    return [(row[0], row[1], row[2]) for row in base.rows(sql, (len(run), run))]
+def select_claims(base: Transaction, wanted: InputFilter) -> list[tuple[str, str, str]]:
+    """Return the steps of runs that are, or were, claimed."""
+    where, values = wanted.where()
+    sql = f"SELECT run, origin, step FROM claims WHERE owner <> '' AND {where}"
+    return [(row[0], row[1], row[2]) for row in base.rows(sql, values)]
 
 
 def read_rows(rows: Iterable[tuple[Any, ...]]) -> Iterator[StoredInput]:

@@ -59,11 +59,11 @@ CREATE TABLE digests (key text PRIMARY KEY, digest text NOT NULL);
 CREATE TABLE records (name text PRIMARY KEY, value text NOT NULL) WITH (fillfactor = 50)
 """,
     4: """
-CREATE TABLE inputs (run text COLLATE "C" NOT NULL, origin text COLLATE "C" NOT NULL, name text COLLATE "C" NOT NULL,
+CREATE TABLE inputs (run text NOT NULL, origin text NOT NULL, name text COLLATE "C" NOT NULL,
   version text NOT NULL, status text NOT NULL, answer text NOT NULL, value text NOT NULL, attempts int NOT NULL,
   input_tokens int8 NOT NULL, output_tokens int8 NOT NULL, cost float8, began float8 NOT NULL, ended float8 NOT NULL,
   PRIMARY KEY (run, origin, name));
-CREATE INDEX inputs_by_status ON inputs (run, origin, status)
+CREATE INDEX inputs_by_status ON inputs (run, origin, status, name)
 """,
 }
 """Statements that lead to each version of the tables from the one before."""

@@ -51,7 +51,7 @@ CREATE TABLE IF NOT EXISTS inputs (run TEXT NOT NULL, origin TEXT NOT NULL, name
   status TEXT NOT NULL, answer TEXT NOT NULL, value TEXT NOT NULL, attempts INTEGER NOT NULL,
   input_tokens INTEGER NOT NULL, output_tokens INTEGER NOT NULL, cost REAL, began REAL NOT NULL, ended REAL NOT NULL,
   PRIMARY KEY (run, origin, name));
-CREATE INDEX IF NOT EXISTS inputs_by_status ON inputs (run, origin, status)
+CREATE INDEX IF NOT EXISTS inputs_by_status ON inputs (run, origin, status, name)
 """
 _COLUMNS = {
     "facts": {"name", "value"},

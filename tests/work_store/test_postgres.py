@@ -184,7 +184,7 @@ def test_another_encoding(postgres):
 
 
 TABLES = {
-    "newer": ("UPDATE qwen_omni.facts SET value = '4'", "version", "newer version .schema 4; this one reads 3.*Update"),
+    "newer": ("UPDATE qwen_omni.facts SET value = '5'", "version", "newer version .schema 5; this one reads 4.*Update"),
     "words": ("UPDATE qwen_omni.facts SET value = 'x'", "damaged", "schema version is 'x'"),
     "a table is gone": ("DROP TABLE qwen_omni.spend", "damaged", "missing"),
     "all tables but one": ("DROP TABLE qwen_omni.facts", "damaged", "none of this package"),
