@@ -22,6 +22,7 @@ Status = Literal["ok", "failed", "refused", "over_budget", "skipped"]
 STATUSES: tuple[Status, ...] = get_args(Status)
 
 _LONGEST_ERROR = 500  # characters
+_PLACE = re.compile(r"^message \d+ part \d+: ")  # of a request that the caller did not write
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,6 +119,9 @@ class Problem:
     retryable: bool = False
     alike: bool = False
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "text", in_one_line(self.text))
+
 
 class InputError(QwenOmniError):
     """An input cannot be used.
@@ -147,7 +151,7 @@ _OUTCOMES: tuple[tuple[type[BaseException], Status, str, bool], ...] = (
     (errors.MediaRefusedError, "refused", "media_refused", False),
     (errors.ContextOverflowError, "refused", "context_overflow", False),
     (errors.InvalidRequestError, "refused", "invalid_request", False),
-    (errors.PermissionDeniedError, "refused", "permission_denied", False),
+    (errors.PermissionDeniedError, "refused", "permission_denied", True),
     (errors.MediaDoesNotFitError, "refused", "media_does_not_fit", False),
     (errors.UnsupportedMediaError, "refused", "unsupported_media", False),
     (errors.UnsupportedContentError, "refused", "unsupported_content", False),
@@ -175,7 +179,9 @@ _OUTCOMES: tuple[tuple[type[BaseException], Status, str, bool], ...] = (
     (errors.ConfigurationError, "failed", "configuration", True),
     (QwenOmniError, "failed", "other", False),
 )
-_ALIKE = (errors.LocalResourceError, errors.APIConnectionError, errors.ConfigurationError)
+_ALIKE = (
+    errors.LocalResourceError, errors.APIConnectionError, errors.ConfigurationError, errors.PermissionDeniedError
+)  # fmt: skip
 
 
 def problem_of(error: BaseException) -> Problem:
@@ -200,7 +206,12 @@ def problem_of(error: BaseException) -> Problem:
 
 def error_text(error: BaseException) -> str:
     """Return an error for people: one line, without secrets, of limited length."""
-    text = str(error) if isinstance(error, QwenOmniError) else f"{type(error).__name__}: {error}"
+    text = _PLACE.sub("", str(error)) if isinstance(error, QwenOmniError) else f"{type(error).__name__}: {error}"
+    return in_one_line(text)
+
+
+def in_one_line(text: str) -> str:
+    """Return a text in one line of limited length, without secrets and what a terminal would act on."""
     line = " ".join(clean(redact(text), "terminal", one_line=True).split())
     return line if len(line) <= _LONGEST_ERROR else f"{line[: _LONGEST_ERROR - 1]}…"
 

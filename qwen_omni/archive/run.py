@@ -8,6 +8,7 @@ the same for `asyncio`: it advances the same generator on a thread.
 import asyncio
 import contextlib
 import itertools
+import threading
 import time
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Iterator, Mapping
@@ -28,7 +29,8 @@ from qwen_omni.archive.worker import (
     open_store,
     retries_transient,
 )
-from qwen_omni.errors import ConfigurationError
+from qwen_omni.errors import ConfigurationError, LocalResourceError, StoreError
+from qwen_omni.pricing.ledger import UsageLedger
 from qwen_omni.pricing.limit import SpendLimit
 from qwen_omni.profiles.rate_limits import RateLimits
 from qwen_omni.settings import Settings
@@ -115,12 +117,10 @@ def run(  # noqa: PLR0913  (each keyword is an independent option)
         for row in run("videos/**/*.mp4", Caption(), store="archive.db", spend_limit=SpendLimit(cny=500)):
             print(row.uri, row.status, row.value or row.error)
     """
-    with _working(
-        step, store=store, settings=settings, spend_limit=spend_limit, in_flight=in_flight, limits=limits, job=job
-    ) as worker:
-        items = find_items(source, settings=worker.settings)
-        pages = (worker.look_up(page) for page in _pages(items))
-        yield from _driven(worker, pages, on_progress)
+    yield from _rows(
+        source, step, on_progress, threading.Event(), store=store, settings=settings, spend_limit=spend_limit,
+        in_flight=in_flight, limits=limits, job=job,
+    )  # fmt: skip
 
 
 async def arun(  # noqa: PLR0913  (each keyword is an independent option)
@@ -139,9 +139,10 @@ async def arun(  # noqa: PLR0913  (each keyword is an independent option)
 
     Use `contextlib.aclosing` to stop early without delay.
     """
-    rows = run(
-        source, step, store=store, settings=settings, spend_limit=spend_limit, in_flight=in_flight, limits=limits,
-        job=job, on_progress=on_progress,
+    stopping = threading.Event()
+    rows = _rows(
+        source, step, on_progress, stopping, store=store, settings=settings, spend_limit=spend_limit,
+        in_flight=in_flight, limits=limits, job=job,
     )  # fmt: skip
     advancing: asyncio.Future[ArchiveRow | None] | None = None
     try:
@@ -152,9 +153,29 @@ async def arun(  # noqa: PLR0913  (each keyword is an independent option)
                 return
             yield row
     finally:
-        if advancing is not None and not advancing.done():
-            await asyncio.wait([advancing])
-        await asyncio.to_thread(rows.close)
+        stopping.set()
+        await asyncio.shield(asyncio.ensure_future(_ended(rows, advancing)))
+
+
+async def _ended(rows: Generator[ArchiveRow], advancing: "asyncio.Future[ArchiveRow | None] | None") -> None:
+    """Close a generator that may be running on a thread."""
+    if advancing is not None and not advancing.done():
+        await asyncio.wait([advancing])
+    await asyncio.to_thread(rows.close)
+
+
+def _rows(
+    source: Source,
+    step: Step,
+    on_progress: OnProgress | None,
+    stopping: threading.Event,
+    **options: Any,  # noqa: ANN401
+) -> Generator[ArchiveRow]:
+    """Yield the rows of a source until `stopping` is set; the options are those of a worker."""
+    with _working(step, **options) as worker:
+        items = find_items(source, settings=worker.settings)
+        pages = (worker.look_up(page) for page in _pages(items))
+        yield from _driven(worker, pages, on_progress, stopping)
 
 
 def retry(  # noqa: PLR0913  (each keyword is an independent option)
@@ -191,7 +212,7 @@ def retry(  # noqa: PLR0913  (each keyword is an independent option)
     ) as worker:
         found = _failed_items(worker) if source is None else find_items(source, settings=worker.settings)
         pages = (worker.look_up(_to_retry(worker, page, again), again=again) for page in _pages(found))
-        yield from _driven(worker, pages, on_progress)
+        yield from _driven(worker, pages, on_progress, threading.Event())
 
 
 def _failed_items(worker: ArchiveWorker) -> Iterator[ArchiveItem]:
@@ -221,13 +242,29 @@ def _working(step: Step, **options: Any) -> Iterator[ArchiveWorker]:  # noqa: AN
     with ArchiveWorker(step, **options) as worker:
         try:
             yield worker
-        except KeyboardInterrupt as stopped:
+        except GeneratorExit:
             worker.finish()
-            stopped.args = stopped.args or ("Stopped. What was answered is stored; run again to resume.",)
+            worker.check_written()
             raise
-        finally:
+        except KeyboardInterrupt as stopped:
+            stopped.args = stopped.args or ("What was answered is stored; run again to resume.",)
             worker.finish()
+            _note_unwritten(worker, stopped)
+            raise
+        except Exception as error:
+            worker.finish()
+            _note_unwritten(worker, error)
+            raise
+        worker.finish()
         worker.check_written()
+
+
+def _note_unwritten(worker: ArchiveWorker, error: BaseException) -> None:
+    """Say in an error that ends a run what else is lost."""
+    try:
+        worker.check_written()
+    except (StoreError, LocalResourceError) as unwritten:
+        error.add_note(str(unwritten))
 
 
 def _pages(items: Iterable[ArchiveItem]) -> Iterator[list[ArchiveItem]]:
@@ -238,11 +275,14 @@ def _pages(items: Iterable[ArchiveItem]) -> Iterator[list[ArchiveItem]]:
 
 
 def _driven(
-    worker: ArchiveWorker, pages: Iterator[list[ArchiveRow | ArchiveItem]], on_progress: OnProgress | None
+    worker: ArchiveWorker,
+    pages: Iterator[list[ArchiveRow | ArchiveItem]],
+    on_progress: OnProgress | None,
+    stopping: threading.Event,
 ) -> Generator[ArchiveRow]:
     """Yield the rows of looked-up pages: those that have one already, and those that are made."""
-    window = _Window(worker)
-    tracker = _Tracker()
+    window = _Window(worker, stopping)
+    tracker = _Tracker(worker.paid)
     for row in window.rows(pages):
         tracker.add(row)
         if on_progress is not None:
@@ -253,12 +293,12 @@ def _driven(
 class _Window:
     """The inputs that are in memory: waiting, being worked on, and in progress elsewhere."""
 
-    def __init__(self, worker: ArchiveWorker) -> None:
-        self._worker = worker
+    def __init__(self, worker: ArchiveWorker, stopping: threading.Event) -> None:
+        self._worker, self._stopping = worker, stopping
         self._most = 2 * worker.threads  # as many wait as are worked on, so that no thread is idle during a look-up
         self._waiting: deque[ArchiveItem] = deque()
         self._running: set[Future[ArchiveRow | Busy]] = set()
-        self._busy: deque[tuple[float, ArchiveItem]] = deque()
+        self._busy: deque[tuple[float, Busy]] = deque()
 
     @property
     def in_flight(self) -> int:
@@ -269,7 +309,7 @@ class _Window:
     def rows(self, pages: Iterator[list[ArchiveRow | ArchiveItem]]) -> Generator[ArchiveRow]:
         """Yield rows until there are no more."""
         more = True
-        while more or self._waiting or self._running or self._busy:
+        while not self._stopping.is_set() and (more or self._waiting or self._running or self._busy):
             self._begin()
             if more and len(self._waiting) + len(self._running) < self._most and len(self._busy) < _MOST_BUSY:
                 page = next(pages, None)
@@ -284,11 +324,11 @@ class _Window:
 
     def _begin(self) -> None:
         """Hand inputs to the threads: those that were in progress elsewhere when their time has come, then others."""
-        now = time.monotonic()
+        now, pool, worker = time.monotonic(), self._worker.pool(), self._worker
         while self._busy and self._busy[0][0] <= now:
-            self._waiting.appendleft(self._busy.popleft()[1])
+            self._running.add(pool.submit(worker.attempt_again, self._busy.popleft()[1]))
         while self._waiting and len(self._running) < self._most:
-            self._running.add(self._worker.pool().submit(self._worker.attempt, self._waiting.popleft()))
+            self._running.add(pool.submit(worker.attempt, self._waiting.popleft()))
 
     def _done(self) -> Iterator[ArchiveRow]:
         """Wait until something has ended, if nothing else is to be done; yield the rows that were made."""
@@ -299,38 +339,31 @@ class _Window:
         for future in done:
             state = future.result()
             if isinstance(state, Busy):
-                self._busy.append((time.monotonic() + AGAIN_SECONDS, state.item))
+                self._busy.append((time.monotonic() + AGAIN_SECONDS, state))
             else:
                 yield state
 
 
-@dataclass(slots=True)
 class _Tracker:
     """Counts the rows of a run."""
 
-    counts: dict[Status, int] = field(default_factory=dict)
-    reused: int = 0
-    input_tokens: int = 0
-    output_tokens: int = 0
-    cost: float = 0.0
-    began: float = field(default_factory=time.monotonic)
-    began_at: float = field(default_factory=time.time)
+    def __init__(self, paid: UsageLedger) -> None:
+        self._paid = paid
+        self._counts: dict[Status, int] = {}
+        self._reused = 0
+        self._began, self._began_at = time.monotonic(), time.time()
 
     def add(self, row: ArchiveRow) -> None:
-        """Count a row; what it cost counts if that was in this run."""
-        self.counts[row.status] = self.counts.get(row.status, 0) + 1
-        if row.finished_at < self.began_at or row.reused:
-            self.reused += row.status == "ok"
-            return
-        self.input_tokens += row.input_tokens
-        self.output_tokens += row.output_tokens
-        self.cost += row.cost_cny or 0.0
+        """Count a row."""
+        self._counts[row.status] = self._counts.get(row.status, 0) + 1
+        self._reused += row.status == "ok" and (row.reused or row.finished_at < self._began_at)
 
     def progress(self, in_flight: int) -> ArchiveProgress:
         """Return how far the run has come."""
+        paid = self._paid.total
         return ArchiveProgress(
-            counts=dict(self.counts), reused=self.reused, in_flight=in_flight, input_tokens=self.input_tokens,
-            output_tokens=self.output_tokens, cost_cny=self.cost, elapsed=time.monotonic() - self.began,
+            counts=dict(self._counts), reused=self._reused, in_flight=in_flight, input_tokens=paid.tokens.input,
+            output_tokens=paid.tokens.output, cost_cny=paid.cny, elapsed=time.monotonic() - self._began,
         )  # fmt: skip
 
 

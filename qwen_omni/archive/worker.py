@@ -78,11 +78,13 @@ class Busy:
     """The answer is in progress elsewhere.
 
     Attributes:
-        item: the input.
+        item: the input, with the version that was read.
+        digest: SHA-256 of its content.
         holder: who asks, for people.
     """
 
     item: ArchiveItem
+    digest: str
     holder: str
 
 
@@ -143,6 +145,16 @@ class _Streaks:
 class ArchiveWorker:
     """Makes the row of each input. Thread-safe; several processes and machines may work on one store.
 
+    Attributes:
+        step: what is asked.
+        settings: how the service is reached, with the limits that are shared.
+        store: the work store.
+        in_flight: the most calls at once.
+        threads: the most inputs that are worked on at once: some are prepared while others are asked about.
+        run: the name of the step's work in the store.
+        origin: who answers; see `Settings.origin`.
+        paid: what this worker's calls have used and cost so far.
+
     Example:
         from qwen_omni.archive import ArchiveItem, ArchiveWorker, Caption
 
@@ -189,6 +201,7 @@ class ArchiveWorker:
         if limits is not None:
             chosen = replace(chosen, limits=limits)
         models = step.check(chosen) if isinstance(step, Checked) else tuple(filter(None, (step.model,)))
+        self.paid = UsageLedger()
         self._closing = ExitStack()
         self.store = open_store(store, lease_seconds=lease_seconds)
         self._closing.callback(self.store.close)
@@ -205,6 +218,7 @@ class ArchiveWorker:
         self.threads: int = self.in_flight + usual_workers()
         self._work = Deadline()
         self._streaks = _Streaks(self.threads)
+        self._earlier: dict[str, StoredInput] = {}  # rows of the inputs in progress
         self._pool: ThreadPoolExecutor | None = None
         self._lock = threading.Lock()
         self._name = f"{platform.node()}:{os.getpid()}"
@@ -242,11 +256,13 @@ class ArchiveWorker:
             row = from_stored(one) if is_final(one, named[name], again=again) else None
             if row is not None:
                 rows[name] = replace(row, uri=named[name].uri)
+            else:
+                self._earlier[name] = one
         missing = {name: item for name, item in named.items() if name not in rows}
         made = {name: self._unusable(item) for name, item in missing.items() if item.problem is not None}
         made |= self._known({name: item for name, item in missing.items() if item.problem is None})
         self._keep(made)
-        rows |= made
+        rows |= {name: self._whole(row, named[name]) for name, row in made.items()}
         return [rows.get(item.name, item) if item.name else self._unusable(item) for item in items]
 
     def _known(self, items: Mapping[str, ArchiveItem]) -> dict[str, ArchiveRow]:
@@ -309,10 +325,22 @@ class ArchiveWorker:
         found = self.look_up([item])[0]
         if isinstance(found, ArchiveRow):
             return found
-        while isinstance(state := self.attempt(item), Busy):
+        state = self.attempt(item)
+        while isinstance(state, Busy):
             time.sleep(AGAIN_SECONDS)
-            self._work.check()
+            state = self.attempt_again(state)
         return state
+
+    def attempt_again(self, busy: Busy) -> ArchiveRow | Busy:
+        """Look again for an answer that was in progress elsewhere; ask if nobody does any more. Raises as `process`."""
+        self._work.check()
+        key = StepKey(self.run, busy.digest, self.origin)
+        state = self.patiently(lambda: self.store.peek(key))
+        if isinstance(state, Taken):
+            return busy
+        if isinstance(state, Found):
+            return self._whole(self._found(busy.item, busy.digest, state, time.time()), busy.item)
+        return self.attempt(busy.item)
 
     def attempt(self, item: ArchiveItem) -> ArchiveRow | Busy:
         """Ask about an input, whatever its row says; raises as `process`. `Busy` if another process asks already."""
@@ -328,7 +356,18 @@ class ArchiveWorker:
         if error is not None and self._streaks.failed(self._problem(error, item)):
             error.add_note(f"The last {_MOST_ALIKE} inputs failed alike. Run again to resume.")
             raise error
-        return row
+        return self._whole(row, item)
+
+    def _whole(self, row: ArchiveRow, item: ArchiveItem) -> ArchiveRow:
+        """Return a row with what earlier attempts used, as it is stored."""
+        before = self._earlier.pop(item.name, None)
+        if before is None or before.version != row.etag:
+            return row
+        cost = None if row.cost_cny is None or before.cost is None else row.cost_cny + before.cost
+        return replace(
+            row, attempt=row.attempt + before.attempts, input_tokens=row.input_tokens + before.input_tokens,
+            output_tokens=row.output_tokens + before.output_tokens, cost_cny=cost,
+        )  # fmt: skip
 
     def _attempted(self, item: ArchiveItem, began: float) -> "Busy | _Made":
         """Return the row and, if it has no answer, the error; raise what ends the run."""
@@ -356,9 +395,9 @@ class ArchiveWorker:
         key = StepKey(self.run, media.digest, self.origin)
         state = self.patiently(lambda: self.store.claim(key))
         if isinstance(state, Taken):
-            return Busy(media.item, state.holder)
+            return Busy(media.item, media.digest, state.holder)
         if isinstance(state, Found):
-            return self._found(media, state, began), None
+            return self._found(media.item, media.digest, state, began), None
         ledger = UsageLedger(
             region=region_of(self.settings.base_url), prices=self.settings.prices, rate=self.settings.exchange_rate
         )
@@ -373,9 +412,9 @@ class ArchiveWorker:
         self._count(ledger)
         return self._finished(media, key, result, began, _used(ledger)), None
 
-    def _found(self, media: OpenedMedia, found: Found, began: float, **used: Any) -> ArchiveRow:  # noqa: ANN401
-        row = self._reused(media.item, media.digest, found.value, began, **used)
-        self._keep({media.item.name: row})
+    def _found(self, item: ArchiveItem, digest: str, found: Found, began: float, **used: Any) -> ArchiveRow:  # noqa: ANN401
+        row = self._reused(item, digest, found.value, began, **used)
+        self._keep({item.name: row})
         return row
 
     def _asked(self, media: OpenedMedia, ledger: UsageLedger) -> StepResult:
@@ -408,7 +447,7 @@ class ArchiveWorker:
         """Return the row of a failure, unless another process has the answer by now; raise what ends the run."""
         found = self.patiently(lambda: self.store.find(key))
         if found is not None:
-            return self._found(media, found, began, **used), None
+            return self._found(media.item, media.digest, found, began, **used), None
         problem = self._problem(error, ArchiveItem(uri=""))  # its media are here: the network is the service's
         row = self._failed(media.item, problem, began, content_digest=media.digest, **used)
         if isinstance(error, FATAL):
@@ -417,6 +456,7 @@ class ArchiveWorker:
         return row, error
 
     def _count(self, ledger: UsageLedger) -> None:
+        self.paid.add(ledger)
         if self.settings.ledger is not None:
             self.settings.ledger.add(ledger)
 
