@@ -335,7 +335,7 @@ def _of_summary(value: Any) -> Iterator[ArchivePassage]:  # noqa: ANN401  (JSON)
 
 def _of_notes(value: Any) -> Iterator[ArchivePassage]:  # noqa: ANN401  (JSON)
     """Yield the text of each segment, and what happens, is said and shown in it; overlaps count once."""
-    segments, captions = Passages("", "segments"), Passages("", "captions")
+    segments, captions = Passages("media", "segments"), Passages("media", "captions")
     for one in value.get("segments", ()):
         notes = SegmentNotes.model_validate(one)
         for found in (*segments.of(notes), *captions.of(notes)):

@@ -482,7 +482,8 @@ def check_exists(store: str | Path) -> None:
         ConfigurationError: there is no such file.
     """
     if StoreAddress.read(store) is None and not Path(store).is_file():
-        raise ConfigurationError(f"There is no archive store {store}. `run` creates it; check the path.")
+        reason = "It is a folder" if Path(store).is_dir() else "`run` creates it; check the path"
+        raise ConfigurationError(f"There is no archive store {store}. {reason}.")
 
 
 @contextlib.contextmanager

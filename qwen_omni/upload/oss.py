@@ -176,6 +176,7 @@ T = TypeVar("T")
 _PART = 4 * 2**20
 _MOST_PARTS = 10_000  # OSS, "Limits of multipart upload", read 2026-05
 _WHOLE = 2 * _PART  # files up to this size are uploaded in one request
+_LISTED = 1_000  # objects in one answer; OSS, "ListObjectsV2", read 2026-05
 _WORKERS = 2
 _TALKATIVE = ("oss2.api", "oss2.auth", "oss2.http", "oss2.resumable", "oss2.utils", "oss2.exceptions")
 
@@ -268,7 +269,7 @@ class OssStore:
             after = page.next_continuation_token
 
     def _listed(self, prefix: str, after: str) -> Any:  # noqa: ANN401  (oss2's result)
-        return self._uploads.list_objects_v2(prefix, continuation_token=after, max_keys=1000)
+        return self._uploads.list_objects_v2(prefix, continuation_token=after, max_keys=_LISTED)
 
     def blocks(self, object_name: str) -> Iterator[bytes]:
         """Yield the content of an object; it is requested again where the connection breaks.

@@ -57,7 +57,8 @@ class StoreReply:
 def operation_of(method: str, key: str, query: Mapping[str, str]) -> str:
     """Return the name of the operation that a request to a bucket asks for."""
     if not key:
-        return "acl" if "acl" in query and method == "GET" else "bucket"
+        of_bucket = {"acl": "acl" in query, "objects": query.get("list-type") == "2"}
+        return next((name for name, asked in of_bucket.items() if asked and method == "GET"), "bucket")
     if "uploads" in query:
         return "begin"
     if "uploadId" in query:
@@ -198,9 +199,29 @@ def _acl(call: StoreCall, objects: Objects, now: float) -> StoreReply:  # noqa: 
     )
 
 
+def _objects(call: StoreCall, objects: Objects, now: float) -> StoreReply:  # noqa: ARG001
+    """List objects in the order of their names; source: ListObjectsV2, OSS API reference, read 2026-05."""
+    prefix, after = call.query.get("prefix", ""), call.query.get("continuation-token", "")
+    most = min(int(call.query.get("max-keys") or 100), _PAGE)
+    later = [name for name in sorted(objects.names(call.bucket)) if name.startswith(prefix) and name > after]
+    page = [(name, stored) for name in later[:most] if (stored := objects.get(call.bucket, name)) is not None]
+    next_token = f"<NextContinuationToken>{escape(page[-1][0])}</NextContinuationToken>" if later[most:] else ""
+    contents = "".join(
+        f"<Contents><Key>{escape(name)}</Key><LastModified>{_iso(stored.made_at)}</LastModified>"
+        f'<ETag>"{stored.etag}"</ETag><Type>Normal</Type><Size>{stored.size_bytes}</Size>'
+        "<StorageClass>Standard</StorageClass></Contents>"
+        for name, stored in page
+    )
+    return _xml(
+        f"<ListBucketResult><Name>{call.bucket}</Name><Prefix>{escape(prefix)}</Prefix><MaxKeys>{most}</MaxKeys>"
+        f"<IsTruncated>{str(bool(later[most:])).lower()}</IsTruncated><KeyCount>{len(page)}</KeyCount>{next_token}"
+        f"{contents}</ListBucketResult>"
+    )
+
+
 _ACTIONS: dict[str, Callable[[StoreCall, Objects, float], StoreReply]] = {
     "put": _put, "begin": _begin, "part": _part, "list": _list, "complete": _complete, "abort": _abort,
-    "get": _get, "head": _get, "delete": _delete, "acl": _acl,
+    "get": _get, "head": _get, "delete": _delete, "acl": _acl, "objects": _objects,
 }  # fmt: skip
 
 
