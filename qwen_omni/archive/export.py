@@ -17,7 +17,7 @@ from types import ModuleType
 from typing import IO, Any, Literal, cast, get_args
 
 from qwen_omni.archive.rows import ArchivePassage, ArchiveRow, passages_of
-from qwen_omni.archive.run import StepLike, iter_rows
+from qwen_omni.archive.run import StepLike, check_exists, iter_rows
 from qwen_omni.errors import ConfigurationError
 from qwen_omni.media.files.output import check_targets, writing
 from qwen_omni.redact import clean
@@ -73,6 +73,7 @@ def export(  # noqa: PLR0913  (each keyword is an independent option)
     """
     target = Path(path)
     chosen = export_format(target, format)
+    check_exists(store)
     check_export(target, overwrite=overwrite)
     with contextlib.closing(iter_rows(store, step, origin=origin)) as rows:
         if passages:

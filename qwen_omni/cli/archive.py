@@ -38,7 +38,7 @@ from qwen_omni.cli.archive_options import (
     sharing,
 )
 from qwen_omni.cli.human import money_text, span_text
-from qwen_omni.cli.options import check_names, choose, words
+from qwen_omni.cli.options import check_files, choose, words
 from qwen_omni.cli.output import (
     LiveFacts,
     live_facts,
@@ -49,7 +49,7 @@ from qwen_omni.cli.output import (
     waiting,
     write_json,
 )
-from qwen_omni.errors import QwenOmniError
+from qwen_omni.errors import ConfigurationError, QwenOmniError
 from qwen_omni.pricing.limit import SpendLimit
 from qwen_omni.settings import Settings
 
@@ -116,18 +116,36 @@ class _Watch:
 
     def look(self) -> LiveFacts:
         """Return what is shown now."""
-        now = self.progress
-        done = f"{now.done:,}" if self.total is None else f"{now.done:,} of {self.total:,}"
-        reused = f", {now.reused:,} of them stored before" if now.reused else ""
-        wrong = _counts_text({name: count for name, count in now.counts.items() if name != "ok"})
-        tokens = f"{now.input_tokens:,} in, {now.output_tokens:,} out"
-        money = f"CNY {money_text(now.cost_cny)}{self._limit_text()}"
-        left = self._left_text()
-        rows = [("archive", self.name), ("done", done + reused), ("without answer", wrong or "0"),
-                ("in progress", f"{now.in_flight:,}"), ("tokens", tokens), ("money", money), ("left", left)]  # fmt: skip
-        parts = [f"{done} done{reused}", wrong, f"{now.in_flight:,} in progress", f"{tokens} tokens", money, left]
+        now, left = self.progress, self._left_text()
+        rows = [
+            ("archive", self.name), ("done", self._done_text()), ("without answer", self._wrong_text() or "0"),
+            ("in progress", f"{now.in_flight:,}"), ("tokens", self._tokens_text()), ("money", self._money_text()),
+            ("left", left),
+        ]  # fmt: skip
         fraction = now.done / self.total if self.total else None
-        return LiveFacts(rows=rows, fraction=fraction, sentence=", ".join(filter(None, parts)))
+        return LiveFacts(rows=rows, fraction=fraction, sentence=self.sentence(f"{now.in_flight:,} in progress", left))
+
+    def sentence(self, *more: str) -> str:
+        """Return how far the run has come, in one line."""
+        parts = (
+            f"{self._done_text()} done", self._wrong_text(), f"tokens {self._tokens_text()}", self._money_text(), *more,
+        )  # fmt: skip
+        return "; ".join(filter(None, parts))
+
+    def _done_text(self) -> str:
+        now = self.progress
+        of_all = "" if self.total is None else f" of {self.total:,}"
+        reused = f" ({now.reused:,} stored before)" if now.reused else ""
+        return f"{now.done:,}{of_all}{reused}"
+
+    def _wrong_text(self) -> str:
+        return _counts_text({name: count for name, count in self.progress.counts.items() if name != "ok"})
+
+    def _tokens_text(self) -> str:
+        return f"{self.progress.input_tokens:,} in, {self.progress.output_tokens:,} out"
+
+    def _money_text(self) -> str:
+        return f"CNY {money_text(self.progress.cost_cny)}{self._limit_text()}"
 
     def _limit_text(self) -> str:
         most = {} if self.limit is None else self.limit.limits
@@ -166,7 +184,7 @@ def run(  # noqa: PLR0913  (each argument is an option of the command)
     What is answered is never paid for again: not after a crash, not for a copy of a file, not by another machine with
     the same store. A file without an answer does not stop the others; the exit code is then 1.
     """
-    check_names(source)
+    check_files(source, "archive run")
     settings = service()
     watch = _watch(step, store, settings, limit)
     coming = run_archive(
@@ -194,7 +212,7 @@ def retry(  # noqa: PLR0913  (each argument is an option of the command)
 
     By default only those that may succeed now: a limit was reached, the service was busy, a disk was full.
     """
-    check_names(source or ())
+    check_files(source or [], "archive retry")
     check_exists(store)
     settings = service()
     watch = _watch(step, store, settings, limit)
@@ -261,8 +279,7 @@ def _finish(watch: _Watch, *, as_json: bool) -> None:
         write_json({"counts": dict(now.counts), "reused": now.reused, "input_tokens": now.input_tokens,
                     "output_tokens": now.output_tokens, "cost_cny": now.cost_cny})  # fmt: skip
     elif now.done:
-        facts = [(label, text) for label, text in watch.look().rows if label not in ("archive", "in progress", "left")]
-        show_table(("", ""), [*facts, ("took", span_text(now.elapsed))], lines=False)
+        show_note(watch.sentence(f"took {span_text(now.elapsed)}"))
     if watch.failures:
         show_error(_failures_text(watch))
         raise typer.Exit(_FAILED)
@@ -278,8 +295,9 @@ def _failures_text(watch: _Watch) -> str:
     """Return how many files have no answer, why, and what to do."""
     count, again = watch.failures.total(), watch.again
     reasons = _counts_text(dict(watch.failures.most_common()))
-    step = f"Run again to try {again:,} of them again." if again else "Trying again will not help as they are."
-    return f"{count:,} of {watch.progress.done:,} files have no answer: {reasons}. {step}"
+    step = "run again to try it again" if again == 1 else f"run again to try {again:,} of them again"
+    then = f"; {step}." if again else "; they would fail again unchanged."
+    return f"Files without an answer: {count:,} of {watch.progress.done:,} ({reasons}){then}"
 
 
 # --- Plan, status, export ---
@@ -301,7 +319,7 @@ def plan(
 
     Counts copies of a file, answers that are stored already, and files that cannot be used.
     """
-    check_names(source)
+    check_files(source, "archive plan")
     with waiting("Inspecting the files"):
         found = plan_archive(source, step, store=store, settings=service(needs_key=False), sample=sample)
     if as_json:
@@ -361,7 +379,7 @@ def _status_rows(found: ArchiveStatus) -> Iterator[tuple[str, str]]:
 
 
 def export(  # noqa: PLR0913  (each argument is an option of the command)
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="File to write: .parquet, .jsonl or .csv.")],
+    file: Annotated[str, typer.Argument(metavar="FILE", help="File to write: .parquet, .jsonl or .csv.")],
     *,
     store: StoreName,
     do: _Do = None,
@@ -386,12 +404,14 @@ def export(  # noqa: PLR0913  (each argument is an option of the command)
 
     Reads the store alone; rows that are made meanwhile may be missing.
     """
-    with waiting(f"Writing {file.name}"):
+    if file.strip() in ("", "-"):
+        raise ConfigurationError("archive export writes a file, which appears when it is complete. Name one.")
+    with waiting(f"Writing {Path(file).name}"):
         count = export_rows(
             store, file, step=choose("do", do, WORK), passages=passages, format=choose("format", form, _FORMATS),
             origin=origin, overwrite=overwrite,
         )  # fmt: skip
-    show_note(f"wrote {one_line(str(file))}: {count:,} {'passages' if passages else 'rows'}")
+    show_note(f"wrote {one_line(file)}: {count:,} {'passages' if passages else 'rows'}")
 
 
 def _counts_text(counts: Mapping[str, int]) -> str:

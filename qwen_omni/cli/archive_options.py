@@ -206,9 +206,16 @@ def read_spend_limit(
     return None if max_cny is None and max_tokens is None else SpendLimit(cny=max_cny, tokens=max_tokens)
 
 
+def _store(given: str) -> str:
+    if not given.strip():
+        raise typer.BadParameter("it is empty. Is a variable of the shell not set?")
+    return given
+
+
 StoreOption = typer.Option(
     "--store",
     metavar="STORE",
+    parser=_store,
     help="Where rows are stored: a file, or postgresql://USER@HOST/DATABASE for several machines.",
 )
 StoreName = Annotated[str, StoreOption]
