@@ -14,9 +14,9 @@ import os
 import platform
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self, TypeVar
@@ -104,14 +104,28 @@ def is_final(stored: StoredInput, item: ArchiveItem, *, again: Retrying = retrie
     return stored.status == "ok" or not again(stored)
 
 
+class _Slots:
+    """The places for calls in flight; once the work is stopped, none is given to those who wait."""
+
+    def __init__(self, most: int, work: Deadline) -> None:
+        self._free, self._work = threading.BoundedSemaphore(most), work
+
+    @contextmanager
+    def taken(self) -> Iterator[None]:
+        """Wait for a place, and hold it inside the `with` block; raises `StoppedError` if the work was stopped."""
+        with self._free:
+            self._work.check()
+            yield
+
+
 class _Client(OmniClient):
     """A client whose calls in flight are limited; media are prepared and delivered meanwhile."""
 
-    slots: threading.Semaphore
+    slots: _Slots
 
     def answer(self, outgoing: PreparedRequest) -> Response:
         """Send a request when a place is free; see `OmniClient.answer`."""
-        with self.slots:
+        with outgoing, self.slots.taken():
             return super().answer(outgoing)
 
 
@@ -211,12 +225,12 @@ class ArchiveWorker:
         except BaseException:
             self._closing.close()
             raise
-        self._client.slots = threading.BoundedSemaphore(self.in_flight)
+        self._work = Deadline()
+        self._client.slots = _Slots(self.in_flight, self._work)
         self._closing.callback(self._client.close)
         self._place = StoreAddress.read(store) or Path(store).absolute()
         self.run, self.origin = run_name(step.name, step.digest), self.settings.origin
         self.threads: int = self.in_flight + usual_workers()
-        self._work = Deadline()
         self._streaks = _Streaks(self.threads)
         self._earlier: dict[str, StoredInput] = {}  # rows of the inputs in progress
         self._pool: ThreadPoolExecutor | None = None
@@ -377,7 +391,7 @@ class ArchiveWorker:
             with opened(item, self.settings) as media:
                 found = media.item
                 if found.settled and found.version:
-                    self.store.remember_digests({(found.name, found.version): media.digest})
+                    self.store.remember_digests({(found.name, found.version): media.digest}, now=False)
                 return self._answered(media, began)
         except Exception as error:
             if isinstance(error, (StoppedError, *FATAL)):
@@ -420,7 +434,7 @@ class ArchiveWorker:
     def _asked(self, media: OpenedMedia, ledger: UsageLedger) -> StepResult:
         context = StepContext(
             client=self._client.with_ledger(ledger), checkpoint=self._place, digest=media.digest, uri=media.item.uri,
-            slot=lambda: self._client.slots,
+            slot=self._client.slots.taken,
         )  # fmt: skip
         result = self.step.run(media.source, context)
         json.dumps(result.value, allow_nan=False)

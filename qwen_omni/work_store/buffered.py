@@ -41,6 +41,7 @@ from qwen_omni.work_store.statements import (
     select,
     select_among,
     select_run,
+    write_digests,
     write_finished,
     write_spent,
 )
@@ -140,7 +141,7 @@ class BufferedStore(ABC):
         self._unspent: dict[str, tuple[str, str, Mapping[str, Any]]] = {}
         self._inputs: dict[tuple[str, str, str], tuple[StoredInput, ...]] = {}  # not yet written; in their order
         self._flushing = threading.Lock()  # inputs add up, so each is written once
-        self._digests: dict[str, str] = {}  # only in memory
+        self._digests: dict[str, str] = {}  # only in memory, or not yet written
         self._records: dict[str, Any] = {}  # only in memory
         self._damaged = 0
         self._beats = False
@@ -420,7 +421,9 @@ class BufferedStore(ABC):
 
     @property
     def _unwritten(self) -> bool:
-        return bool(self.pending or self._unspent or (self._inputs and self.database is not None))
+        if self.database is None:
+            return bool(self.pending or self._unspent)
+        return bool(self.pending or self._unspent or self._inputs or self._digests)
 
     def put_inputs(self, inputs: Iterable[StoredInput], *, now: bool = True) -> None:
         """Store what became of inputs; with `now=False`, in one transaction with whatever is stored next."""
@@ -495,11 +498,11 @@ class BufferedStore(ABC):
     def known_digests(self, versions: Iterable[tuple[str, str]]) -> dict[tuple[str, str], str]:
         """Return the digests that are remembered, by address and version."""
         wanted = {version_key(*one): one for one in versions}
+        with self._state:
+            found = {one: self._digests[key] for key, one in wanted.items() if key in self._digests}
         if self.database is None:
-            with self._state:
-                return {one: self._digests[key] for key, one in wanted.items() if key in self._digests}
+            return found
         keys = list(wanted)
-        found: dict[tuple[str, str], str] = {}
         for start in range(0, len(keys), _CHUNK):
             rows = self._digest_rows(" ".join(keys[start : start + _CHUNK]))
             found |= {wanted[key]: digest for key, digest in rows if isinstance(digest, str)}
@@ -510,15 +513,18 @@ class BufferedStore(ABC):
         rows: list[Any] = self._read(lambda base: base.rows(sql, (keys,)), [])
         return rows
 
-    def remember_digests(self, digests: Mapping[tuple[str, str], str]) -> None:
-        """Remember digests by address and version, in one transaction; what cannot be written is not remembered."""
-        rows = sorted((version_key(*one), digest) for one, digest in digests.items())
-        if self.database is None:
-            with self._state:
-                self._digests.update(rows)
+    def remember_digests(self, digests: Mapping[tuple[str, str], str], *, now: bool = True) -> None:
+        """Remember digests by address and version; with `now=False`, in one transaction with whatever is stored next.
+
+        What cannot be written is not remembered.
+        """
+        with self._state:
+            self._digests |= {version_key(*one): digest for one, digest in digests.items()}
+        if self.database is None or not now:
             return
-        sql = "INSERT INTO digests VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET digest = excluded.digest"
-        self._write(lambda base: base.run_many(sql, rows))
+        self._flush()
+        with self._state:
+            self._digests = {}
 
     def exchange(self, name: str, decide: Callable[[Any, float], tuple[Any, T]]) -> T:
         """Replace a record by what `decide` makes of it; see `WorkStore.exchange`."""
@@ -615,10 +621,12 @@ class BufferedStore(ABC):
     def _write_pending(self, *, now: bool) -> bool:
         with self._state:
             finished, spent, inputs = dict(self.pending), dict(self._unspent), dict(self._inputs)
+            digests, self._digests = self._digests, {}
 
         def add(base: Transaction) -> None:
             write_finished(base, finished, self.owner)
             write_spent(base, spent)
+            write_digests(base, digests)
             write_inputs(base, itertools.chain.from_iterable(inputs.values()))
 
         if not self._write(add, now=now):

@@ -148,7 +148,7 @@ class SqliteStore(BufferedStore):
         while self._file is not None:
             try:
                 asked = time.monotonic()
-                with self._file.writing() as base:
+                with self._file.writing(durable=False) as base:
                     if time.monotonic() - asked > self._lease / 8:
                         self._seen.clear()  # no owner could renew its lease meanwhile
                     return self._claim_in_file(_Transaction(base), key, unverified=unverified)

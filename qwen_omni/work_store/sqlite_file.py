@@ -144,14 +144,18 @@ class SqliteFile:
             return action(self._connection(self._reader))
 
     @contextlib.contextmanager
-    def writing(self) -> Generator[sqlite3.Connection]:
-        """Write in one transaction; raises as `make_ready`, within a bounded time."""
+    def writing(self, *, durable: bool = True) -> Generator[sqlite3.Connection]:
+        """Write in one transaction; raises as `make_ready`, within a bounded time.
+
+        What is not `durable` survives the end of every process, but not a power failure; it costs no wait for the disk.
+        """
         if not self._writer.lock.acquire(timeout=BUSY_SECONDS):
             raise sqlite3.OperationalError("another thread is writing")
         try:
             self.make_ready()
             base = self._connection(self._writer)
             try:
+                base.execute(f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}")
                 base.execute("BEGIN IMMEDIATE")
                 yield base
                 base.execute("COMMIT")

@@ -110,6 +110,13 @@ def write_spent(base: Transaction, spent: Mapping[str, tuple[str, str, Mapping[s
     base.run_many("INSERT INTO spend VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING", rows)
 
 
+def write_digests(base: Transaction, digests: Mapping[str, str]) -> None:
+    """Write the digests of contents by the keys of their versions."""
+    if digests:
+        sql = "INSERT INTO digests VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET digest = excluded.digest"
+        base.run_many(sql, sorted(digests.items()))
+
+
 def exchanged(base: Transaction, name: str, decide: Callable[[Any, float], tuple[Any, T]], lock: str) -> T:
     """Replace a record by what `decide` makes of it; return its second result."""
     rows: list[tuple[Any, ...]] = []

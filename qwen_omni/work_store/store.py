@@ -194,8 +194,11 @@ class WorkStore(Protocol):
     def known_digests(self, versions: Iterable[tuple[str, str]]) -> dict[tuple[str, str], str]:
         """Return the digests that are remembered, by address and version (see `file_version`)."""
 
-    def remember_digests(self, digests: Mapping[tuple[str, str], str]) -> None:
-        """Remember digests by address and version, in one transaction; what cannot be written is not remembered."""
+    def remember_digests(self, digests: Mapping[tuple[str, str], str], *, now: bool = True) -> None:
+        """Remember digests by address and version; with `now=False`, in one transaction with whatever is stored next.
+
+        What cannot be written is not remembered.
+        """
 
     def exchange(self, name: str, decide: Callable[[Any, float], tuple[Any, T]]) -> T:
         """Replace a record by what `decide` makes of it, while no one else can; return its second result.
