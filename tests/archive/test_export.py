@@ -8,13 +8,14 @@ import stat
 import sys
 import tracemalloc
 from dataclasses import fields, replace
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings as runs, strategies
 
-from qwen_omni.archive import export as exporting
+from qwen_omni.archive import export, iter_rows, run
 from qwen_omni.archive.export import (
     FORMATS,
     PASSAGE_COLUMNS,
@@ -25,6 +26,13 @@ from qwen_omni.archive.export import (
 )
 from qwen_omni.archive.rows import ArchivePassage, ArchiveRow
 from qwen_omni.errors import ConfigurationError, LocalResourceError, StoreError
+from qwen_omni.work_store import postgres_server
+from tests.support.archives import SETTINGS, Asking, files
+from tests.support.postgres import own_server, place
+
+__all__ = ["own_server", "place"]
+
+exporting = import_module("qwen_omni.archive.export")  # the package has the function under this name
 
 ROW = ArchiveRow(
     uri="talks/a.mp4", etag="1 2 3", content_digest="c1", step="caption", step_digest="s1", model="m", status="ok",
@@ -159,6 +167,93 @@ def test_rows_are_not_collected(tmp_path):
     tracemalloc.stop()
     assert most < 1_000_000
     assert (tmp_path / "rows.jsonl").stat().st_size > 4_000_000
+
+
+# --- Out of a store ---
+
+
+def done(place, tmp_path, *contents, step=None):
+    """Ask about files with these contents; return the rows that the store then has."""
+    made = files(tmp_path / "in", *contents)
+    for _ in run(made, step or Asking(), store=place, settings=SETTINGS):
+        pass
+    return [*iter_rows(place, step)]
+
+
+def test_the_rows_of_a_store(place, tmp_path):
+    """With and without an answer, in the order of `iter_rows`, from a file and from a server."""
+    rows = done(place, tmp_path, "A door.", "A window.", "MediaRefusedError", "A door.")
+    assert export(place, tmp_path / "rows.jsonl") == 4
+    assert read(tmp_path / "rows.jsonl") == [row.to_dict() for row in rows]
+    assert {row.status for row in rows} == {"ok", "refused"}
+
+
+def test_the_passages_of_a_store(tmp_path):
+    """Those of one content once, however many files have it; of another step again."""
+    store, path = tmp_path / "a.db", tmp_path / "passages.jsonl"
+    done(store, tmp_path, "A door.", "A window.", "MediaRefusedError", "A door.")
+    assert export(store, path, passages=True) == 2
+    found = [json.loads(line) for line in path.read_text().splitlines()]
+    assert {one["text"] for one in found} == {"A door.", "A window."}
+    assert [*found[0]] == [*PASSAGE_COLUMNS]
+    done(store, tmp_path, "A door.", step=Asking("d2"))
+    assert export(store, path, passages=True, overwrite=True) == 3
+    assert export(store, path, passages=True, step=Asking("d2"), overwrite=True) == 1
+    assert export(store, path, passages=True, step="other", overwrite=True) == 0
+    assert path.read_bytes() == b""
+
+
+def test_a_store_is_not_created(tmp_path):
+    """Neither the store nor the file appears where there was none."""
+    with pytest.raises(ConfigurationError, match="There is no archive store"):
+        export(tmp_path / "gone.db", tmp_path / "rows.csv")
+    assert [*tmp_path.iterdir()] == []
+
+
+def test_an_existing_file_is_kept(tmp_path):
+    """Unless it may be replaced; that is found before the store is read."""
+    done(tmp_path / "a.db", tmp_path, "A door.")
+    path = tmp_path / "rows.csv"
+    path.write_text("mine")
+    with pytest.raises(ConfigurationError, match=r"rows.csv exists.*overwrite=True"):
+        export(tmp_path / "a.db", path)
+    assert path.read_text() == "mine"
+    assert export(tmp_path / "a.db", path, overwrite=True) == 1
+
+
+def test_several_servers(tmp_path):
+    """An answer of one is not given out as another's: the caller chooses."""
+    store = tmp_path / "a.db"
+    own = replace(SETTINGS, base_url="http://localhost:8000/v1")
+    made = files(tmp_path / "in", "A door.")
+    for settings in (SETTINGS, own):
+        assert [row.status for row in run(made, Asking(), store=store, settings=settings)] == ["ok"]
+    with pytest.raises(ConfigurationError, match="answers of several servers"):
+        export(store, tmp_path / "rows.csv")
+    assert export(store, tmp_path / "rows.csv", origin=own.origin) == 1
+
+
+@pytest.mark.slow
+def test_a_server_that_goes_away(own_server, tmp_path, monkeypatch):
+    """In the middle of an export: one error that names the server, and no file; afterwards, all of it."""
+    monkeypatch.setattr(postgres_server, "_PATIENCE", 1.0)
+    place, path = own_server.new_database("shown"), tmp_path / "rows.jsonl"
+    done(place, tmp_path, *(f"Door {number}." for number in range(1200)))
+    written = exporting.json_text
+    count = iter(range(10**9))
+
+    def until(value):
+        if next(count) == 10:
+            own_server.kill()
+        return written(value)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(exporting, "json_text", until)
+        with pytest.raises(StoreError, match="unreachable"):
+            export(place, path)
+    assert [one.name for one in tmp_path.iterdir()] == ["in"]
+    own_server.start()
+    assert export(place, path) == 1200
 
 
 # --- Complete, or not there ---
