@@ -143,7 +143,7 @@ def flat(record: Mapping[str, Any], columns: Mapping[str, Kind]) -> Record:
 def _cell(value: Any, kind: Kind) -> Any:  # noqa: ANN401  (JSON)
     match kind:
         case "text":
-            return _encodable(str(value))
+            return encodable(str(value))
         case "json":
             return None if value is None else json_text(value)
         case "number":
@@ -165,18 +165,19 @@ def json_text(value: Any) -> str:  # noqa: ANN401  (JSON)
 def _plain(value: Any) -> Any:  # noqa: ANN401  (JSON)
     match value:
         case dict():
-            return {_encodable(name): _plain(one) for name, one in value.items()}
+            return {encodable(name): _plain(one) for name, one in value.items()}
         case list() | tuple():
             return [_plain(one) for one in value]
         case str():
-            return _encodable(value)
+            return encodable(value)
         case float() if not math.isfinite(value):
             return None
         case _:
             return value
 
 
-def _encodable(text: str) -> str:
+def encodable(text: str) -> str:
+    """Return a text in which lone surrogates, which file names and answers may hold, are spelled out."""
     return text.encode("utf-8", "backslashreplace").decode()
 
 

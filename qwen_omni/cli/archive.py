@@ -7,7 +7,7 @@ from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -26,6 +26,7 @@ from qwen_omni.archive.run import (
 from qwen_omni.archive.sources import find_items
 from qwen_omni.archive.steps import Step
 from qwen_omni.cli.archive_options import (
+    SPEED,
     WORK,
     AsJson,
     InFlight,
@@ -175,7 +176,16 @@ def run(  # noqa: PLR0913  (each argument is an option of the command)
     step: Step,
     store: StoreName,
     limit: SpendLimit | None,
-    in_flight: InFlight = 8,
+    in_flight: InFlight = None,
+    ray: Annotated[
+        str | None,
+        typer.Option(
+            "--ray",
+            metavar="ADDRESS",
+            rich_help_panel=SPEED,
+            help="Use a Ray cluster: local starts one on this machine, auto finds one that runs here.",
+        ),
+    ] = None,
     as_json: AsJson = False,
     service: Callable[..., Settings],
 ) -> None:
@@ -187,10 +197,13 @@ def run(  # noqa: PLR0913  (each argument is an option of the command)
     check_files(source, "archive run")
     settings = service()
     watch = _watch(step, store, settings, limit)
-    coming = run_archive(
-        source, step, store=store, settings=settings, spend_limit=limit, in_flight=in_flight,
-        on_progress=lambda news: setattr(watch, "progress", news),
-    )  # fmt: skip
+    options: dict[str, Any] = {
+        "store": store, "settings": settings, "spend_limit": limit,
+        "on_progress": lambda news: setattr(watch, "progress", news),
+    }  # fmt: skip
+    if in_flight is not None:
+        options["in_flight"] = in_flight
+    coming = run_archive(source, step, **options) if ray is None else _on_ray(ray, source, step, **options)
     _count(watch, source, settings)
     _follow(coming, watch, lambda: _rows_in(store, step))
     _finish(watch, as_json=as_json)
@@ -204,7 +217,7 @@ def retry(  # noqa: PLR0913  (each argument is an option of the command)
     store: StoreName,
     limit: SpendLimit | None,
     permanent: Annotated[bool, typer.Option("--permanent", help="Also those that are expected to fail again.")] = False,
-    in_flight: InFlight = 8,
+    in_flight: InFlight = None,
     as_json: AsJson = False,
     service: Callable[..., Settings],
 ) -> None:
@@ -218,12 +231,18 @@ def retry(  # noqa: PLR0913  (each argument is an option of the command)
     watch = _watch(step, store, settings, limit)
     coming = retry_rows(
         step, store=store, source=source or None, permanent=permanent, settings=settings, spend_limit=limit,
-        in_flight=in_flight, on_progress=lambda news: setattr(watch, "progress", news),
+        in_flight=8 if in_flight is None else in_flight, on_progress=lambda news: setattr(watch, "progress", news),
     )  # fmt: skip
     _follow(coming, watch, lambda: _rows_in(store, step))
     if not watch.progress.done:
         show_note("Nothing to try again." if permanent else "Nothing to try again; --permanent tries all failures.")
     _finish(watch, as_json=as_json)
+
+
+def _on_ray(address: str, source: list[str], step: Step, **options: Any) -> Generator[ArchiveRow]:  # noqa: ANN401
+    from qwen_omni.archive.ray import run_on_ray  # noqa: PLC0415  (an extra)
+
+    return run_on_ray(source, step, address=address, **options)
 
 
 def _watch(step: Step, store: str, settings: Settings, limit: SpendLimit | None) -> _Watch:

@@ -220,8 +220,12 @@ StoreOption = typer.Option(
 )
 StoreName = Annotated[str, StoreOption]
 InFlight = Annotated[
-    int, typer.Option("--in-flight", "-j", metavar="NUMBER", help="The most calls at once.", rich_help_panel=SPEED)
-]
+    int | None,
+    typer.Option(
+        "--in-flight", "-j", metavar="NUMBER", help="The most calls at once; default: 8, on Ray 32.",
+        rich_help_panel=SPEED,
+    ),
+]  # fmt: skip
 Sources = Annotated[
     list[str],
     typer.Argument(
