@@ -22,6 +22,7 @@ from qwen_omni import (
     Settings,
     TextDelta,
     Tool,
+    UsageLedger,
     VideoPart,
     collect,
     errors,
@@ -48,6 +49,16 @@ def test_ten_calls_use_one_connection(client, standin):
         client.complete(HELLO)
         collect(client.stream(HELLO))
     assert (len(standin.requests), standin.connections) == (10, 1)
+
+
+def test_another_ledger_over_the_same_connection(client, standin):
+    """The calls of each are in its own books."""
+    ledgers = [UsageLedger(), UsageLedger()]
+    for ledger in ledgers:
+        client.with_ledger(ledger).complete(HELLO)
+    client.complete(HELLO)
+    assert [one.total.calls for one in ledgers] == [1, 1]
+    assert (client.settings.ledger, standin.connections) == (None, 1)
 
 
 async def test_ten_asynchronous_calls_use_one_connection(settings, standin):

@@ -8,7 +8,7 @@ remembered, and `run` does not compute them again.
 import contextlib
 import itertools
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -71,7 +71,7 @@ class ArchivePlan:
 
 
 @dataclass(slots=True)
-class _Count:
+class Counted:
     """What was found so far."""
 
     files: int = 0
@@ -85,6 +85,7 @@ class _Count:
     refused: int = 0
 
     def problem(self, problem: Problem) -> None:
+        """Keep a problem to show, if there are not many yet."""
         if len(self.problems) < _MOST_PROBLEMS:
             self.problems.append(problem)
 
@@ -127,7 +128,7 @@ def plan(
     return to_plan(count, rates)
 
 
-def to_plan(count: _Count, limits: RateLimits | None) -> ArchivePlan:
+def to_plan(count: Counted, limits: RateLimits | None) -> ArchivePlan:
     """Extend the sample to all inputs that are to be asked about."""
     sampled = len(count.sample)
     fit = [one for one in count.sample if not one.problem]
@@ -167,28 +168,37 @@ class _Planner:
         self._step, self._settings, self._store, self._most = step, settings, store, most
         self._run = run_name(step.name, step.digest)
 
-    def count(self, source: Source) -> _Count:
+    def count(self, source: Source) -> Counted:
         """Look every input up, and estimate a sample."""
-        count, items = _Count(), find_items(source, settings=self._settings)
+        count, items = Counted(), find_items(source, settings=self._settings)
         with closing(_Copies(self._settings, self._store)) as copies:
             while page := list(itertools.islice(items, _PAGE)):
                 count.files += len(page)
                 for item in self._left(page, count):
-                    if copies.is_copy(item):
-                        count.duplicates += 1
-                    else:
-                        count.to_ask += 1
-                        if len(count.sample) < self._most:
-                            self._estimate(item, count)
+                    self._add(item, copies, count)
         return count
 
-    def _left(self, page: list[ArchiveItem], count: _Count) -> Iterator[ArchiveItem]:
+    def _add(self, item: ArchiveItem, copies: "_Copies", count: Counted) -> None:
+        digest = copies.digest_of(item)
+        if digest is not None and not copies.is_new(digest):
+            count.duplicates += 1
+        elif digest is not None and self._answers([digest]):
+            count.stored += 1
+        else:
+            count.to_ask += 1
+            if len(count.sample) < self._most:
+                self._estimate(item, count)
+
+    def _answers(self, digests: Iterable[str]) -> Mapping[str, object]:
+        return {} if self._store is None else self._store.find_many(self._run, self._settings.origin, digests)
+
+    def _left(self, page: list[ArchiveItem], count: Counted) -> Iterator[ArchiveItem]:
         """Yield the inputs that are neither done nor unusable, and have no stored answer."""
         origin, store = self._settings.origin, self._store
         rows = {} if store is None else store.inputs_named(self._run, origin, [item.name for item in page])
         versions = [(item.name, item.version) for item in page if item.version and item.settled]
         digests = {} if store is None else store.known_digests(versions)
-        answers = {} if store is None else store.find_many(self._run, origin, set(digests.values()))
+        answers = self._answers(set(digests.values()))
         for item in page:
             row = rows.get(item.name)
             if row is not None and is_final(row, item) and isinstance(from_stored(row), ArchiveRow):
@@ -201,7 +211,7 @@ class _Planner:
             else:
                 yield item
 
-    def _estimate(self, item: ArchiveItem, count: _Count) -> None:
+    def _estimate(self, item: ArchiveItem, count: Counted) -> None:
         if not isinstance(self._step, Estimated):
             return
         try:
@@ -226,34 +236,34 @@ class _Copies:
         self._settings, self._store = settings, store
         self._base = sqlite3.connect("", isolation_level=None)
         self._base.execute("PRAGMA journal_mode=OFF")
-        self._base.execute("CREATE TABLE sizes (size INTEGER PRIMARY KEY, uri TEXT, digest TEXT)")
+        self._base.execute("CREATE TABLE sizes (size INTEGER PRIMARY KEY, uri BLOB)")
         self._base.execute("CREATE TABLE digests (digest TEXT PRIMARY KEY) WITHOUT ROWID")
 
-    def is_copy(self, item: ArchiveItem) -> bool:
-        """Whether an earlier input has the same content; only local files are compared."""
+    def digest_of(self, item: ArchiveItem) -> str | None:
+        """Return the digest of a local file that has the size of an earlier one; `None` for any other."""
         if item.size is None or "://" in item.uri:
-            return False
-        first = self._base.execute("SELECT uri, digest FROM sizes WHERE size = ?", (item.size,)).fetchone()
+            return None
+        first = self._base.execute("SELECT uri FROM sizes WHERE size = ?", (item.size,)).fetchone()
         if first is None:
             uri = item.uri.encode("utf-8", "surrogateescape")
-            self._base.execute("INSERT INTO sizes VALUES (?, ?, NULL)", (item.size, uri))
-            return False
-        if first[1] is None:
-            before = self._digest(ArchiveItem(uri=first[0].decode("utf-8", "surrogateescape")))
-            self._base.execute("UPDATE sizes SET digest = ? WHERE size = ?", (before or "", item.size))
-        digest = self._digest(item)
-        return digest is not None and not self._is_new(digest)
+            self._base.execute("INSERT INTO sizes VALUES (?, ?)", (item.size, uri))
+            return None
+        if first[0]:
+            earlier = self._digest(ArchiveItem(uri=first[0].decode("utf-8", "surrogateescape")))
+            self._base.execute("UPDATE sizes SET uri = '' WHERE size = ?", (item.size,))  # from now on it is known
+            if earlier is not None:
+                self.is_new(earlier)
+        return self._digest(item)
 
     def _digest(self, item: ArchiveItem) -> str | None:
         with contextlib.suppress(QwenOmniError), opened(item, self._settings) as media:
             if self._store is not None and media.item.settled:
-                self._store.remember_digests({(media.item.name, media.item.version): media.digest})
-            if item.version == "":
-                self._is_new(media.digest)
+                self._store.remember_digests({(media.item.name, media.item.version): media.digest}, now=False)
             return media.digest
         return None
 
-    def _is_new(self, digest: str) -> bool:
+    def is_new(self, digest: str) -> bool:
+        """Whether a content was not seen before."""
         return self._base.execute("INSERT OR IGNORE INTO digests VALUES (?)", (digest,)).rowcount == 1
 
     def close(self) -> None:

@@ -211,6 +211,10 @@ class SharedRate:
     """The share of this process, as `RateLimiter.allowance`. Thread-safe; asks the store on a thread of its own.
 
     `take` never waits for the store, so that it can be called on an event loop.
+
+    Attributes:
+        place: identifies the store; set by `shared_rate_limits`.
+        users: how many of its blocks use this share.
     """
 
     def __init__(
@@ -226,6 +230,7 @@ class SharedRate:
         """
         self._store, self._record, self._clock = store, f"rate {name}", clock
         self._worker = uuid.uuid4().hex
+        self.place, self.users = "", 0
         self._number = 0
         self._unanswered: tuple[RateWish, float] | None = None
         self._lock = threading.Lock()
@@ -347,16 +352,34 @@ def shared_rate_limits(
 ) -> Generator[Mapping[str, SharedRate]]:
     """Within the block, share the limits of models with all processes that do the same with the same store.
 
-    It holds for everything in this process that asks this service for these models with this key.
+    It holds for everything in this process that asks this service for these models with this key. Blocks with the same
+    store share one allowance, until the last of them ends.
     """
-    shares = {model: SharedRate(store, rate_name(settings, model)) for model in models}
-    limiters = {model: limiter_of(settings, model) for model in shares}
-    try:
-        for model, share in shares.items():
-            limiters[model].allowance = share
+    with contextlib.ExitStack() as ending:
+        shares = {model: ending.enter_context(_shared(store, settings, model)) for model in dict.fromkeys(models)}
         yield shares
+
+
+_entering = threading.Lock()
+
+
+@contextlib.contextmanager
+def _shared(store: WorkStore, settings: Settings, model: str) -> Generator[SharedRate]:
+    limiter, place = limiter_of(settings, model), getattr(store, "identity", None) or str(id(store))
+    with _entering:
+        share = limiter.allowance
+        if not isinstance(share, SharedRate) or share.place != place:
+            share = SharedRate(store, rate_name(settings, model))
+            share.place = place
+        share.users += 1
+        limiter.allowance = share
+    try:
+        yield share
     finally:
-        for model, share in shares.items():
-            if limiters[model].allowance is share:
-                limiters[model].allowance = None
+        with _entering:
+            share.users -= 1
+            is_last = not share.users
+            if is_last and limiter.allowance is share:
+                limiter.allowance = None
+        if is_last:
             share.close()

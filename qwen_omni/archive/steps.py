@@ -15,6 +15,7 @@ from typing import Any, Protocol, runtime_checkable
 from qwen_omni.client import OmniClient
 from qwen_omni.errors import ConfigurationError
 from qwen_omni.media.source import MediaSource
+from qwen_omni.media.work import usual_workers
 from qwen_omni.options import ChatOptions, ChatRequest
 from qwen_omni.pricing.costs import Cost, audio_cost
 from qwen_omni.request.estimate import check_call_tier, estimate
@@ -145,6 +146,14 @@ class Estimated(Protocol):
         """Return what an input is expected to use. Opens it, and sends nothing."""
 
 
+@runtime_checkable
+class Paced(Protocol):
+    """A step that makes several calls for one input."""
+
+    def at_once(self, in_flight: int) -> int:
+        """Return how many inputs to work on at once, besides a few that are prepared."""
+
+
 def check_step(step: Step) -> None:
     """Check a step's name and digest, which are part of keys in the store.
 
@@ -245,7 +254,11 @@ class _OfVideo:
         return {**{name: value for name, value in chosen.items() if name != "chat"}, **self.options.chat_key}
 
     def _options(self, task: StepContext) -> SummaryOptions:
-        return dataclasses.replace(self.options, checkpoint=task.checkpoint)
+        return dataclasses.replace(self.options, checkpoint=task.checkpoint, workers=self.options.workers or 1)
+
+    def at_once(self, in_flight: int) -> int:
+        """Return how many videos to work on at once: each has segments to ask about, and one thread that makes them."""
+        return min(in_flight, usual_workers())
 
     def check(self, settings: Settings) -> tuple[str, ...]:
         """Return the models; raise if one is retired, or not offered in this way."""

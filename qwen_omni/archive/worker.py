@@ -35,10 +35,11 @@ from qwen_omni.archive.rows import (
 )
 from qwen_omni.archive.sources import ArchiveItem, OpenedMedia, item_of, opened
 from qwen_omni.archive.spend import SharedSpendLimit
-from qwen_omni.archive.steps import Checked, Step, StepContext, StepResult, check_step
+from qwen_omni.archive.steps import Checked, Paced, Step, StepContext, StepResult, check_step
 from qwen_omni.client import OmniClient
 from qwen_omni.errors import ConfigurationError, LocalResourceError, StoreError
 from qwen_omni.media.work import Deadline, StoppedError, usual_workers
+from qwen_omni.options import ChatRequest
 from qwen_omni.pricing.ledger import UsageLedger
 from qwen_omni.pricing.limit import SpendLimit
 from qwen_omni.profiles.rate_limits import RateLimits
@@ -50,7 +51,7 @@ from qwen_omni.video.results import pricing_of
 from qwen_omni.work_store.buffered import BufferedStore
 from qwen_omni.work_store.inputs import StoredInput
 from qwen_omni.work_store.opening import open_work_store
-from qwen_omni.work_store.store import Found, StepKey, StoreUse, Taken
+from qwen_omni.work_store.store import Claim, Found, StepKey, StoreUse, Taken
 
 T = TypeVar("T")
 
@@ -58,6 +59,7 @@ USE = StoreUse(name="archive store", way_out="Choose another with store= (--stor
 AGAIN_SECONDS = 0.2  # before looking again for an answer that another process asks for
 _STORE_PATIENCE = 60.0  # seconds to wait for a store that cannot be reached, on top of its own patience
 _PAUSE = 0.5  # between two looks at such a store
+_PREPARED_PER_CORE = 2  # media prepared or uploaded at once
 _MOST_UNWRITTEN = 200  # answers and rows that are only in memory
 _MOST_ALIKE = 16  # inputs in a row that fail for a reason of the machine or the settings
 
@@ -119,9 +121,15 @@ class _Slots:
 
 
 class _Client(OmniClient):
-    """A client whose calls in flight are limited; media are prepared and delivered meanwhile."""
+    """A client whose calls in flight are limited; a few media are prepared and delivered meanwhile."""
 
     slots: _Slots
+    preparing: _Slots
+
+    def deliver(self, request: ChatRequest) -> PreparedRequest:
+        """Prepare and deliver the media of a request, a few at once: each takes a decoder and an encoder."""
+        with self.preparing.taken():
+            return super().deliver(request)
 
     def answer(self, outgoing: PreparedRequest) -> Response:
         """Send a request when a place is free; see `OmniClient.answer`."""
@@ -154,6 +162,28 @@ class _Streaks:
             self.refused += problem.code == "spend_limit"
             self.alike = self.alike + 1 if problem.alike else 0
             return self.alike >= _MOST_ALIKE
+
+
+class _Company:
+    """Work beside others or, where it may end the whole process, alone."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._others, self._alone = 0, False
+
+    @contextmanager
+    def room(self, *, alone: bool) -> Iterator[None]:
+        """Hold a place; with `alone`, when everyone else has left, and while nobody enters."""
+        with self._changed:
+            self._changed.wait_for(lambda: not self._alone)
+            self._alone, self._others = alone, self._others + 1
+            self._changed.wait_for(lambda: not alone or self._others == 1)
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._alone, self._others = self._alone and not alone, self._others - 1
+                self._changed.notify_all()
 
 
 class ArchiveWorker:
@@ -226,12 +256,16 @@ class ArchiveWorker:
             self._closing.close()
             raise
         self._work = Deadline()
+        self._company = _Company()
         self._client.slots = _Slots(self.in_flight, self._work)
+        self._client.preparing = _Slots(_PREPARED_PER_CORE * usual_workers(), self._work)
         self._closing.callback(self._client.close)
         self._place = StoreAddress.read(store) or Path(store).absolute()
         self.run, self.origin = run_name(step.name, step.digest), self.settings.origin
-        self.threads: int = self.in_flight + usual_workers()
+        at_once = step.at_once(self.in_flight) if isinstance(step, Paced) else self.in_flight
+        self.threads: int = at_once + usual_workers()
         self._streaks = _Streaks(self.threads)
+        self._store_fault: Exception | None = None  # it concerns every input
         self._earlier: dict[str, StoredInput] = {}  # rows of the inputs in progress
         self._pool: ThreadPoolExecutor | None = None
         self._lock = threading.Lock()
@@ -394,7 +428,7 @@ class ArchiveWorker:
                     self.store.remember_digests({(found.name, found.version): media.digest}, now=False)
                 return self._answered(media, began)
         except Exception as error:
-            if isinstance(error, (StoppedError, *FATAL)):
+            if isinstance(error, (StoppedError, *FATAL)) or error is self._store_fault:
                 raise
             self._work.check()
             return self._failed(item, self._problem(error, item), began), error
@@ -407,16 +441,24 @@ class ArchiveWorker:
 
     def _answered(self, media: OpenedMedia, began: float) -> "Busy | _Made":
         key = StepKey(self.run, media.digest, self.origin)
-        state = self.patiently(lambda: self.store.claim(key))
+        state = self._claimed(key)
         if isinstance(state, Taken):
             return Busy(media.item, media.digest, state.holder)
         if isinstance(state, Found):
             return self._found(media.item, media.digest, state, began), None
+        losses = self._losses(state)
+        if losses >= _MOST_LOSSES:
+            self.store.note(state, {"losses": 0})  # a retry on request tries it again
+            self.store.release(key)
+            return self._failed(media.item, _LOST, began, content_digest=media.digest), None
         ledger = UsageLedger(
             region=region_of(self.settings.base_url), prices=self.settings.prices, rate=self.settings.exchange_rate
         )
         try:
-            result = self._asked(media, ledger)
+            with self._company.room(alone=losses == _MOST_LOSSES - 1):
+                if losses == _MOST_LOSSES - 1:
+                    self.store.note(state, {"losses": losses})  # from here on it may be the cause
+                result = self._asked(media, ledger)
         except BaseException as error:
             self.store.release(key)
             self._count(ledger)
@@ -425,6 +467,29 @@ class ArchiveWorker:
             return self._unanswered(media, key, error, began, _used(ledger))
         self._count(ledger)
         return self._finished(media, key, result, began, _used(ledger)), None
+
+    def _claimed(self, key: StepKey) -> Found | Claim | Taken:
+        """Claim a content; a store that cannot be read may hold its answer, so that is not asked for then."""
+        state = self.patiently(lambda: self.store.claim(key))
+        if not isinstance(state, Claim) or not self.store.trouble:
+            return state
+        try:
+            self.patiently(self.store.check_readable)
+        except BaseException:
+            self.store.release(key)
+            raise
+        found = self.patiently(lambda: self.store.find(key))
+        if found is not None:
+            self.store.release(key)
+        return found or state
+
+    def _losses(self, claim: Claim) -> int:
+        """Return how many processes ended while they worked on a content; who waited to do so alone does not count."""
+        known = claim.resume if isinstance(claim.resume, dict) else {}
+        losses = int(known.get("losses", 0)) + (claim.lost and not known.get("waits"))
+        if claim.lost:
+            self.store.note(claim, {"losses": losses, "waits": losses == _MOST_LOSSES - 1})
+        return losses
 
     def _found(self, item: ArchiveItem, digest: str, found: Found, began: float, **used: Any) -> ArchiveRow:  # noqa: ANN401
         row = self._reused(item, digest, found.value, began, **used)
@@ -482,8 +547,10 @@ class ArchiveWorker:
         while True:
             try:
                 return action()
-            except StoreError as error:
-                if not error.transient or time.monotonic() > until:
+            except (StoreError, LocalResourceError) as error:
+                lasting = isinstance(error, StoreError) and not error.transient
+                if lasting or time.monotonic() > until:
+                    self._store_fault = error
                     raise
             self._work.check()
             time.sleep(_PAUSE)
@@ -573,6 +640,12 @@ class ArchiveWorker:
 
 
 _Made = tuple[ArchiveRow, Exception | None]
+_MOST_LOSSES = 3
+_LOST = Problem(
+    status="failed", code="worker_lost",
+    text=f"{_MOST_LOSSES} processes ended while they worked on it, the last one on it alone. Look at the file; "
+    "retry(..., permanent=True) tries it again.",
+)  # fmt: skip
 _NO_MONEY = Problem(
     status="over_budget", code="spend_limit", retryable=True,
     text="Not begun: the spend limit leaves no room. Run again with a higher limit.",

@@ -541,6 +541,16 @@ class BufferedStore(ABC):
         with self._state:
             return 0 if self.database is None else sum(key.origin == origin for key in self.pending)
 
+    def check_readable(self) -> None:
+        """Check that finished steps can be read.
+
+        Raises:
+            StoreError: the server cannot be read.
+            LocalResourceError: the file cannot be read.
+        """
+        if self.database is not None:
+            self.insist_read(lambda base: base.rows("SELECT run FROM results LIMIT 1"))
+
     @property
     def unwritten(self) -> int:
         """The number of finished steps and inputs that are only in memory, although there is a file or server."""

@@ -146,7 +146,7 @@ class PostgresStore(BufferedStore):
         if found is not None:
             base.run(f"DELETE FROM claims {MINE}", (*names(key), self.owner))
             return found
-        return Claim(key, loaded(resumed[0][0]))
+        return Claim(key, loaded(resumed[0][0]), lost=bool(owner) and not self.ended_here(owner, key))
 
     def holder(self, base: Transaction, key: StepKey) -> str | None:
         """Return who works on a step; `None` if no claim on it lasts."""

@@ -168,9 +168,10 @@ class SqliteStore(BufferedStore):
         if row is not None and (holder := self._holder(key, row)) is not None:
             return Taken(describe(holder))
         resume = row[3] if row is not None and isinstance(row[3], str) else None
+        owner = row[0] if row is not None else ""
         values = (*names(key), self.owner, 0, self._lease, resume)
         base.run("INSERT OR REPLACE INTO claims VALUES (?, ?, ?, ?, ?, ?, ?)", values)
-        return Claim(key, loaded(resume))
+        return Claim(key, loaded(resume), lost=bool(owner) and not self.ended_here(str(owner), key))
 
     def holder(self, base: Transaction, key: StepKey) -> str | None:
         """Return who works on a step; `None` if no claim on it lasts."""

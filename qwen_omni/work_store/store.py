@@ -85,10 +85,12 @@ class Claim:
     Attributes:
         key: the step.
         resume: what an earlier owner stored to resume from, if anything.
+        lost: whether the owner before ended, or stalled for its lease, without releasing it.
     """
 
     key: StepKey
     resume: Any = None
+    lost: bool = False
 
 
 @dataclass(frozen=True, slots=True)

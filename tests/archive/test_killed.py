@@ -13,7 +13,7 @@ import time
 import pytest
 
 from qwen_omni import Settings
-from qwen_omni.archive import Caption, iter_rows, run
+from qwen_omni.archive import Caption, iter_rows, retry, run
 from tests.support.killing import (
     NUMBERED,
     SCHEMA,
@@ -191,6 +191,26 @@ def test_a_crash_around_storing_an_answer(standin, forks, folder, tmp_path, dies
         workers.wait(workers.add())
     assert standin.billed().total() == count + flying
     check(standin, folder, place, count, flying)
+
+
+def test_a_file_that_ends_its_process_is_a_row(standin, forks, folder, place):
+    """After three processes, the last of which worked on it alone; all others have their answer, and are paid once."""
+    count = 20
+    make_images(folder, count)
+    standin.behave(seconds=0.05)
+    with Workers(forks, folder, place, dies="000013.jpg", in_flight=IN_FLIGHT) as workers:
+        for _ in range(4):
+            workers.wait(workers.add())
+        rows = {row["uri"]: row for row in workers.rows(workers.pids[-1])}
+        assert [len(workers.rows(pid)) == count for pid in workers.pids] == [False, False, False, True]
+        poison = rows.pop(f"{folder}/000013.jpg")
+        assert (poison["status"], poison["error_code"], poison["retryable"]) == ("failed", "worker_lost", False)
+        assert collections.Counter(row["status"] for row in rows.values()) == {"ok": count - 1}
+        workers.wait(workers.add())
+        assert len(workers.rows(workers.pids[-1])) == count
+    (row,) = retry(Caption(SCHEMA), store=place, permanent=True, settings=settings_of(standin))
+    assert row.status == "ok"
+    assert standin.billed().total() - count <= 3 * IN_FLIGHT
 
 
 def test_the_server_is_killed_and_restarted_in_the_middle(standin, forks, folder, own_server):

@@ -231,6 +231,24 @@ def test_requests_of_this_process_go_through_the_share(place):
         assert "sk-1" not in json.dumps(record) + name
 
 
+def test_runs_of_one_process_share_an_allowance(tmp_path):
+    """Whichever ends first, the other stays within the limits of all."""
+    settings_ = Settings.load(api_key="sk-2")
+    limiter = limiter_of(settings_, "m")
+    with (
+        contextlib.closing(open_work_store(tmp_path / "a.sqlite3", USE)) as store,
+        contextlib.closing(open_work_store(tmp_path / "a.sqlite3", USE)) as same,
+        contextlib.ExitStack() as first,
+    ):
+        first.enter_context(shared_rate_limits(store, settings_, ["m"]))
+        with shared_rate_limits(same, settings_, ["m", "m"]) as shares:
+            assert limiter.allowance is shares["m"]
+            first.close()
+            assert limiter.allowance is shares["m"]
+            assert shares["m"].users == 1
+        assert limiter.allowance is None
+
+
 # --- Money ---
 
 

@@ -33,6 +33,7 @@ from qwen_omni.errors import (
 )
 from qwen_omni.media.work import StoppedError
 from qwen_omni.profiles.rate_limits import RateLimits
+from qwen_omni.work_store import sqlite_file
 from qwen_omni.work_store.store import StepKey
 from tests.support.archives import SETTINGS, Asking, files
 
@@ -329,8 +330,9 @@ def test_a_failure_ends_the_claim(path, tmp_path):
 # --- The store ---
 
 
-def test_answers_stay_in_memory_while_the_file_is_locked(path, tmp_path):
+def test_answers_stay_in_memory_while_the_file_is_locked(path, tmp_path, monkeypatch):
     """They are written when it is free again; nothing is paid for twice."""
+    monkeypatch.setattr(sqlite_file, "BUSY_SECONDS", 0.05)
     step, made = Asking(), files(tmp_path / "in", "a", "b")
     with open_worker(step, path) as worker:
         worker.process(item_of(made[0]))
@@ -365,13 +367,35 @@ def test_a_store_that_cannot_be_written_ends_the_run(path, tmp_path, monkeypatch
             raise full
 
         worker.store.database.write = refuse
-        monkeypatch.setattr(worker.store._file, "writing", lambda: (_ for _ in ()).throw(full))
-        with pytest.raises(LocalResourceError, match=r"6 answers and rows .*disk is full"):
+        monkeypatch.setattr(worker.store._file, "writing", lambda **_: (_ for _ in ()).throw(full))
+        with pytest.raises(LocalResourceError, match=r"\d answers and rows .*disk is full"):
             list(map(worker.process, map(item_of, made)))
         assert step.calls == 3
         worker.store.database.write = write
         monkeypatch.undo()
     assert status(path).counts == {"ok": 3}  # it was free again at the end
+
+
+def test_a_store_that_cannot_be_read_may_hold_the_answer(path, tmp_path, monkeypatch):
+    """Nothing is asked for meanwhile: it may have been paid for."""
+    monkeypatch.setattr(workers, "_STORE_PATIENCE", 0.2)
+    monkeypatch.setattr(workers, "_PAUSE", 0.01)
+    step, (one, copy) = Asking(), files(tmp_path / "in", "a", "a")
+    with open_worker(step, path) as worker:
+        worker.process(item_of(one))
+        broken = sqlite3.OperationalError("disk I/O error")
+        broken.sqlite_errorcode, broken.sqlite_errorname = sqlite3.SQLITE_IOERR, "SQLITE_IOERR"
+
+        def refuse(*_, **__):
+            raise broken
+
+        monkeypatch.setattr(worker.store._file, "read", refuse)
+        monkeypatch.setattr(worker.store._file, "writing", refuse)
+        with pytest.raises(LocalResourceError):
+            worker.attempt(item_of(copy))
+        monkeypatch.undo()
+        assert worker.attempt(item_of(copy)).reused
+    assert step.calls == 1
 
 
 def test_a_server_that_stays_away(path, tmp_path, monkeypatch):

@@ -60,6 +60,18 @@ def test_threads_and_copies_fill_one_ledger():
     assert ledger.total.tokens.total == 800 * 1_050
 
 
+def test_ledgers_add_up():
+    """One takes what another has recorded, by model."""
+    whole, part = UsageLedger(), UsageLedger()
+    whole.record(USED, model=FLASH)
+    part.record(USED, model=FLASH, estimated=1_000)
+    part.record(USED, model="qwen-plus", cut=True)
+    whole.add(part)
+    assert (whole.total.calls, whole.models[FLASH].calls, whole.total.cut) == (3, 2, 1)
+    assert (whole.total.estimated, whole.total.tokens.total) == (1_000, 3 * 1_050)
+    assert part.total.calls == 2
+
+
 def test_as_json():
     """The books travel as JSON."""
     ledger = UsageLedger()

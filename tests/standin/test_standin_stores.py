@@ -81,6 +81,23 @@ def test_an_independent_client_is_understood(place, version, name):
 
 
 @pytest.mark.parametrize("version", ["v4", "v1"])
+def test_objects_are_listed_in_pages(place, version):
+    """Both clients find the same objects below a prefix, in the order of their names."""
+    names = [f"list/{name}" for name in ("a b", "a/c", "é&<", "z")]
+    bucket = old_client(place, version)
+    for name in ("other", *names):
+        bucket.put_object(name, name.encode())
+    found = [(one.key, one.size, one.etag) for one in oss2.ObjectIteratorV2(bucket, prefix="list/", max_keys=3)]
+    pages = new_client(place, version).list_objects_v2_paginator(limit=3)
+    asked = v2.ListObjectsV2Request(bucket=BUCKET, prefix="list/")
+    peers = [one for page in pages.iter_page(asked) for one in page.contents]
+    assert [name for name, _, _ in found] == sorted(names)
+    assert [(one.key, one.size, one.etag.strip('"')) for one in peers] == found
+    assert [size for _, size, _ in found] == [len(name.encode()) for name in sorted(names)]
+    assert not list(oss2.ObjectIteratorV2(bucket, prefix="nothing/"))
+
+
+@pytest.mark.parametrize("version", ["v4", "v1"])
 def test_forgeries_are_refused(place, version):
     """A wrong secret, an unknown id, no signature, a changed method or key, and a late clock each get their 403."""
     bucket = old_client(place, version)

@@ -20,6 +20,7 @@ class Asking:
         asked: calls by content.
         cost: tokens of each call; those of failures are billed as well.
         most: the most calls at once.
+        on_call: called at the beginning of each call.
     """
 
     name, model = "ask", "qwen3.8-omni-flash"
@@ -30,6 +31,7 @@ class Asking:
         self.most = 0
         self.tokens = 1_000
         self.answers = ""
+        self.on_call = lambda: None
         self._wait, self._during = wait, during
         self._now, self._lock = 0, threading.Lock()
 
@@ -41,6 +43,7 @@ class Asking:
                 self.asked[text] += 1
                 self._now += 1
                 self.most = max(self.most, self._now)
+                self.on_call()
             try:
                 if self._wait is not None:
                     assert self._wait.wait(20)

@@ -58,7 +58,7 @@ WORKERS = """
 import json, os, signal, sys
 from dataclasses import asdict
 from pathlib import Path
-from qwen_omni.archive import Caption, run
+from qwen_omni.archive import ArchiveWorker, Caption, run
 from qwen_omni.client import OmniClient
 from qwen_omni.pricing.limit import SpendLimit
 from qwen_omni.profiles.rate_limits import RateLimits
@@ -75,11 +75,15 @@ def die(*_):
 
 def work(source, store, schema, rows, in_flight=4, lease=2.0, dies="", tokens=None, rpm=None):
     sqlite.LEASE_SECONDS = postgres.LEASE_SECONDS = lease
-    finish = BufferedStore.finish
+    finish, asked = BufferedStore.finish, ArchiveWorker._asked
     if dies == "before":
         BufferedStore.finish = die
     elif dies == "after":
         BufferedStore.finish = lambda *given, **more: die(finish(*given, **more))
+    elif dies:  # of a file of this name
+        ArchiveWorker._asked = lambda self, media, *more: (
+            die() if media.item.uri.endswith(dies) else asked(self, media, *more)
+        )
     with Path(rows).open("a", encoding="utf-8") as file:
         for row in run(
             source, Caption(schema), store=store, settings=settings, in_flight=in_flight,

@@ -161,7 +161,9 @@ def test_a_claim_of_a_closed_store_is_free(stores):
     one, two = stores(), stores()
     one.claim(KEY)
     one.close()
-    assert isinstance(two.claim(KEY), Claim)
+    claim = two.claim(KEY)
+    assert isinstance(claim, Claim)
+    assert not claim.lost
 
 
 def test_a_claim_of_a_store_that_was_forgotten_is_free(place, stores):
@@ -185,7 +187,9 @@ def test_a_claim_of_a_process_that_is_gone_is_free_at_once(place, stores, how):
             owner.kill()  # not waited for: a zombie is gone, too
         else:
             owner.communicate("\n")
-        until_free(store)
+        assert until_free(store).lost
+        store.release(KEY)
+        assert not stores().claim(KEY).lost
 
 
 @pytest.mark.slow
@@ -244,7 +248,9 @@ def test_what_was_noted_is_handed_on(stores):
     claim = one.claim(KEY)
     one.note(claim, {"part": 3})
     one.release(KEY)
-    assert two.claim(KEY).resume == {"part": 3}
+    resumed = two.claim(KEY)
+    assert resumed.resume == {"part": 3}
+    assert not resumed.lost
     one.note(claim, {"part": 4})  # a late one, of an owner that has lost its claim
     two.release(KEY)
     assert one.claim(KEY).resume == {"part": 3}

@@ -181,6 +181,20 @@ def test_entries_wait_in_memory_while_the_file_is_locked(tmp_path):
         assert store.inputs_after(RUN, ORIGIN)[0].cost == 1.0
 
 
+def test_digests_are_written_with_what_is_stored_next(place):
+    version = ("/in/a.mp4", "1 2 3")
+    with (
+        contextlib.closing(open_work_store(place, USE)) as store,
+        contextlib.closing(open_work_store(place, USE)) as other,
+    ):
+        store.remember_digests({version: "d"}, now=False)
+        assert store.known_digests([version]) == {version: "d"}
+        assert not other.known_digests([version])
+        store.put_inputs([entry()])
+        assert other.known_digests([version]) == {version: "d"}
+        store.check_readable()
+
+
 def test_damaged_entries_are_left_out(tmp_path):
     path = tmp_path / "work.sqlite3"
     with contextlib.closing(open_work_store(path, USE)) as store:

@@ -25,12 +25,12 @@ _STAMP = "%Y%m%dT%H%M%SZ"
 _FORBIDDEN = 403
 # Query fields that are part of a V1 signature.
 _SUBRESOURCES = frozenset((
-    "acl", "append", "cors", "delete", "encryption", "lifecycle", "location", "logging", "objectMeta", "partNumber",
-    "policy", "position", "referer", "response-cache-control", "response-content-disposition",
-    "response-content-encoding", "response-content-language", "response-content-type", "response-expires", "restore",
-    "security-token", "sequential", "stat", "style", "symlink", "tagging", "uploadId", "uploads", "versionId",
-    "versioning", "versions", "website", "x-oss-async-process", "x-oss-process", "x-oss-request-payer",
-    "x-oss-traffic-limit",
+    "acl", "append", "continuation-token", "cors", "delete", "encryption", "lifecycle", "location", "logging",
+    "objectMeta", "partNumber", "policy", "position", "referer", "response-cache-control",
+    "response-content-disposition", "response-content-encoding", "response-content-language",
+    "response-content-type", "response-expires", "restore", "security-token", "sequential", "stat", "style",
+    "symlink", "tagging", "uploadId", "uploads", "versionId", "versioning", "versions", "website",
+    "x-oss-async-process", "x-oss-process", "x-oss-request-payer", "x-oss-traffic-limit",
 ))  # fmt: skip
 
 
