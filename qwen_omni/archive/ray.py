@@ -11,6 +11,7 @@ import logging
 import math
 import os
 import platform
+import socket
 import threading
 import time
 import warnings
@@ -260,6 +261,7 @@ def map_archive(  # noqa: PLR0913 - each keyword is an independent option
 LOCAL = "local"
 """The address of a cluster of one machine, which lives as long as a run."""
 _TABLE_ROWS = 10_000
+_LAST_PORT, _CONNECT_SECONDS = 65_535, 5.0
 _LOOK_SECONDS = 2.0  # between two looks at how many files are in progress
 
 
@@ -296,6 +298,7 @@ def run_on_ray(  # noqa: PLR0913 - each keyword is an independent option
         ConfigurationError: Ray is not installed, or there is no cluster at the address; as in `run` and `map_archive`.
     """
     ray = _ray()
+    check_cluster(address)
     options: dict[str, Any] = {
         "store": store, "settings": settings, "spend_limit": spend_limit, "limits": limits, "job": job,
     }  # fmt: skip
@@ -399,6 +402,33 @@ def _ray() -> Any:  # noqa: ANN401  (a module without types)
     return ray
 
 
+def check_cluster(address: str) -> None:
+    """Check that something listens at the address of a cluster; Ray itself looks for minutes.
+
+    Raises:
+        ConfigurationError: nothing does, or it is no address.
+    """
+    if address in (LOCAL, "auto"):
+        return
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdecimal() or int(port) > _LAST_PORT or "/" in host:
+        raise ConfigurationError(
+            f"{address!r} is not the address of a Ray cluster. Use HOST:PORT, {LOCAL!r} for one on this machine, or "
+            "'auto' to find one that runs."
+        )
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_CONNECT_SECONDS).close()
+    except OSError as error:
+        raise _no_cluster(address, error) from error
+
+
+def _no_cluster(address: str, error: Exception) -> ConfigurationError:
+    return ConfigurationError(
+        f"There is no Ray cluster at {address!r} ({error_text(error)}). Start one with `ray start --head`, or use "
+        f"{LOCAL!r}."
+    )
+
+
 @contextlib.contextmanager
 def _connected(ray: Any, address: str) -> Iterator[None]:  # noqa: ANN401  (a module without types)
     """Connect to a cluster, unless this process is connected already."""
@@ -410,10 +440,7 @@ def _connected(ray: Any, address: str) -> Iterator[None]:  # noqa: ANN401  (a mo
     try:
         ray.init(address=address, log_to_driver=False, logging_level="ERROR", **more)
     except (ConnectionError, ValueError, RuntimeError) as error:
-        raise ConfigurationError(
-            f"There is no Ray cluster at {address!r}: {error_text(error)} Start one with `ray start --head`, or use "
-            f"{LOCAL!r}."
-        ) from error
+        raise _no_cluster(address, error) from error
     logger = logging.getLogger("ray.data")
     level = logger.level
     logger.setLevel(logging.ERROR)

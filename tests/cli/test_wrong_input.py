@@ -9,6 +9,7 @@ import os
 import sqlite3
 import sys
 from collections.abc import Iterator, Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple
@@ -163,6 +164,10 @@ TABLE: dict[str, list[Row]] = {
         use("run film.mp4 --do caption --store folder", "folder is not a file", "(--store)"),
         use("run film.mp4 --do caption --store text.mp4/new.db", "text.mp4/new.db cannot be used: Not a directory"),
         fail("run film.mp4 --do caption --store postgresql://me:secret-word@127.0.0.1:9/none", "127.0.0.1:9/none cannot be used (unreachable)", "Check the host and the port"),
+        *([use(f"run film.mp4 {STEP} --ray local", "pip install 'qwen-omni[ray]'")] if find_spec("ray") is None else [
+            use(f"run film.mp4 {STEP} --ray 127.0.0.1:9", "There is no Ray cluster at '127.0.0.1:9'", "ray start --head"),
+            use(f"run film.mp4 {STEP} --ray mars", "'mars' is not the address of a Ray cluster", "HOST:PORT"),
+        ]),
         fail(f"run gone.mp4 {STEP}", "gone.mp4 does not exist", "Files without an answer: 1 of 1 (1 missing)"),
         fail(f"run empty.mp4 text.mp4 page.mp4 {STEP}", "empty.mp4 is empty (0 bytes)", "Files without an answer: 3 of 3"),
         fail(f"run rows.jsonl {STEP}", "rows.jsonl line 2 is not JSON", "(1 no uri, 1 unreadable row)"),
