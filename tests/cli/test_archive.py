@@ -9,6 +9,8 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from importlib.util import find_spec
+from pathlib import Path
 
 import pytest
 import typer.main
@@ -309,6 +311,33 @@ def test_a_stopped_run_resumes(made, standin, tmp_path):
     done = subprocess.run(line, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True, check=False)
     assert done.returncode == 1, done.stderr
     assert asked(standin) == 3
+
+
+@pytest.mark.long
+@pytest.mark.skipif(find_spec("ray") is None, reason="ray is not installed")
+def test_ray_makes_the_same_rows(made, standin, tmp_path):
+    """Each content is asked about once; a second run has nothing for Ray, and does not start it."""
+    shutil.copytree(made[0], tmp_path / "videos")
+    (tmp_path / "list.jsonl").write_text('{"uri": "videos/a.mp4"}\n{"uri": "videos/b.mp4"}\nnonsense\n')
+    environment = {
+        **os.environ, "DASHSCOPE_API_KEY": standin.api_key, "DASHSCOPE_BASE_URL": standin.base_url, "COLUMNS": "200",
+        "RAY_USAGE_STATS_ENABLED": "0",
+    }  # fmt: skip
+    line = [sys.executable, "-c", "from qwen_omni.cli.main import run; run()", "archive", "run"]
+    rest = ["--do", "caption", "--store", "a.db", "--ray", "local", "--max-cny", "5"]
+    found = []
+    for sources in (["videos", "list.jsonl"], ["list.jsonl", "videos"]):
+        done = subprocess.run(
+            [*line, *sources, *rest], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 1, done.stderr
+        assert "list.jsonl line 3 is not JSON" in done.stderr
+        assert "6 of 6" in done.stderr
+        assert asked(standin) == 3
+        found.append({(Path(row.uri).name, row.status) for row in iter_rows(tmp_path / "a.db")})
+    assert found[0] == found[1]
+    assert "Ray" not in done.stderr
+    assert {status for _, status in found[0]} == {"ok", "skipped"}
 
 
 # --- Options ---

@@ -178,7 +178,7 @@ TABLE: dict[str, list[Row]] = {
         *stores("status"),
         use("status", "Missing option '--store'", "qwen-omni archive status --help"),
         use("status --store gone.db", "There is no archive store gone.db", "check the path"),
-        use("status --store folder", "folder", "check the path"),
+        use("status --store folder", "There is no archive store folder", "It is a folder"),
         use("status --store kept.db --do sing", "--do 'sing' is not known", "choose one of caption"),
         use("status more --store kept.db", "unexpected extra argument"),
         use("status --store kept.db --max-cny 5", "No such option: --max-cny"),
