@@ -5,6 +5,7 @@ import os
 import random
 import shutil
 import signal
+import socket
 import tempfile
 import time
 from importlib.util import find_spec
@@ -14,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis.strategies import integers, lists, randoms
 
-from qwen_omni.archive.ray import WORKER_CPUS, RayLayout, WorkerPlan, decide_layout, map_archive
+from qwen_omni.archive.ray import WORKER_CPUS, RayLayout, WorkerPlan, check_cluster, decide_layout, map_archive
 from qwen_omni.errors import ConfigurationError
 from qwen_omni.settings import Settings
 from tests.support.killing import SCHEMA, CountingStandin, claims_of, make_images, rows_in
@@ -49,6 +50,23 @@ def test_how_an_archive_is_spread(cpus, in_flight, workers, layout):
     found = decide_layout(cpus, in_flight, workers)
     assert found == RayLayout(workers=layout[0], in_flight=layout[1], rows=layout[2])
     assert found.workers * found.in_flight <= in_flight
+
+
+@pytest.mark.parametrize(
+    "address", ["mars", "127.0.0.1", "ray://127.0.0.1:1", "127.0.0.1:65536", "127.0.0.1:-1", ":6379", ""]
+)
+def test_an_address_that_is_none(address):
+    with pytest.raises(ConfigurationError, match=r"is not the address of a Ray cluster\. Use HOST:PORT"):
+        check_cluster(address)
+
+
+def test_nothing_listens_at_an_address():
+    """Said at once: Ray would look for minutes. What does listen is left to Ray."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"127.0.0.1:{server.getsockname()[1]}"
+        check_cluster(address)
+    with pytest.raises(ConfigurationError, match=f"There is no Ray cluster at '{address}' .*`ray start --head`"):
+        check_cluster(address)
 
 
 @given(cpus=lists(integers(0, 12).map(lambda halves: halves / 2), max_size=4), place=randoms(use_true_random=False))
