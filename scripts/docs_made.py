@@ -16,6 +16,7 @@ from pathlib import Path
 sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))  # for its table of costs
 sys.path.append(str(Path(__file__).parents[1]))  # for the tables of files from other programs
 
+from archive_machines import machine_table
 from cost_table import cost_table
 from docs_help import help_texts
 from docs_tables import (
@@ -37,6 +38,7 @@ from tests.support.real import table as real_files_table
 
 ROOT = Path(__file__).parents[1]
 MAKERS: dict[str, Callable[[], str]] = {
+    "archive": machine_table,
     "cassettes": cassette_table,
     "cost": cost_table,
     "help": help_texts,

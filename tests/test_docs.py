@@ -77,7 +77,7 @@ def folder(media, tmp_path, monkeypatch, standin):
 
 # What a test needs and a reader does not: short segments for a short video, no waiting, no embedding model that costs.
 SEGMENTS = {"single_call_seconds": 5, "segment_seconds": 9, "overlap": 1}
-STORES = ("langchain_chroma", "langchain_qdrant", "langchain_milvus", "lancedb")  # heavy; blocks run where they are
+HEAVY = ("langchain_chroma", "langchain_qdrant", "langchain_milvus", "lancedb", "ray")  # blocks run where they are
 
 
 @pytest.fixture
@@ -100,7 +100,7 @@ def quick(monkeypatch):
 def missing(text):
     """Whether a block needs a package that is not installed here."""
     return any(
-        f"import {name}" in text or f"from {name} " in text for name in STORES if not importlib.util.find_spec(name)
+        f"import {name}\n" in text or f"from {name}" in text for name in HEAVY if not importlib.util.find_spec(name)
     )
 
 
@@ -160,7 +160,11 @@ def check_command(command, arguments):
         assert command in {name for one in GROUP.params for name in one.opts}
         return
     ends = [at for at, word in enumerate(arguments) if word in ("<", ">")]
-    COMMANDS[command].make_context(command, arguments[: min(ends, default=None)])  # raises on an unknown option
+    arguments, found = arguments[: min(ends, default=None)], COMMANDS[command]
+    while hasattr(found, "commands") and arguments:
+        command, *arguments = arguments
+        found = found.commands[command]
+    found.make_context(command, arguments)  # raises on an unknown option
 
 
 def last_of(words):
@@ -221,6 +225,8 @@ def test_the_configuration_that_is_shown_starts_the_server():
         "qwen-omni ask a.mp4 What --frames 3",
         "qwen-omni ask",
         "qwen-omni caption a.mp4 -j many",
+        "qwen-omni archive begin",
+        "qwen-omni archive run videos --do caption",
         "pip install '.[langchain,bucket]'",
         "make coffee",
         "python examples/none.py",

@@ -2,6 +2,7 @@
 
 from qwen_omni.archive.batch import AsyncBatchJob, BatchJob, try_batch_file
 from qwen_omni.archive.batch_flows import BatchResult
+from qwen_omni.archive.export import export
 from qwen_omni.archive.lines import BatchEstimate
 from qwen_omni.archive.plan import ArchivePlan, plan
 from qwen_omni.archive.rows import ArchivePassage, ArchiveRow, Problem, Status, passages_of
@@ -46,6 +47,7 @@ __all__ = [
     "Summarize",
     "Transcribe",
     "arun",
+    "export",
     "find_items",
     "iter_rows",
     "passages_of",

@@ -6,25 +6,36 @@ workers there are, what each may do at once, and whether the cluster has room fo
 """
 
 import contextlib
+import json
+import logging
 import math
+import os
 import platform
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import socket
+import threading
+import time
+import warnings
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_type_hints
+from typing import TYPE_CHECKING, Any, Self
 
 from pydantic import SecretStr
 
 from qwen_omni.addresses import StoreAddress
-from qwen_omni.archive.rows import ArchiveRow
+from qwen_omni.archive.export import arrow_schema, encodable
+from qwen_omni.archive.rows import ArchiveRow, error_text
+from qwen_omni.archive.run import ArchiveProgress, OnProgress, in_pages
+from qwen_omni.archive.sources import ArchiveItem, Source, find_items
 from qwen_omni.archive.steps import Step
 from qwen_omni.archive.worker import ArchiveWorker
-from qwen_omni.errors import ConfigurationError
+from qwen_omni.errors import ConfigurationError, QwenOmniError
 from qwen_omni.pricing.limit import SpendLimit
 from qwen_omni.profiles.rate_limits import RateLimits
 from qwen_omni.ranges import PARALLEL, Range, checked
 from qwen_omni.servers import is_dashscope
 from qwen_omni.settings import API_KEY_VARIABLE, Settings
+from qwen_omni.work_store.inputs import InputFilter
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -147,18 +158,11 @@ class RayWorker:
 
 
 def to_table(columns: Mapping[str, Sequence[Any]]) -> "pa.Table":
-    """Return columns of rows as a table, with the types that `ArchiveRow` says."""
+    """Return columns of rows as a table, with the types of exported files."""
     import pyarrow as pa  # noqa: PLC0415  (an extra)
 
-    kinds = {bool: pa.bool_(), int: pa.int64(), float: pa.float64(), float | None: pa.float64()}
-    fields = [(name, kinds.get(kind, pa.string())) for name, kind in get_type_hints(ArchiveRow).items()]
-    texts = {name: [_encodable(one) for one in values] for name, values in columns.items()}
-    return pa.Table.from_pydict(texts, schema=pa.schema(fields))
-
-
-def _encodable(value: Any) -> Any:  # noqa: ANN401  (of a row)
-    """Return a text without lone surrogates, which file names and answers may hold; anything else as it is."""
-    return value.encode(errors="backslashreplace").decode() if isinstance(value, str) else value
+    texts = {name: [encodable(one) if isinstance(one, str) else one for one in columns[name]] for name in columns}
+    return pa.Table.from_pydict(texts, schema=arrow_schema())
 
 
 def _store_for(store: str | Path, *, machines: int) -> str | Path:
@@ -222,11 +226,7 @@ def map_archive(  # noqa: PLR0913 - each keyword is an independent option
         videos = ray.data.read_parquet("videos.parquet")
         map_archive(videos, Summarize(), store="postgresql://me@db/work").write_parquet("summaries")
     """
-    try:
-        import ray  # noqa: PLC0415  (an extra)
-        from ray.data import ActorPoolStrategy  # noqa: PLC0415
-    except ModuleNotFoundError as error:
-        raise ConfigurationError("An archive on Ray needs an extra package: pip install 'qwen-omni[ray]'") from error
+    ray = _ray()
     columns = dataset.columns(fetch_if_missing=False)
     if columns is not None and "uri" not in columns:
         raise ConfigurationError(
@@ -247,7 +247,7 @@ def map_archive(  # noqa: PLR0913 - each keyword is an independent option
         fn_constructor_args=(plan,),
         num_cpus=WORKER_CPUS,
         udf_modifying_row_count=False,
-        compute=ActorPoolStrategy(
+        compute=ray.data.ActorPoolStrategy(
             size=layout.workers,
             max_concurrent_calls_per_actor=_CALLS_AT_ONCE,
             max_tasks_in_flight_per_actor=_CALLS_AT_ONCE + _QUEUED,
@@ -256,3 +256,199 @@ def map_archive(  # noqa: PLR0913 - each keyword is an independent option
     )
     mapped.set_name(f"archive_{step.name}")
     return mapped
+
+
+LOCAL = "local"
+"""The address of a cluster of one machine, which lives as long as a run."""
+_TABLE_ROWS = 10_000
+_LAST_PORT, _CONNECT_SECONDS = 65_535, 5.0
+_LOOK_SECONDS = 2.0  # between two looks at how many files are in progress
+
+
+def run_on_ray(  # noqa: PLR0913 - each keyword is an independent option
+    source: Source,
+    step: Step,
+    *,
+    address: str = LOCAL,
+    store: str | Path,
+    settings: Settings | None = None,
+    spend_limit: SpendLimit | None = None,
+    in_flight: int = 32,
+    limits: RateLimits | None = None,
+    job: str = "",
+    on_progress: OnProgress | None = None,
+) -> Generator[ArchiveRow]:
+    """Ask about every input of a source on a cluster of Ray; yield its row. The same as `run`, with more processes.
+
+    This process looks inputs up in the store, and hands to Ray those that have to be asked about.
+
+    Args:
+        source: as in `run`; every machine opens the same names.
+        step: as in `run`; it has to be importable, or picklable, on every machine.
+        address: of the cluster: `local` starts one on this machine and ends it afterwards; `auto` finds one that runs.
+        store: as in `map_archive`.
+        settings: as in `run`; workers read the key from their own environment.
+        spend_limit: as in `run`.
+        in_flight: the most files in progress at once, of all workers together.
+        limits: as in `run`.
+        job: as in `run`.
+        on_progress: called after every row, and every two seconds, from a thread.
+
+    Raises:
+        ConfigurationError: Ray is not installed, or there is no cluster at the address; as in `run` and `map_archive`.
+    """
+    ray = _ray()
+    check_cluster(address)
+    options: dict[str, Any] = {
+        "store": store, "settings": settings, "spend_limit": spend_limit, "limits": limits, "job": job,
+    }  # fmt: skip
+    with ArchiveWorker(step, in_flight=1, **options) as worker, _Watched(worker, on_progress) as watched:
+        left = _Left()
+        for page in in_pages(find_items(source, settings=worker.settings)):
+            for one in worker.look_up(page):
+                if isinstance(one, ArchiveRow):
+                    yield watched.row(one)
+                else:
+                    left.add(one)
+        tables = left.tables()
+        if tables:
+            with _connected(ray, address):
+                mapped = map_archive(ray.data.from_arrow(tables), step, in_flight=in_flight, **options)
+                for columns in mapped.iter_rows():
+                    yield watched.row(_row_of(columns))
+
+
+class _Watched:
+    """Counts rows, with what all their attempts used; looks now and then at how many files are in progress."""
+
+    def __init__(self, worker: ArchiveWorker, on_progress: OnProgress | None) -> None:
+        self._worker, self._on_progress = worker, on_progress
+        self._wanted = InputFilter(run=worker.run, origin=worker.origin)
+        self._began, self._began_at = time.monotonic(), time.time()
+        self._now, self._lock, self._over = ArchiveProgress(), threading.Lock(), threading.Event()
+
+    def row(self, row: ArchiveRow) -> ArchiveRow:
+        """Count a row and return it."""
+        now, paid = self._now, not row.reused and row.finished_at >= self._began_at
+        self._report(
+            counts={**now.counts, row.status: now.counts.get(row.status, 0) + 1},
+            reused=now.reused + (row.status == "ok" and not paid),
+            input_tokens=now.input_tokens + paid * row.input_tokens,
+            output_tokens=now.output_tokens + paid * row.output_tokens,
+            cost_cny=now.cost_cny + ((row.cost_cny or 0.0) if paid else 0.0),
+        )
+        return row
+
+    def _report(self, **changed: Any) -> None:  # noqa: ANN401  (of the progress)
+        with self._lock:
+            self._now = replace(self._now, elapsed=time.monotonic() - self._began, **changed)
+            if self._on_progress is not None:
+                self._on_progress(self._now)
+
+    def _look(self) -> None:
+        while not self._over.wait(_LOOK_SECONDS):
+            with contextlib.suppress(QwenOmniError):  # the next look may succeed
+                self._report(in_flight=self._worker.store.count_claims(self._wanted))
+
+    def __enter__(self) -> Self:
+        if self._on_progress is not None:
+            threading.Thread(target=self._look, daemon=True, name="qwen-omni-look").start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+
+
+class _Left:
+    """Inputs for Ray, in tables, which take a tenth of the memory of objects."""
+
+    def __init__(self) -> None:
+        self._rows: list[dict[str, Any]] = []
+        self._tables: list[pa.Table] = []
+
+    def add(self, item: ArchiveItem) -> None:
+        """Add an input, under a name that holds in any folder."""
+        remote = "://" in item.uri
+        name = item.link or (item.uri if remote else str(Path(item.uri).absolute()))
+        self._rows.append({"uri": name, "version": item.version if remote else "", "size": item.size})
+        if len(self._rows) >= _TABLE_ROWS:
+            self._end_table()
+
+    def tables(self) -> "list[pa.Table]":
+        """Return all of them."""
+        if self._rows:
+            self._end_table()
+        return self._tables
+
+    def _end_table(self) -> None:
+        import pyarrow as pa  # noqa: PLC0415  (an extra)
+
+        types = pa.schema([("uri", pa.string()), ("version", pa.string()), ("size", pa.int64())])
+        self._tables.append(pa.Table.from_pylist(self._rows, schema=types))
+        self._rows = []
+
+
+def _row_of(columns: Mapping[str, Any]) -> ArchiveRow:
+    value = columns["value"]
+    return ArchiveRow.from_dict({**columns, "value": None if value is None else json.loads(value)})
+
+
+def _ray() -> Any:  # noqa: ANN401  (a module without types)
+    try:
+        import ray  # noqa: PLC0415  (an extra)
+        import ray.data  # noqa: PLC0415
+    except ModuleNotFoundError as error:
+        raise ConfigurationError("An archive on Ray needs an extra package: pip install 'qwen-omni[ray]'") from error
+    return ray
+
+
+def check_cluster(address: str) -> None:
+    """Check that something listens at the address of a cluster; Ray itself looks for minutes.
+
+    Raises:
+        ConfigurationError: nothing does, or it is no address.
+    """
+    if address in (LOCAL, "auto"):
+        return
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdecimal() or int(port) > _LAST_PORT or "/" in host:
+        raise ConfigurationError(
+            f"{address!r} is not the address of a Ray cluster. Use HOST:PORT, {LOCAL!r} for one on this machine, or "
+            "'auto' to find one that runs."
+        )
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_CONNECT_SECONDS).close()
+    except OSError as error:
+        raise _no_cluster(address, error) from error
+
+
+def _no_cluster(address: str, error: Exception) -> ConfigurationError:
+    return ConfigurationError(
+        f"There is no Ray cluster at {address!r} ({error_text(error)}). Start one with `ray start --head`, or use "
+        f"{LOCAL!r}."
+    )
+
+
+@contextlib.contextmanager
+def _connected(ray: Any, address: str) -> Iterator[None]:  # noqa: ANN401  (a module without types)
+    """Connect to a cluster, unless this process is connected already."""
+    if ray.is_initialized():
+        yield
+        return
+    # Workers mostly wait, so the logical CPUs need not exist: one has to be left to read the list.
+    more = {"num_cpus": max(os.cpu_count() or 1, 2), "include_dashboard": False} if address == LOCAL else {}
+    try:
+        ray.init(address=address, log_to_driver=False, logging_level="ERROR", **more)
+    except (ConnectionError, ValueError, RuntimeError) as error:
+        raise _no_cluster(address, error) from error
+    logger = logging.getLogger("ray.data")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        ray.data.DataContext.get_current().enable_progress_bars = False
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="The minimum number of concurrent actors")
+            yield
+    finally:
+        ray.shutdown()
+        logger.setLevel(level)

@@ -113,6 +113,8 @@ def _file_system(name: str) -> tuple[Any, str]:
         raise ConfigurationError(f"{redact(name)} needs another package: {error_text(error)}") from error
     except ValueError as error:
         raise UnsupportedMediaError(f"{redact(name)} cannot be opened: {error_text(error)}") from error
+    except OSError as error:  # some connect at once
+        raise DeliveryError(f"{redact(name)} cannot be reached: {error_text(error)}") from error
     return files, str(path)
 
 

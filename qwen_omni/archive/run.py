@@ -191,7 +191,7 @@ def _rows(source: Source, step: Step, way: _Way, **options: Any) -> Generator[Ar
     """Yield the rows of a source; the options are those of a worker."""
     with _working(step, **options) as worker:
         items = find_items(source, settings=worker.settings)
-        yield from _driven(worker, (worker.look_up(page) for page in _pages(items)), way)
+        yield from _driven(worker, (worker.look_up(page) for page in in_pages(items)), way)
 
 
 def retry(  # noqa: PLR0913  (each keyword is an independent option)
@@ -227,7 +227,7 @@ def retry(  # noqa: PLR0913  (each keyword is an independent option)
         step, store=store, settings=settings, spend_limit=spend_limit, in_flight=in_flight, limits=limits, job=job
     ) as worker:
         found = _failed_items(worker) if source is None else find_items(source, settings=worker.settings)
-        pages = (worker.look_up(_to_retry(worker, page, again), again=again) for page in _pages(found))
+        pages = (worker.look_up(_to_retry(worker, page, again), again=again) for page in in_pages(found))
         yield from _driven(worker, pages, _Way(on_progress=on_progress))
 
 
@@ -283,7 +283,8 @@ def _note_unwritten(worker: ArchiveWorker, error: BaseException) -> None:
         error.add_note(str(unwritten))
 
 
-def _pages(items: Iterable[ArchiveItem]) -> Iterator[list[ArchiveItem]]:
+def in_pages(items: Iterable[ArchiveItem]) -> Iterator[list[ArchiveItem]]:
+    """Yield inputs in lists that are looked up at once."""
     coming, size = iter(items), _FIRST_PAGE
     while page := list(itertools.islice(coming, size)):
         yield page

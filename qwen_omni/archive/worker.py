@@ -464,8 +464,8 @@ class ArchiveWorker:
             region=region_of(self.settings.base_url), prices=self.settings.prices, rate=self.settings.exchange_rate
         )
         try:
-            with self._company.room(alone=losses == _MOST_LOSSES - 1):
-                if losses == _MOST_LOSSES - 1:
+            with self._company.room(alone=losses >= _SUSPECTED):
+                if losses >= _SUSPECTED:
                     self.store.note(state, {"losses": losses})  # from here on it may be the cause
                 result = self._asked(media, ledger)
         except BaseException as error:
@@ -496,8 +496,8 @@ class ArchiveWorker:
         """Return how many processes ended while they worked on a content; who waited to do so alone does not count."""
         known = claim.resume if isinstance(claim.resume, dict) else {}
         losses = int(known.get("losses", 0)) + (claim.lost and not known.get("waits"))
-        if claim.lost:
-            self.store.note(claim, {"losses": losses, "waits": losses == _MOST_LOSSES - 1})
+        if claim.lost or losses >= _SUSPECTED:
+            self.store.note(claim, {"losses": losses, "waits": losses >= _SUSPECTED})
         return losses
 
     def _found(self, item: ArchiveItem, digest: str, found: Found, began: float, **used: Any) -> ArchiveRow:  # noqa: ANN401
@@ -649,10 +649,10 @@ class ArchiveWorker:
 
 
 _Made = tuple[ArchiveRow, Exception | None]
-_MOST_LOSSES = 3
+_SUSPECTED, _MOST_LOSSES = 2, 5  # processes that ended while they worked on an input; from the first on, on it alone
 _LOST = Problem(
     status="failed", code="worker_lost",
-    text=f"{_MOST_LOSSES} processes ended while they worked on it, the last one on it alone. Look at the file; "
+    text=f"{_MOST_LOSSES} processes ended while they worked on it, the last ones on it alone. Look at the file; "
     "retry(..., permanent=True) tries it again.",
 )  # fmt: skip
 _NO_MONEY = Problem(

@@ -14,7 +14,6 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from qwen_omni.cli.files import check_targets, named_after, write_file
 from qwen_omni.cli.options import (
     EFFORTS,
     TIERS,
@@ -51,6 +50,7 @@ from qwen_omni.cli.output import (
 from qwen_omni.client import OmniClient
 from qwen_omni.errors import ConfigurationError
 from qwen_omni.media.budget import Sampling
+from qwen_omni.media.files.output import check_targets, named_after, write_file
 from qwen_omni.media.info import read_audio_track
 from qwen_omni.profiles import DEFAULT_MODEL
 from qwen_omni.redact import clean
@@ -227,7 +227,7 @@ def caption(  # noqa: PLR0913  (each argument is an option of the command)
     check_files(media, "caption")
     asked: dict[Form, bool] = {"json": as_json, "csv": as_csv, "table": as_table, "srt": srt, "vtt": vtt}
     form = one_form(asked, "table")
-    name, wanted = _schema(schema, timed=timed, subtitles=form in ("srt", "vtt"))
+    name, wanted = named_schema(schema, timed=timed, subtitles=form in ("srt", "vtt"))
     paths = _subtitle_paths(media, out, form)
     options = CaptionOptions(
         model=model, prompt=prompt, language=language, thinking=choose("thinking", thinking, EFFORTS) or False,
@@ -294,7 +294,7 @@ def _show(
         print_captions(finished, form, tuple(read_schema(wanted).json_schema.get("properties") or ()), name)
 
 
-def _schema(name: str | None, *, timed: bool, subtitles: bool) -> tuple[str, SchemaLike]:
+def named_schema(name: str | None, *, timed: bool = False, subtitles: bool = False) -> tuple[str, SchemaLike]:
     """Return the name and the schema that the options ask for.
 
     Raises:

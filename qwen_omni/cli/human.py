@@ -4,6 +4,7 @@ _STEPS = ((3600, "h"), (60, "min"))
 _UNITS = ("kB", "MB", "GB", "TB")
 _THOUSAND = 1000
 _EXACT_BELOW = 60  # seconds, shown with a decimal if they have one
+_MINUTE, _HOUR, _DAY, _LONG = 60, 3600, 86_400, 2 * 86_400
 
 
 def seconds_text(seconds: float) -> str:
@@ -62,3 +63,18 @@ def money_text(cny: float | None) -> str:
     if cny is None:
         return "unknown"
     return f"{cny:,.2f}" if cny >= 1 else f"{cny:.2g}"
+
+
+def span_text(seconds: float) -> str:
+    """Return a long duration in words, as exactly as it matters.
+
+    Example:
+        >>> span_text(42.3), span_text(754), span_text(11_520), span_text(2_190_000)
+        ('42 s', '12 min 34 s', '3 h 12 min', '25 days')
+    """
+    if seconds >= _LONG:
+        days = seconds / _DAY
+        return f"{days:,.1f} days" if days < 10 else f"{days:,.0f} days"  # noqa: PLR2004
+    if seconds >= _HOUR:
+        seconds = round(seconds / _MINUTE) * _MINUTE
+    return seconds_text(round(seconds))

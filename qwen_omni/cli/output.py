@@ -12,12 +12,14 @@ import re
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import IO, Any, TypeVar
 
 from rich.console import Console
 from rich.live import Live
 from rich.markup import escape as escape_markup
 from rich.progress import BarColumn, Progress, ProgressColumn, TextColumn, TimeRemainingColumn
+from rich.progress_bar import ProgressBar
 from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
@@ -28,6 +30,7 @@ from qwen_omni.responses import Usage
 _T = TypeVar("_T")
 _UNLIMITED = 1000  # characters
 _NARROW = 60  # columns: the terminal wraps rows of numbers more legibly than cells
+_BAR_WIDTH = 40
 _DELAY = 0.5  # seconds before a spinner is shown: what is quicker needs none
 
 
@@ -286,6 +289,62 @@ def steps_bar(name: str, before: str) -> Iterator[Callable[[int, int, str], None
             yield update
         finally:
             bar.stop()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LiveFacts:
+    """What is shown of work that takes hours.
+
+    Attributes:
+        rows: a label and a text each, for a terminal.
+        fraction: how much is done, from 0 to 1; `None` if that is not known.
+        sentence: the same in one line, where nothing can be redrawn.
+    """
+
+    rows: Sequence[tuple[str, str]]
+    fraction: float | None
+    sentence: str
+
+
+@contextlib.contextmanager
+def live_facts(look: Callable[[], LiveFacts], *, every: float = 10.0) -> Iterator[None]:
+    """Show facts on standard error while a block runs: redrawn on a terminal, else a line every few seconds.
+
+    Args:
+        look: returns what is to be shown now; called on a thread.
+        every: seconds between two lines.
+    """
+    if on_terminal():
+        with Live(
+            get_renderable=lambda: _fact_table(look()), console=_err, transient=True, refresh_per_second=4,
+            redirect_stdout=False, redirect_stderr=False,
+        ):  # fmt: skip
+            yield
+        return
+    over = threading.Event()
+
+    def write() -> None:
+        while not over.wait(every):
+            show_note(look().sentence)
+
+    writer = threading.Thread(target=write, daemon=True, name="qwen-omni-lines")
+    writer.start()
+    try:
+        yield
+    finally:
+        over.set()
+        writer.join()
+
+
+def _fact_table(facts: LiveFacts) -> Table:
+    table = Table(box=None, show_header=False, pad_edge=False)
+    table.add_column(style="dim", no_wrap=True)
+    table.add_column(overflow="ellipsis", no_wrap=True)
+    for label, text in facts.rows:
+        table.add_row(label, escape(one_line(text)))
+    if facts.fraction is not None:
+        table.add_row("", ProgressBar(total=1, completed=facts.fraction, width=_BAR_WIDTH))
+    return table
 
 
 @contextlib.contextmanager

@@ -8,11 +8,11 @@ from typing import Annotated, Any
 
 import typer
 
-from qwen_omni.cli.files import check_targets, writing
 from qwen_omni.cli.human import bytes_text
 from qwen_omni.cli.options import AudioTrack, Budget, End, ModelName, Overlap, SegmentSeconds, Start, check_files
 from qwen_omni.cli.output import progress, show_note, show_table, waiting, write_json
 from qwen_omni.errors import ConfigurationError
+from qwen_omni.media.files.output import check_targets, writing
 from qwen_omni.media.info import read_audio_track
 from qwen_omni.media.plan.segments import DEFAULT_SECONDS
 from qwen_omni.media.prepare import Prepared, PrepareOptions, look_at, plan_for, split_look

@@ -9,7 +9,6 @@ from typing import Annotated, Any, Literal
 import typer
 
 from qwen_omni._moved import GONE
-from qwen_omni.cli.files import check_targets, named_after, write_file, writing
 from qwen_omni.cli.human import money_text, seconds_text
 from qwen_omni.cli.options import (
     EFFORTS,
@@ -47,6 +46,7 @@ from qwen_omni.cli.output import (
 )
 from qwen_omni.client import OmniClient
 from qwen_omni.errors import ConfigurationError, QwenOmniError
+from qwen_omni.media.files.output import check_targets, named_after, write_file, writing
 from qwen_omni.media.info import read_audio_track
 from qwen_omni.media.plan.segments import DEFAULT_SECONDS
 from qwen_omni.profiles import DEFAULT_MODEL, DEFAULT_TEXT_MODEL

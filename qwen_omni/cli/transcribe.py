@@ -9,7 +9,6 @@ from typing import Annotated, Literal
 
 import typer
 
-from qwen_omni.cli.files import check_targets, named_after, write_file
 from qwen_omni.cli.options import (
     AudioTrack,
     DeliveryWay,
@@ -25,6 +24,7 @@ from qwen_omni.cli.options import (
 from qwen_omni.cli.output import failed_entry, one_line, show_error, show_note, with_progress, write_json, write_text
 from qwen_omni.client import OmniClient
 from qwen_omni.errors import ConfigurationError, QwenOmniError
+from qwen_omni.media.files.output import check_targets, named_after, write_file
 from qwen_omni.media.info import read_audio_track
 from qwen_omni.profiles import Region
 from qwen_omni.profiles.transcription import TRANSCRIBERS

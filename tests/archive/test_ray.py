@@ -5,6 +5,7 @@ import os
 import random
 import shutil
 import signal
+import socket
 import tempfile
 import time
 from importlib.util import find_spec
@@ -14,11 +15,14 @@ import pytest
 from hypothesis import given
 from hypothesis.strategies import integers, lists, randoms
 
-from qwen_omni.archive.ray import WORKER_CPUS, RayLayout, WorkerPlan, decide_layout, map_archive
+from qwen_omni.archive.ray import WORKER_CPUS, RayLayout, WorkerPlan, check_cluster, decide_layout, map_archive
 from qwen_omni.errors import ConfigurationError
 from qwen_omni.settings import Settings
 from tests.support.killing import SCHEMA, CountingStandin, claims_of, make_images, rows_in
 from tests.support.on_ray import Driver
+from tests.support.postgres import postgres
+
+__all__ = ["postgres"]
 
 needs_ray = pytest.mark.skipif(find_spec("ray") is None, reason="ray is not installed")
 
@@ -46,6 +50,23 @@ def test_how_an_archive_is_spread(cpus, in_flight, workers, layout):
     found = decide_layout(cpus, in_flight, workers)
     assert found == RayLayout(workers=layout[0], in_flight=layout[1], rows=layout[2])
     assert found.workers * found.in_flight <= in_flight
+
+
+@pytest.mark.parametrize(
+    "address", ["mars", "127.0.0.1", "ray://127.0.0.1:1", "127.0.0.1:65536", "127.0.0.1:-1", ":6379", ""]
+)
+def test_an_address_that_is_none(address):
+    with pytest.raises(ConfigurationError, match=r"is not the address of a Ray cluster\. Use HOST:PORT"):
+        check_cluster(address)
+
+
+def test_nothing_listens_at_an_address():
+    """Said at once: Ray would look for minutes. What does listen is left to Ray."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"127.0.0.1:{server.getsockname()[1]}"
+        check_cluster(address)
+    with pytest.raises(ConfigurationError, match=f"There is no Ray cluster at '{address}' .*`ray start --head`"):
+        check_cluster(address)
 
 
 @given(cpus=lists(integers(0, 12).map(lambda halves: halves / 2), max_size=4), place=randoms(use_true_random=False))
@@ -139,6 +160,11 @@ def rows_of(driver):
     return [line for line in driver.lines if "uri" in line]
 
 
+def written(session):
+    """Return all that Ray has written into its files."""
+    return b"".join(path.read_bytes() for path in session.rglob("*") if path.is_file() and not path.is_symlink())
+
+
 @needs_ray
 @pytest.mark.slow
 @pytest.mark.timeout(180)
@@ -159,9 +185,8 @@ def test_a_row_for_every_row(standin, session, tmp_path):
     assert sorted(standin.billed().values()) == [1] * 20
     assert rows_in(place, "SELECT COUNT(*) FROM claims") == [(0,)]
     assert "RayWorker" in driver.lines[1]["shown"]
-    written = b"".join(path.read_bytes() for path in session.rglob("*") if path.is_file() and not path.is_symlink())
-    assert b"RayWorker" in written
-    assert standin.api_key.encode() not in written
+    assert b"RayWorker" in written(session)
+    assert standin.api_key.encode() not in written(session)
 
 
 @needs_ray
@@ -235,6 +260,38 @@ def test_killed_workers_cost_what_they_had_in_flight(standin, session, place, tm
     billed = standin.billed()
     assert len(billed) == count
     assert billed.total() - count <= flying <= killed * 4, f"seed {seed}"
+
+
+@needs_ray
+@pytest.mark.long
+@pytest.mark.timeout(400)
+def test_a_file_that_ends_its_process_is_a_row(standin, session, tmp_path):
+    """Ray starts the worker again until the file has ended three; the job is green, and all others are answered."""
+    place, paths = tmp_path / "archive.db", make_images(tmp_path / "images", 20)
+    found = rows_of(run(standin, session, place, paths, deadly="000007.jpg", given={"in_flight": 4}))
+    rows = {row["uri"]: row for row in found}
+    assert len(found) == len(rows) == 20
+    assert rows.pop(str(paths[7]))["error_code"] == "worker_lost"
+    assert collections.Counter(row["status"] for row in rows.values()) == {"ok": 19}
+    assert len(standin.billed()) == 19
+    assert standin.billed().total() - 19 <= 3 * 4
+
+
+@needs_ray
+@pytest.mark.long
+@pytest.mark.timeout(400)
+def test_a_cluster_of_two_machines(standin, session, tmp_path, postgres):
+    """Both work on one database, whose password is in no file of Ray's; a file as the store is refused."""
+    paths = make_images(tmp_path / "images", 40)
+    standin.behave(seconds=0.3)
+    secret = postgres.replace("postgres@", "postgres:s3cret-word@", 1)
+    found = rows_of(run(standin, session, secret, paths, machines=[2, 2]))
+    assert sorted(row["uri"] for row in found) == [str(path) for path in paths]
+    assert collections.Counter(row["status"] for row in found) == {"ok": 40}
+    assert sorted(standin.billed().values()) == [1] * 40
+    assert b"s3cret-word" not in written(session)
+    driver = run(standin, session, tmp_path / "archive.db", paths, machines=[2, 2])
+    assert "Ray has 2 machines, and a store in the file" in driver.lines[1]["error"]
 
 
 @needs_ray

@@ -248,7 +248,7 @@ def test_a_full_disk_is_found_before_anything_is_sent(run, service, tmp_path, mo
     def full(*_, **__):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr("qwen_omni.cli.files.tempfile.TemporaryFile", full)
+    monkeypatch.setattr("qwen_omni.media.files.output.tempfile.TemporaryFile", full)
     sent = len(service.requests)
     done = run("--srt", "--out", str(tmp_path / "new"))
     assert done.exit_code == 1

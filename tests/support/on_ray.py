@@ -21,10 +21,18 @@ from qwen_omni.errors import QwenOmniError
 from qwen_omni.settings import Settings
 
 job = json.loads(sys.argv[1])
-ray.init(
-    num_cpus=job["cpus"], include_dashboard=False, log_to_driver=False, logging_level="ERROR",
-    object_store_memory=100 << 20, _temp_dir=job["folder"],
-)
+asked = {"include_dashboard": False, "object_store_memory": 100 << 20}
+if "machines" in job:
+    from ray.cluster_utils import Cluster
+
+    head, *others = ({"num_cpus": cpus, **asked} for cpus in job["machines"])
+    cluster = Cluster(initialize_head=True, head_node_args={**head, "temp_dir": job["folder"]})
+    for other in others:
+        cluster.add_node(**other)
+    cluster.wait_for_nodes()
+    ray.init(address=cluster.address, log_to_driver=False, logging_level="ERROR")
+else:
+    ray.init(num_cpus=job["cpus"], log_to_driver=False, logging_level="ERROR", _temp_dir=job["folder"], **asked)
 ray.data.DataContext.get_current().enable_progress_bars = False
 settings = Settings.load(
     base_url=job["url"], api_key=job.get("driver_key"), retry_wait=0.05, media_root="/", needs_key=False
@@ -33,10 +41,18 @@ if "key_file" in job:
     def settings(path=job["key_file"], url=job["url"]):
         with open(path) as file:
             return Settings.load(api_key=file.read(), base_url=url, media_root="/")
+step = Caption(job["schema"])
+if "deadly" in job:
+    class Deadly(Caption):
+        def run(self, source, task, *, deadly=job["deadly"]):
+            if task.uri.endswith(deadly):
+                os.kill(os.getpid(), 9)
+            return Caption.run(self, source, task)
+    step = Deadly(job["schema"])
 print(json.dumps("ready"), flush=True)
 try:
     rows = map_archive(
-        ray.data.from_items(job["rows"]), Caption(job["schema"]), store=job["store"], settings=settings,
+        ray.data.from_items(job["rows"]), step, store=job["store"], settings=settings,
         **job.get("given", {}),
     )
     print(json.dumps({"shown": repr(rows)}), flush=True)
@@ -45,6 +61,9 @@ try:
 except QwenOmniError as error:
     print(json.dumps({"error": f"{type(error).__name__}: {error}"}), flush=True)
 print(json.dumps("done"), flush=True)
+ray.shutdown()
+if "machines" in job:
+    cluster.shutdown()
 """
 
 

@@ -1,4 +1,4 @@
-"""The files that commands write: checked before anything is paid for, and written completely or not at all."""
+"""Files that are written for the user: checked before anything is paid for, written completely or not at all."""
 
 import contextlib
 import errno
@@ -80,23 +80,28 @@ def writing(path: Path) -> Iterator[Path]:
         if path.exists() and not path.is_file():  # a pipe or a device cannot be replaced
             yield path
             return
-        made = not path.exists()
-        with path.open("ab"):  # rejects an invalid name, and gives a new file the usual permissions
-            pass
+        mode = _usual_mode(path)
         arriving = path.parent / f".qwen-omni-{secrets.token_hex(8)}"
         try:
             yield arriving
-            arriving.chmod(stat.S_IMODE(path.stat().st_mode))
+            arriving.chmod(mode)
             arriving.replace(path.resolve())
-            made = False
         finally:
             arriving.unlink(missing_ok=True)
-            if made:
-                path.unlink(missing_ok=True)
     except (OSError, ValueError) as error:
         if isinstance(error, QwenOmniError):
             raise
         raise _cannot_write(path, error) from error
+
+
+def _usual_mode(path: Path) -> int:
+    """Return the permissions of a file, or those that a new one would have; rejects a name that no file can have."""
+    made = not path.exists()
+    with path.open("ab"):
+        mode = stat.S_IMODE(path.stat().st_mode)
+    if made:
+        path.resolve().unlink()
+    return mode
 
 
 def write_file(path: Path, text: str) -> None:

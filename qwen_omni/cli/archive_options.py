@@ -1,0 +1,237 @@
+"""The options that the commands of `qwen-omni archive` share: the step, the service, the store, the limits."""
+
+import functools
+import inspect
+from collections.abc import Callable
+from typing import Annotated, Any, Literal, get_args
+
+import typer
+
+from qwen_omni.archive.steps import Caption, Notes, Step, Summarize, Transcribe
+from qwen_omni.cli.caption import SCHEMAS, named_schema
+from qwen_omni.cli.options import (
+    EFFORTS,
+    MEDIA,
+    DeliveryWay,
+    ServiceRegion,
+    ServiceUrl,
+    ServiceWorkspace,
+    choose,
+    settings_for,
+    words,
+)
+from qwen_omni.errors import ConfigurationError
+from qwen_omni.media.budget import Sampling
+from qwen_omni.media.info import read_audio_track
+from qwen_omni.pricing.limit import SpendLimit
+from qwen_omni.profiles.rate_limits import RateLimits
+from qwen_omni.settings import Settings
+from qwen_omni.structured.caption import CaptionOptions
+from qwen_omni.transcription.options import TranscriptionOptions
+from qwen_omni.video.options import DETAIL_FPS, SummaryOptions
+
+Work = Literal["caption", "summarize", "transcribe", "notes"]
+WORK: dict[str, Work] = {name: name for name in get_args(Work)}
+_ALL: tuple[Work, ...] = get_args(Work)
+_LONG: tuple[Work, ...] = ("summarize", "notes")
+_ASKING: tuple[Work, ...] = ("caption", *_LONG)
+SUITS: dict[str, tuple[Work, ...]] = {
+    "model": _ALL, "language": _ALL, "audio_track": _ALL, "schema": ("caption",), "prompt": ("caption",),
+    "fps": ("caption",), "max_pixels": ("caption",), "thinking": _ASKING, "focus": _LONG, "detail": _LONG,
+    "text_model": ("summarize",), "speakers": ("transcribe",),
+}  # fmt: skip
+"""The options of a step, and the steps that take them."""
+STEP, SPEED = "What is asked", "Speed"
+"""Panels of the help."""
+
+
+def sharing(**readers: Callable[..., Any]) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Return a decorator that replaces arguments of a command by the options of the functions that make them.
+
+    Args:
+        readers: by the name of the argument, a function of options that returns its value.
+    """
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        own = inspect.signature(command)
+        taken = {name: inspect.signature(reader).parameters for name, reader in readers.items()}
+
+        @functools.wraps(command)
+        def shared(**given: Any) -> None:  # noqa: ANN401  (the values of options)
+            made = {name: reader(**{one: given.pop(one) for one in taken[name]}) for name, reader in readers.items()}
+            command(**given, **made)
+
+        kept = [one for one in own.parameters.values() if one.name not in readers]
+        options = [one for name in readers for one in taken[name].values()]
+        shared.__signature__ = own.replace(parameters=[  # type: ignore[attr-defined]  # what typer reads
+            one.replace(kind=inspect.Parameter.KEYWORD_ONLY) for one in (*kept, *options)
+        ])  # fmt: skip
+        shared.__annotations__ = {one.name: one.annotation for one in (*kept, *options)}
+        return shared
+
+    return decorate
+
+
+# --- The step ---
+
+
+def _step_option(help: str, *, panel: str = STEP, metavar: str = "TEXT", **more: Any) -> Any:  # noqa: A002, ANN401
+    return typer.Option(metavar=metavar, help=help, rich_help_panel=panel, **more)
+
+
+def read_step(  # noqa: PLR0913, PLR0917  (each argument is an option of the command)
+    do: Annotated[
+        str,
+        typer.Option("--do", metavar="STEP", help=f"What to do: {', '.join(WORK)}.", autocompletion=words(WORK)),
+    ],
+    model: Annotated[str | None, typer.Option("--model", "-m", metavar="NAME", help="Model to use.")] = None,
+    schema: Annotated[
+        str | None,
+        _step_option("Of a caption: product (the default), general, timed, FILE.py:Class, module:Class or FILE.json.",
+                     metavar="SCHEMA", autocompletion=words(SCHEMAS)),
+    ] = None,
+    prompt: Annotated[str | None, _step_option("What a caption describes.")] = None,
+    focus: Annotated[str | None, _step_option("What a summary focuses on.")] = None,
+    language: Annotated[str | None, _step_option("Language of the texts, in words; of speech, as a code.")] = None,
+    detail: Annotated[
+        str | None,
+        _step_option("Of a summary: low, medium or high, which is 0.5, 1 or 2 frames per second.", metavar="LEVEL"),
+    ] = None,
+    text_model: Annotated[str | None, _step_option("Model that joins the notes of a summary.", metavar="NAME")] = None,
+    speakers: Annotated[
+        int | None, _step_option("How many speakers a transcript has; 0 detects it.", metavar="NUMBER", min=0)
+    ] = None,
+    thinking: Annotated[
+        str | None,
+        _step_option("Reasoning before the answer, billed as output; off by default.", metavar="EFFORT",
+                     autocompletion=words(EFFORTS)),
+    ] = None,
+    fps: Annotated[float | None, _step_option("Frames per second.", panel=MEDIA, metavar="NUMBER")] = None,
+    max_pixels: Annotated[
+        int | None, _step_option("Most pixels per frame or image.", panel=MEDIA, metavar="NUMBER")
+    ] = None,
+    audio_track: Annotated[
+        str | None, _step_option("Audio track: auto, mix, or a number from 0.", panel=MEDIA, metavar="TRACK")
+    ] = None,
+) -> Step:  # fmt: skip
+    """Return the step that the options describe.
+
+    Raises:
+        ConfigurationError: there is no such step, or it does not take an option that was given.
+    """
+    work = choose("do", do, WORK)
+    assert work is not None
+    given = {name: value for name, value in locals().items() if name in SUITS and value is not None}
+    for name in given:
+        if work not in SUITS[name]:
+            raise ConfigurationError(
+                f"--{name.replace('_', '-')} does not apply to --do {work}, only to {' and '.join(SUITS[name])}."
+            )
+    if thinking is not None:
+        given["thinking"] = choose("thinking", thinking, EFFORTS)
+    if audio_track is not None:
+        given["audio_track"] = read_audio_track(audio_track)
+    return _MAKERS[work](given)
+
+
+def _caption(given: dict[str, Any]) -> Step:
+    sampling = Sampling(fps=given.pop("fps", None), max_pixels=given.pop("max_pixels", None))
+    _, schema = named_schema(given.pop("schema", None))
+    return Caption(schema, options=CaptionOptions(sampling=sampling, **given))
+
+
+def _long(kind: type[Summarize | Notes], given: dict[str, Any]) -> Step:
+    if "detail" in given:
+        given["detail"] = choose("detail", given["detail"], {name: name for name in DETAIL_FPS})
+    return kind(options=SummaryOptions(**given))
+
+
+def _transcribe(given: dict[str, Any]) -> Step:
+    if "speakers" in given:
+        given["speakers"] = given["speakers"] or True
+    return Transcribe(options=TranscriptionOptions(**given))
+
+
+_MAKERS: dict[Work, Callable[[dict[str, Any]], Step]] = {
+    "caption": _caption,
+    "summarize": functools.partial(_long, Summarize),
+    "transcribe": _transcribe,
+    "notes": functools.partial(_long, Notes),
+}
+
+
+# --- The service, and its limits ---
+
+
+def read_service(
+    rpm: Annotated[
+        int | None,
+        typer.Option(
+            metavar="NUMBER", help="Requests a minute of your account; default: the published ones.",
+            rich_help_panel=SPEED,
+        ),
+    ] = None,
+    tpm: Annotated[
+        int | None, typer.Option(metavar="NUMBER", help="Tokens a minute, likewise.", rich_help_panel=SPEED)
+    ] = None,
+    delivery: DeliveryWay = "auto",
+    region: ServiceRegion = None,
+    workspace: ServiceWorkspace = None,
+    base_url: ServiceUrl = None,
+) -> Callable[..., Settings]:  # fmt: skip
+    """Return the function that loads the settings, with the account's own limits; see `settings_for`.
+
+    Raises:
+        ConfigurationError: a limit is out of range.
+    """
+    limits = None if rpm is None and tpm is None else RateLimits(rpm=rpm, tpm=tpm)
+    return functools.partial(settings_for, region, base_url, workspace, delivery, limits=limits)
+
+
+def read_spend_limit(
+    max_cny: Annotated[
+        float | None,
+        typer.Option("--max-cny", metavar="YUAN", help="The most that all runs with this store may cost together."),
+    ] = None,
+    max_tokens: Annotated[
+        int | None,
+        typer.Option("--max-tokens", metavar="TOKENS", help="The most tokens that they may use together."),
+    ] = None,
+) -> SpendLimit | None:
+    """Return the limit that the options set.
+
+    Raises:
+        ConfigurationError: a limit is out of range.
+    """
+    return None if max_cny is None and max_tokens is None else SpendLimit(cny=max_cny, tokens=max_tokens)
+
+
+def _store(given: str) -> str:
+    if not given.strip():
+        raise typer.BadParameter("it is empty. Is a variable of the shell not set?")
+    return given
+
+
+StoreOption = typer.Option(
+    "--store",
+    metavar="STORE",
+    parser=_store,
+    help="Where rows are stored: a file, or postgresql://USER@HOST/DATABASE for several machines.",
+)
+StoreName = Annotated[str, StoreOption]
+InFlight = Annotated[
+    int | None,
+    typer.Option(
+        "--in-flight", "-j", metavar="NUMBER", help="The most calls at once; default: 8, on Ray 32.",
+        rich_help_panel=SPEED,
+    ),
+]  # fmt: skip
+Sources = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="SOURCE",
+        help="Folders, files, links, quoted patterns ('**/*.mp4'), lists (.csv, .jsonl, .parquet with a column uri), "
+        "or addresses such as oss://BUCKET/PREFIX.",
+    ),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
