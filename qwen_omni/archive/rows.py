@@ -181,7 +181,8 @@ _OUTCOMES: tuple[tuple[type[BaseException], Status, str, bool], ...] = (
     (QwenOmniError, "failed", "other", False),
 )
 _ALIKE = (
-    errors.LocalResourceError, errors.StoreError, errors.APIConnectionError, errors.ConfigurationError, errors.PermissionDeniedError
+    errors.LocalResourceError, errors.StoreError, errors.APIConnectionError, errors.ConfigurationError,
+    errors.PermissionDeniedError,
 )  # fmt: skip
 
 
