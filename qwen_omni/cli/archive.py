@@ -60,7 +60,7 @@ _MINUTE, _DAY = 60.0, 86_400.0
 _FORMATS: dict[str, ExportFormat] = {name: name for name in FORMATS}
 _Do = Annotated[
     str | None,
-    typer.Option("--do", metavar="STEP", help=f"Only this step: {', '.join(WORK)}.", autocompletion=words(WORK)),
+    typer.Option("--do", metavar="STEP", help="Only this step of `run`.", autocompletion=words(WORK)),
 ]
 
 
