@@ -32,8 +32,11 @@ from tests.support.replay import (
     vcr_config as vcr_config,
 )
 
-# How long an example takes says something about the machine; what must be quick is measured in benchmarks/.
-profiles.register_profile("suite", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+# How long an example takes says something about the machine; what must be quick is measured in benchmarks/. Each run of
+# the suite has the same examples, so that a failure can be repeated; `make test-long` and `make fuzz` draw new ones.
+profiles.register_profile(
+    "suite", deadline=None, derandomize="QWEN_OMNI_FUZZ" not in os.environ, suppress_health_check=[HealthCheck.too_slow]
+)
 profiles.load_profile("suite")
 
 # A shell starts what runs in the background with SIGINT ignored, and children inherit that: those of the tests that are

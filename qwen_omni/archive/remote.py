@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from qwen_omni.archive.rows import InputError, Problem, error_text
 from qwen_omni.errors import ConfigurationError, DeliveryError, QwenOmniError, UnsupportedMediaError
 from qwen_omni.media.files.tempfiles import machine_fault, remove_file, scratch
+from qwen_omni.media.work import Deadline, StoppedError
 from qwen_omni.redact import redact
 from qwen_omni.settings import OssSettings, Settings
 from qwen_omni.transport.downloads import downloaded, is_link
@@ -178,13 +179,14 @@ def fetched(uri: str, settings: Settings) -> Iterator[tuple[Path, str]]:
 
 def _copied(uri: str, settings: Settings, path: Path) -> str:
     """Copy a remote file in blocks; return its digest."""
-    found = hashlib.sha256()
+    found, work = hashlib.sha256(), Deadline()
     try:
         with path.open("xb") as file:
             for block in _blocks(uri, settings):
+                work.check()
                 found.update(block)
                 _written(file.write, block, uri)
-    except QwenOmniError:
+    except (QwenOmniError, StoppedError):
         raise
     except FileNotFoundError as error:
         problem = Problem(status="skipped", code="missing", text=f"{redact(uri)} does not exist.")

@@ -32,7 +32,8 @@ class ArchiveRow:
     Attributes:
         uri: the input, as it was named; a link without its signature.
         etag: the version of its content: an entity tag, or times and size of a local file; empty if not known.
-        content_digest: SHA-256 of its content; empty if it was not read.
+        content_digest: SHA-256 of its content, or of its link and version where that was asked about in a batch, which
+            reads no content; empty if it was not read.
         step: the name of the step.
         step_digest: identifies everything that decides the answer: prompt, schema, model, options.
         model: the model that was asked.
@@ -139,7 +140,6 @@ FATAL: tuple[type[QwenOmniError], ...] = (
     errors.AuthenticationError,
     errors.AccountError,
     errors.NotFoundError,
-    errors.StoreError,
 )
 """Errors after which no input can succeed: they end the run instead of making rows."""
 
@@ -169,6 +169,7 @@ _OUTCOMES: tuple[tuple[type[BaseException], Status, str, bool], ...] = (
     (errors.StreamInterruptedError, "failed", "answer_interrupted", True),
     (errors.APIError, "failed", "api_error", False),
     (errors.LocalResourceError, "failed", "local_resource", True),
+    (errors.StoreError, "failed", "store", True),
     (errors.TaskUnfinishedError, "failed", "task_unfinished", True),
     (errors.BatchExpiredError, "failed", "batch_expired", True),
     (errors.BatchCancelledError, "failed", "batch_cancelled", True),
@@ -180,7 +181,8 @@ _OUTCOMES: tuple[tuple[type[BaseException], Status, str, bool], ...] = (
     (QwenOmniError, "failed", "other", False),
 )
 _ALIKE = (
-    errors.LocalResourceError, errors.APIConnectionError, errors.ConfigurationError, errors.PermissionDeniedError
+    errors.LocalResourceError, errors.StoreError, errors.APIConnectionError, errors.ConfigurationError,
+    errors.PermissionDeniedError,
 )  # fmt: skip
 
 

@@ -15,9 +15,10 @@ from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Itera
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 from qwen_omni.addresses import StoreAddress
+from qwen_omni.archive.batch_run import batched
 from qwen_omni.archive.rows import RUN, STATUSES, ArchiveRow, Status, from_stored, run_name
 from qwen_omni.archive.sources import ArchiveItem, Source, find_items, item_of
 from qwen_omni.archive.steps import Step
@@ -42,6 +43,7 @@ _TICK = 0.2  # seconds; how often a run looks whether it was stopped
 _MOST_BUSY = 256  # inputs that are in progress elsewhere; with more, nothing new begins
 
 StepLike = Step | str | None
+Mode = Literal["realtime", "batch"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,6 +87,8 @@ def run(  # noqa: PLR0913  (each keyword is an independent option)
     in_flight: int = 8,
     limits: RateLimits | None = None,
     job: str = "",
+    mode: Mode = "realtime",
+    window_hours: int = 24,
     on_progress: OnProgress | None = None,
 ) -> Generator[ArchiveRow]:
     """Ask about every input of a source; yield its row, in the order in which they are made.
@@ -102,6 +106,9 @@ def run(  # noqa: PLR0913  (each keyword is an independent option)
         in_flight: the most calls at once.
         limits: the account's requests and tokens a minute, if they are not the published ones.
         job: jobs with another name have a spend limit of their own.
+        mode: "batch" asks through Batch File: captions of links alone, at half price and outside the limits a minute,
+            answered within `window_hours`. It returns when they are; ended before, it resumes when it runs again.
+        window_hours: how long a batch may take, 24 to 336.
         on_progress: called after every row.
 
     Raises:
@@ -118,7 +125,7 @@ def run(  # noqa: PLR0913  (each keyword is an independent option)
             print(row.uri, row.status, row.value or row.error)
     """
     yield from _rows(
-        source, step, on_progress, threading.Event(), store=store, settings=settings, spend_limit=spend_limit,
+        source, step, _Way(mode, window_hours, on_progress), store=store, settings=settings, spend_limit=spend_limit,
         in_flight=in_flight, limits=limits, job=job,
     )  # fmt: skip
 
@@ -133,6 +140,8 @@ async def arun(  # noqa: PLR0913  (each keyword is an independent option)
     in_flight: int = 8,
     limits: RateLimits | None = None,
     job: str = "",
+    mode: Mode = "realtime",
+    window_hours: int = 24,
     on_progress: OnProgress | None = None,
 ) -> AsyncGenerator[ArchiveRow]:
     """Ask about every input of a source; the asynchronous `run`. `on_progress` is called from a thread.
@@ -141,8 +150,8 @@ async def arun(  # noqa: PLR0913  (each keyword is an independent option)
     """
     stopping = threading.Event()
     rows = _rows(
-        source, step, on_progress, stopping, store=store, settings=settings, spend_limit=spend_limit,
-        in_flight=in_flight, limits=limits, job=job,
+        source, step, _Way(mode, window_hours, on_progress, stopping), store=store, settings=settings,
+        spend_limit=spend_limit, in_flight=in_flight, limits=limits, job=job,
     )  # fmt: skip
     advancing: asyncio.Future[ArchiveRow | None] | None = None
     try:
@@ -164,18 +173,25 @@ async def _ended(rows: Generator[ArchiveRow], advancing: "asyncio.Future[Archive
     await asyncio.to_thread(rows.close)
 
 
-def _rows(
-    source: Source,
-    step: Step,
-    on_progress: OnProgress | None,
-    stopping: threading.Event,
-    **options: Any,  # noqa: ANN401
-) -> Generator[ArchiveRow]:
-    """Yield the rows of a source until `stopping` is set; the options are those of a worker."""
+@dataclass(frozen=True, slots=True)
+class _Way:
+    """How a run asks and reports: in real time or in batches, until `stopping` is set."""
+
+    mode: Mode = "realtime"
+    window_hours: int = 24
+    on_progress: OnProgress | None = None
+    stopping: threading.Event = field(default_factory=threading.Event)
+
+    def __post_init__(self) -> None:
+        if self.mode not in get_args(Mode):
+            raise ConfigurationError(f"mode={self.mode!r:.60} is not known; choose one of {', '.join(get_args(Mode))}.")
+
+
+def _rows(source: Source, step: Step, way: _Way, **options: Any) -> Generator[ArchiveRow]:  # noqa: ANN401
+    """Yield the rows of a source; the options are those of a worker."""
     with _working(step, **options) as worker:
         items = find_items(source, settings=worker.settings)
-        pages = (worker.look_up(page) for page in in_pages(items))
-        yield from _driven(worker, pages, on_progress, stopping)
+        yield from _driven(worker, (worker.look_up(page) for page in in_pages(items)), way)
 
 
 def retry(  # noqa: PLR0913  (each keyword is an independent option)
@@ -212,7 +228,7 @@ def retry(  # noqa: PLR0913  (each keyword is an independent option)
     ) as worker:
         found = _failed_items(worker) if source is None else find_items(source, settings=worker.settings)
         pages = (worker.look_up(_to_retry(worker, page, again), again=again) for page in in_pages(found))
-        yield from _driven(worker, pages, on_progress, threading.Event())
+        yield from _driven(worker, pages, _Way(on_progress=on_progress))
 
 
 def _failed_items(worker: ArchiveWorker) -> Iterator[ArchiveItem]:
@@ -275,19 +291,14 @@ def in_pages(items: Iterable[ArchiveItem]) -> Iterator[list[ArchiveItem]]:
         size = min(2 * size, _MOST_PAGE)
 
 
-def _driven(
-    worker: ArchiveWorker,
-    pages: Iterator[list[ArchiveRow | ArchiveItem]],
-    on_progress: OnProgress | None,
-    stopping: threading.Event,
-) -> Generator[ArchiveRow]:
+def _driven(worker: ArchiveWorker, pages: Iterator[list[ArchiveRow | ArchiveItem]], way: _Way) -> Generator[ArchiveRow]:
     """Yield the rows of looked-up pages: those that have one already, and those that are made."""
-    window = _Window(worker, stopping)
-    tracker = _Tracker(worker.paid)
-    for row in window.rows(pages):
+    window, tracker = _Window(worker, way.stopping), _Tracker(worker.paid)
+    in_batches = way.mode == "batch"
+    for row in batched(worker, pages, way.window_hours, way.stopping) if in_batches else window.rows(pages):
         tracker.add(row)
-        if on_progress is not None:
-            on_progress(tracker.progress(window.in_flight))
+        if way.on_progress is not None:
+            way.on_progress(tracker.progress(window.in_flight))
         yield row
 
 

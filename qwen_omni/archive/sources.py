@@ -27,6 +27,7 @@ from qwen_omni.errors import ConfigurationError
 from qwen_omni.media.files.find import MEDIA_SUFFIXES
 from qwen_omni.media.files.tempfiles import machine_fault
 from qwen_omni.media.source import MediaSource
+from qwen_omni.media.work import Deadline
 from qwen_omni.redact import redact
 from qwen_omni.settings import Settings
 from qwen_omni.work_store.store import file_version
@@ -245,22 +246,28 @@ def _below(folder: str, suffixes: tuple[str, ...]) -> Iterator[ArchiveItem]:
     """Yield the media below a folder; a subfolder that cannot be listed is an item with a problem."""
     waiting = [folder]
     while waiting:
-        here = waiting.pop()
-        try:
-            entries = os.scandir(here)
-        except OSError as error:
-            if here == folder:
-                raise machine_fault(error, f"list {here}", path=Path(here)) or error from error
-            yield replace(_unlocated(here, error), uri=here)
-            continue
-        below: list[str] = []
-        with entries:
-            for entry in entries:
-                if entry.is_dir(follow_symlinks=False):
-                    below.append(entry.path)
-                elif entry.name.lower().endswith(suffixes) and not entry.name.startswith("."):
-                    yield _local_item(entry.path)
+        here, below = waiting.pop(), []
+        for entry in _entries(here):
+            if isinstance(entry, OSError):
+                if here == folder:
+                    raise machine_fault(entry, f"list {here}", path=Path(here)) or entry
+                text = f"{here} cannot be listed: {entry.strerror or entry}. What it contains was not all found."
+                problem = Problem(status="failed", code="unlisted_folder", text=text, retryable=True)
+                yield ArchiveItem(uri=here, problem=problem)
+            elif entry.is_dir(follow_symlinks=False):
+                below.append(entry.path)
+            elif entry.name.lower().endswith(suffixes) and not entry.name.startswith("."):
+                yield _local_item(entry.path)
         waiting += sorted(below, reverse=True)
+
+
+def _entries(folder: str) -> Iterator[os.DirEntry[str] | OSError]:
+    """Yield the entries of a folder, and the error that ends the list early."""
+    try:
+        with os.scandir(folder) as entries:
+            yield from entries
+    except OSError as error:
+        yield error
 
 
 def _remote(name: str, settings: Settings | None, suffixes: tuple[str, ...]) -> Iterator[ArchiveItem]:
@@ -424,9 +431,10 @@ def _read(item: ArchiveItem) -> tuple[str, ArchiveItem]:
 
 
 def _digest(file: IO[bytes]) -> str:
-    found = hashlib.sha256()
+    found, work = hashlib.sha256(), Deadline()
     while block := file.read(_BLOCK):
         found.update(block)
+        work.check()
     return found.hexdigest()
 
 

@@ -21,8 +21,9 @@ from qwen_omni.pricing.costs import Cost, audio_cost
 from qwen_omni.request.estimate import check_call_tier, estimate
 from qwen_omni.request.fit import check_model
 from qwen_omni.request.question import look
+from qwen_omni.responses import Response
 from qwen_omni.settings import Settings, region_of
-from qwen_omni.structured.ask import carry_out
+from qwen_omni.structured.ask import AnswerText, ReadOptions, carry_out, read_answer
 from qwen_omni.structured.batch import plain
 from qwen_omni.structured.caption import DEFAULT_OPTIONS as CAPTION, CaptionOptions, plan_caption
 from qwen_omni.structured.models import VideoCaption
@@ -220,6 +221,17 @@ class Caption:
         """Ask for the caption, and once more if the answer violates the schema."""
         made = carry_out(self._plan(source, task.client.settings), task.client)
         return StepResult(value=plain(made.value), truncated=made.truncated)
+
+    def request(self, source: MediaSource, settings: Settings) -> ChatRequest:
+        """Return the request about an input, for a batch."""
+        made: ChatRequest = self._plan(source, settings).request
+        return dataclasses.replace(made, options=dataclasses.replace(made.options, tier=None))
+
+    def read(self, response: Response) -> StepResult:
+        """Return the caption of an answer; raise as `caption` does if it is not complete or violates the schema."""
+        reading = ReadOptions(schema=read_schema(self.schema), allow_truncated=self.options.allow_truncated)
+        parsed = read_answer(AnswerText(response.text, response.finish_reason, response.usage), reading)
+        return StepResult(value=plain(parsed.value), truncated=parsed.truncated)
 
     def _plan(self, source: MediaSource, settings: Settings) -> Any:  # noqa: ANN401  (a CaptionPlan)
         profile = settings.profile(self.model)

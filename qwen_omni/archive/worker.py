@@ -297,13 +297,14 @@ class ArchiveWorker:
 
         Asks the store for all of them at once: a row that is final, or a known digest whose answer is stored.
         """
-        named = {item.name: item for item in items if item.name}
+        keys = [item.name for item in items]
+        named = {key: item for key, item in zip(keys, items, strict=True) if key}
         stored = self.patiently(lambda: self.store.inputs_named(self.run, self.origin, named))
         rows: dict[str, ArchiveRow] = {}
         for name, one in stored.items():
             row = from_stored(one) if is_final(one, named[name], again=again) else None
             if row is not None:
-                rows[name] = replace(row, uri=named[name].uri)
+                rows[name] = row if row.uri == named[name].uri else replace(row, uri=named[name].uri)
             else:
                 self._earlier[name] = one
         missing = {name: item for name, item in named.items() if name not in rows}
@@ -311,7 +312,7 @@ class ArchiveWorker:
         made |= self._known({name: item for name, item in missing.items() if item.problem is None})
         self._keep(made)
         rows |= {name: self._whole(row, named[name]) for name, row in made.items()}
-        return [rows.get(item.name, item) if item.name else self._unusable(item) for item in items]
+        return [rows.get(key, item) if key else self._unusable(item) for key, item in zip(keys, items, strict=True)]
 
     def _known(self, items: Mapping[str, ArchiveItem]) -> dict[str, ArchiveRow]:
         """Return the rows of those whose content is known from its version, and has an answer."""
@@ -349,6 +350,14 @@ class ArchiveWorker:
             "status": problem.status, "error_code": problem.code, "error": problem.text, "retryable": problem.retryable
         }  # fmt: skip
         return self._row(item, began, **{**columns, **reasons})
+
+    def failed_row(self, item: ArchiveItem, problem: Problem, **used: Any) -> ArchiveRow:  # noqa: ANN401  (of a row)
+        """Return the row of an input without an answer, for whoever asks in another way; it is not stored."""
+        return self._failed(item, problem, time.time(), **used)
+
+    def made_row(self, item: ArchiveItem, **columns: Any) -> ArchiveRow:  # noqa: ANN401  (of a row)
+        """Return the row of an answer, likewise."""
+        return self._row(item, time.time(), status="ok", **columns)
 
     def _keep(self, rows: Mapping[str, ArchiveRow], *, now: bool = True) -> None:
         """Store rows by the names of their inputs; with `now=False`, together with what is stored next."""
@@ -455,8 +464,8 @@ class ArchiveWorker:
             region=region_of(self.settings.base_url), prices=self.settings.prices, rate=self.settings.exchange_rate
         )
         try:
-            with self._company.room(alone=losses == _MOST_LOSSES - 1):
-                if losses == _MOST_LOSSES - 1:
+            with self._company.room(alone=losses >= _SUSPECTED):
+                if losses >= _SUSPECTED:
                     self.store.note(state, {"losses": losses})  # from here on it may be the cause
                 result = self._asked(media, ledger)
         except BaseException as error:
@@ -487,8 +496,8 @@ class ArchiveWorker:
         """Return how many processes ended while they worked on a content; who waited to do so alone does not count."""
         known = claim.resume if isinstance(claim.resume, dict) else {}
         losses = int(known.get("losses", 0)) + (claim.lost and not known.get("waits"))
-        if claim.lost:
-            self.store.note(claim, {"losses": losses, "waits": losses == _MOST_LOSSES - 1})
+        if claim.lost or losses >= _SUSPECTED:
+            self.store.note(claim, {"losses": losses, "waits": losses >= _SUSPECTED})
         return losses
 
     def _found(self, item: ArchiveItem, digest: str, found: Found, began: float, **used: Any) -> ArchiveRow:  # noqa: ANN401
@@ -640,10 +649,10 @@ class ArchiveWorker:
 
 
 _Made = tuple[ArchiveRow, Exception | None]
-_MOST_LOSSES = 3
+_SUSPECTED, _MOST_LOSSES = 2, 5  # processes that ended while they worked on an input; from the first on, on it alone
 _LOST = Problem(
     status="failed", code="worker_lost",
-    text=f"{_MOST_LOSSES} processes ended while they worked on it, the last one on it alone. Look at the file; "
+    text=f"{_MOST_LOSSES} processes ended while they worked on it, the last ones on it alone. Look at the file; "
     "retry(..., permanent=True) tries it again.",
 )  # fmt: skip
 _NO_MONEY = Problem(

@@ -487,7 +487,7 @@ def test_four_processes_one_of_them_killed(place):
     late = 0.3 * speed  # a delay of the machine between a turn and its line counts ten times here
     assert most_in(sent, 60 - late, lambda _: 1) <= 120
     assert most_in(sent, 60 - late, lambda one: one[1]) <= 60_000
-    assert len(sent) >= 60
+    assert all("\nsent" in text for text in outputs[1:])  # how much: test_nearly_all_is_used_by_four_processes
     with contextlib.closing(open_work_store(place, USE)) as store:
         record = store.exchange("spend m", lambda value, _: (value, value))
     billed = sum(count for _, count in sent)

@@ -51,6 +51,7 @@ OUTCOMES = [
     (errors.StreamInterruptedError("a", partial=Response()), "failed", "answer_interrupted", True),
     (errors.APIError("a"), "failed", "api_error", False),
     (errors.LocalResourceError("a", resource="disk"), "failed", "local_resource", True),
+    (errors.StoreError("a", reason="unreachable", address="postgresql://h/d"), "failed", "store", True),
     (errors.TaskUnfinishedError("a", task_id="1"), "failed", "task_unfinished", True),
     (errors.TaskFailedError("a", task_id="1"), "failed", "task_failed", False),
     (errors.BatchExpiredError("a", task_id="1"), "failed", "batch_expired", True),

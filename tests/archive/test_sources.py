@@ -144,7 +144,30 @@ def test_a_subfolder_that_cannot_be_listed(videos, monkeypatch):
 
     monkeypatch.setattr(os, "scandir", scandir)
     found = {Path(one.uri).name: problem(one) for one in find_items(videos)}
-    assert found == {"a.mp4": None, "B.MOV": None, "more": ("failed", "permission")}
+    assert found == {"a.mp4": None, "B.MOV": None, "more": ("failed", "unlisted_folder")}
+
+
+def test_a_subfolder_that_fails_halfway(videos, monkeypatch):
+    """What was listed by then is found, and the rest has a row."""
+    listed = os.scandir
+
+    class Broken:
+        def __init__(self, path):
+            self.entries = list(listed(path))
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_):
+            return None
+
+        def __iter__(self):
+            yield from self.entries
+            raise OSError(116, "Stale file handle")
+
+    monkeypatch.setattr(os, "scandir", lambda path: Broken(path) if str(path).endswith("more") else listed(path))
+    found = {Path(one.uri).name: problem(one) for one in find_items(videos)}
+    assert found == {"a.mp4": None, "B.MOV": None, "c.wav": None, "more": ("failed", "unlisted_folder")}
 
 
 def test_a_folder_that_cannot_be_listed(videos, monkeypatch):

@@ -343,7 +343,7 @@ def test_a_checkpoint_of_another_form_is_not_read(tmp_path):
     with sqlite3.connect(tmp_path / "a.sqlite3") as base:
         base.execute("UPDATE facts SET value = '99'")
     base.close()
-    with pytest.raises(ConfigurationError, match=r"newer version \(schema 99; this one reads up to 3\)"):
+    with pytest.raises(ConfigurationError, match=r"newer version \(schema 99; this one reads up to 4\)"):
         Checkpoint(tmp_path / "a.sqlite3")
 
 
