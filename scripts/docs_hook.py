@@ -9,6 +9,7 @@ import importlib
 import json
 import re
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -75,19 +76,28 @@ def lost_names(page: Path, config: Any) -> list[str]:  # noqa: ANN401  (mkdocs' 
     marks = MARK.findall(page.read_text(encoding="utf-8"))
     built = Path(config["site_dir"], page.relative_to(config["docs_dir"])).with_suffix(".html")
     text = built.read_text(encoding="utf-8") if marks else ""
-    names = [f"{package}.{name}" for package, listed in marks for name in own_names(package, listed.split())]
+    names = [_path(package, name) for package, listed in marks for name in own_names(package, listed.split())]
     return [name for name in names if f'id="{name}"' not in text]
 
 
 def entries(package: str, listed: list[str]) -> str:
     """Return names of a package as entries of the reference; those from the core as links to it."""
     names = own_names(package, listed)
-    written = [f"::: {package}.{name}{_options(name)}" for name in names]
+    written = [f"::: {_path(package, name)}{_options(package, name)}" for name in names]
     borrowed = [f"[`{name}`][qwen_omni.{name}]" for name in chosen(package, listed) if name not in names]
     return "\n\n".join([*written, *([f"Also here, from the core: {', '.join(borrowed)}."] if borrowed else [])])
 
 
-def _options(name: str) -> str:
+def _path(package: str, name: str) -> str:
+    """Return where a name is found in the source: a function may have the name of its module, `run.run`."""
+    own = f"{package}.{name}"
+    in_module = find_spec(own) is not None and hasattr(importlib.import_module(own), name)
+    return f"{own}.{name}" if in_module else own
+
+
+def _options(package: str, name: str) -> str:
+    if _path(package, name) != f"{package}.{name}":
+        return f"\n    options:\n      heading: {package}.{name}\n      toc_label: {name}"
     return _BASES if name.endswith("Error") else _OPTIONS.get(name, "")
 
 

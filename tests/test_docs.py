@@ -5,6 +5,7 @@ import importlib.util
 import inspect
 import itertools
 import json
+import os
 import re
 import shlex
 import shutil
@@ -77,7 +78,7 @@ def folder(media, tmp_path, monkeypatch, standin):
 
 # What a test needs and a reader does not: short segments for a short video, no waiting, no embedding model that costs.
 SEGMENTS = {"single_call_seconds": 5, "segment_seconds": 9, "overlap": 1}
-HEAVY = ("langchain_chroma", "langchain_qdrant", "langchain_milvus", "lancedb", "ray")  # blocks run where they are
+HEAVY = ("langchain_chroma", "langchain_qdrant", "langchain_milvus", "lancedb")  # blocks run where they are
 
 
 @pytest.fixture
@@ -114,7 +115,7 @@ def test_the_lines_of_a_page_run(page, folder, standin, capsys, quick):
     scope: dict = {"__name__": "page"}
     printed = ""
     for title, text, output in blocks(page, "python"):
-        if title or missing(text):
+        if title or missing(text) or "import ray\n" in text:
             continue
         exec(compile(text, named(page), "exec"), scope)
         told = capsys.readouterr().out
@@ -124,6 +125,19 @@ def test_the_lines_of_a_page_run(page, folder, standin, capsys, quick):
     assert printed.strip(), "a page that shows code shows what comes of it"
     asked_about_media = any(request.media for request in standin.requests)
     assert not asked_about_media or any(code in printed for code in folder), "an answer is out of the media"
+
+
+@pytest.mark.long
+@pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="ray is not installed")
+def test_the_lines_on_ray_run(folder, tmp_path):
+    """In a process of their own, because Ray does not end with a test; what they write has a row for each file."""
+    (text,) = [text for _, text, _ in blocks(DOCS / "archive.md", "python") if "import ray\n" in text]
+    begin = "from qwen_omni.archive import Caption\nstep = Caption()\n"
+    environment = {**os.environ, "RAY_USAGE_STATS_ENABLED": "0", "PYTHONPATH": str(ROOT)}
+    subprocess.run([sys.executable, "-c", begin + text], cwd=tmp_path, env=environment, check=True, timeout=110)
+    parquet = pytest.importorskip("pyarrow.parquet")
+    rows = parquet.read_table(tmp_path / "captions").to_pylist()
+    assert {Path(row["uri"]).name: row["status"] for row in rows} == {"promo.mp4": "ok", "lecture.mp4": "ok"}
 
 
 WITH_FILES = [page for page in PAGES if any(title for title, _, _ in blocks(page, "python"))]

@@ -467,7 +467,7 @@ def iter_rows(
         if len(origins) > 1:
             raise ConfigurationError(
                 f"The archive store {opened.place} has answers of several servers: {', '.join(origins)}. Pass origin= "
-                "to choose one."
+                "(--origin) to choose one."
             )
         for run_of, who in dict.fromkeys((one.run, one.origin) for one in counts):
             for stored in stored_inputs(opened, run_of, who, tuple(statuses) or (None,)):

@@ -60,7 +60,7 @@ _MINUTE, _DAY = 60.0, 86_400.0
 _FORMATS: dict[str, ExportFormat] = {name: name for name in FORMATS}
 _Do = Annotated[
     str | None,
-    typer.Option("--do", metavar="STEP", help=f"Only this step: {', '.join(WORK)}.", autocompletion=words(WORK)),
+    typer.Option("--do", metavar="STEP", help="Only this step of `run`.", autocompletion=words(WORK)),
 ]
 
 
@@ -191,8 +191,9 @@ def run(  # noqa: PLR0913  (each argument is an option of the command)
 ) -> None:
     """Ask about every file, and store each answer; the same command again resumes.
 
-    What is answered is never paid for again: not after a crash, not for a copy of a file, not by another machine with
-    the same store. A file without an answer does not stop the others; the exit code is then 1.
+    What is answered is never paid for again: not after a crash, for a copy of a file, or on another machine.
+
+    A file without an answer does not stop the others; the exit code is then 1.
     """
     check_files(source, "archive run")
     settings = service()
@@ -211,7 +212,7 @@ def run(  # noqa: PLR0913  (each argument is an option of the command)
 
 @sharing(step=read_step, service=read_service, limit=read_spend_limit)
 def retry(  # noqa: PLR0913  (each argument is an option of the command)
-    source: Annotated[list[str] | None, typer.Argument(metavar="[SOURCE]...", help="Only these; default: all.")] = None,
+    source: Annotated[list[str] | None, typer.Argument(metavar="SOURCE", help="Only these; default: all.")] = None,
     *,
     step: Step,
     store: StoreName,

@@ -191,11 +191,11 @@ def read_service(
 def read_spend_limit(
     max_cny: Annotated[
         float | None,
-        typer.Option("--max-cny", metavar="YUAN", help="The most that all runs with this store may cost together."),
+        typer.Option("--max-cny", metavar="YUAN", help="The most that all runs of this step and store may cost."),
     ] = None,
     max_tokens: Annotated[
         int | None,
-        typer.Option("--max-tokens", metavar="TOKENS", help="The most tokens that they may use together."),
+        typer.Option("--max-tokens", metavar="TOKENS", help="The most tokens that they may use."),
     ] = None,
 ) -> SpendLimit | None:
     """Return the limit that the options set.
