@@ -1,0 +1,241 @@
+"""Passages that a search found → windows of video worth watching, best first. Pure.
+
+Stores return passages: single captions, whole segments, or both, some of them twice. A window joins those that belong
+together, so that one look at the video shows them all. Both frameworks' retrievers and `VideoLibrary` use it.
+"""
+
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from qwen_omni.ranges import END, POSITIVE_COUNT, START, checked
+from qwen_omni.video.overlap import NEAR_SECONDS, gap_between, says_the_same
+from qwen_omni.video.schemas import clock
+
+WINDOW_SECONDS = 60.0
+"""Longest window by default."""
+PER_VIDEO = 3
+"""Windows of one video by default."""
+GAP_SECONDS = 5.0
+"""Passages at most this far apart are neighbours by default."""
+_RANK_OFFSET = 2.0  # how fast the weight of a passage falls with its rank; the benchmark's tuning seeds chose it
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hit:
+    """A passage that a store found.
+
+    Attributes:
+        metadata: of the passage, as the store returned it.
+        text: its content.
+        score: the store's own score or distance; `None` if it has none.
+    """
+
+    metadata: Mapping[str, Any]
+    text: str
+    score: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Window:
+    """A time range of a video that answers a question, as far as its passages tell.
+
+    Attributes:
+        source: path or URL of the video.
+        start: in seconds of the video; `end` likewise.
+        text: what the passages say, in order of time, each thing once; with times if they are several.
+        score: the store's score of the best passage.
+        hits: the passages, best first, each event once.
+    """
+
+    source: str
+    start: float
+    end: float
+    text: str
+    score: float | None = None
+    hits: tuple[Hit, ...] = ()
+
+
+@dataclass(slots=True)
+class _Spot:
+    """A hit, and the time range it stands for. Its text is compared with that of others."""
+
+    hit: Hit
+    start: float
+    end: float
+
+    @property
+    def length(self) -> float:
+        return self.end - self.start
+
+
+@dataclass(slots=True)
+class _Draft:
+    """A window while hits are added."""
+
+    start: float
+    end: float
+    weight: float
+    spots: list[_Spot] = field(default_factory=list)
+
+    @property
+    def length(self) -> float:
+        return self.end - self.start
+
+
+def times_of(metadata: Mapping[str, Any]) -> tuple[str, float, float] | None:
+    """Return the source, start and end of a passage; `None` if it names no time range.
+
+    Example:
+        >>> times_of({"source": "a.mp4", "start": 1, "end": 9.5}), times_of({"source": "notes.pdf", "page": 3})
+        (('a.mp4', 1.0, 9.5), None)
+    """
+    source, start, end = (metadata.get(name) for name in ("source", "start", "end"))
+    if not isinstance(source, str) or not source or not _is_time(start) or not _is_time(end):
+        return None
+    return (source, float(start), float(end)) if 0 <= start <= end else None  # type: ignore[operator, arg-type]
+
+
+def _is_time(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and value == value  # noqa: PLR0124  (NaN)
+
+
+def to_windows(
+    hits: Iterable[Hit], *, seconds: float = WINDOW_SECONDS, per_video: int = PER_VIDEO, gap: float = GAP_SECONDS
+) -> list[Window]:
+    """Join the passages that a search found into windows, best first.
+
+    Neighbours and overlaps become one window while it is not longer than `seconds`; only a single passage may be. The
+    same event, found twice, is told once. A long passage in which a shorter one was found is narrowed to where that is.
+    Windows with several good passages come before those with one. Windows of one video do not overlap. Passages without
+    a time range are left out.
+
+    Args:
+        hits: the passages, best first.
+        seconds: longest window.
+        per_video: most windows of one video.
+        gap: passages at most so many seconds apart are neighbours.
+
+    Raises:
+        ConfigurationError: a number is out of its range.
+
+    Example:
+        >>> found = [
+        ...     Hit(text="A tent.", score=0.9, metadata={"source": "a.mp4", "start": 4.0, "end": 8.0}),
+        ...     Hit(text="A dog barks.", score=0.7, metadata={"source": "a.mp4", "start": 10.0, "end": 12.0}),
+        ... ]
+        >>> (window,) = to_windows(found)
+        >>> window.start, window.end, window.score, window.text
+        (4.0, 12.0, 0.9, '0:04 A tent.\\n0:10 A dog barks.')
+    """
+    seconds = checked("seconds", seconds, END)
+    per_video = checked("per_video", per_video, POSITIVE_COUNT)
+    gap = checked("gap", gap, START)
+    videos: dict[tuple[str, str], list[_Draft]] = {}
+    for rank, hit in enumerate(hits):
+        place = times_of(hit.metadata)
+        if place is None:
+            continue
+        source, start, end = place
+        drafts = videos.setdefault((source, str(hit.metadata.get("audio_track", ""))), [])
+        _add(_Spot(hit, start, end), 1 / (_RANK_OFFSET + rank), drafts, seconds, gap)
+    kept: dict[str, list[_Draft]] = {}
+    for (source, _), drafts in videos.items():
+        kept.setdefault(source, []).extend(_apart(_joined(drafts, seconds, gap)))
+    best = [(one, source) for source, drafts in kept.items() for one in sorted(drafts, key=_order)[:per_video]]
+    return [_window(source, one) for one, source in sorted(best, key=lambda pair: _order(pair[0]))]
+
+
+def _order(draft: _Draft) -> tuple[float, float]:
+    return (-draft.weight, draft.start)
+
+
+def _add(spot: _Spot, weight: float, drafts: list[_Draft], seconds: float, gap: float) -> None:
+    """Add a hit, the next best one, to the first window that it belongs to, or begin one with it."""
+    if any(_is_double(spot, other) for draft in drafts for other in draft.spots):
+        return
+    for draft in drafts:
+        if _takes(draft, spot, seconds, gap):
+            draft.spots.append(spot)
+            draft.weight += weight
+            return
+    drafts.append(_Draft(spot.start, spot.end, weight, [spot]))
+
+
+def _is_double(one: _Spot, other: _Spot) -> bool:
+    """Whether two hits tell of the same event: the same text, at times that touch."""
+    return gap_between(one, other) <= NEAR_SECONDS and says_the_same(one.hit.text, other.hit.text)
+
+
+def _takes(draft: _Draft, spot: _Spot, seconds: float, gap: float) -> bool:
+    """Whether a hit belongs to a window, whose range is then changed."""
+    if spot.start <= draft.start and draft.end <= spot.end and spot.length > seconds:
+        return True  # about a longer range: it supports the window, but says no better where to look
+    if draft.length > seconds and draft.start <= spot.start and spot.end <= draft.end:
+        middle, half = (spot.start + spot.end) / 2, max(seconds, spot.length) / 2
+        start = min(max(draft.start, middle - half), draft.end - 2 * half)
+        draft.start, draft.end = start, start + 2 * half
+        return True
+    start, end = min(draft.start, spot.start), max(draft.end, spot.end)
+    if gap_between(draft, spot) > gap or end - start > seconds:
+        return False
+    draft.start, draft.end = start, end
+    return True
+
+
+def _joined(drafts: list[_Draft], seconds: float, gap: float) -> list[_Draft]:
+    """Join windows of one video that became neighbours while they grew."""
+    joined: list[_Draft] = []
+    for draft in sorted(drafts, key=lambda one: (one.start, one.end)):
+        last = joined[-1] if joined else None
+        if last is not None and gap_between(last, draft) <= gap and max(last.end, draft.end) - last.start <= seconds:
+            last.end = max(last.end, draft.end)
+            first, then = sorted((last, draft), key=_order)
+            last.spots = [*first.spots, *then.spots]
+            last.weight += draft.weight
+        else:
+            joined.append(draft)
+    return joined
+
+
+def _apart(drafts: Sequence[_Draft]) -> Iterator[_Draft]:
+    """Yield windows of one video that do not overlap: where two do, the better one has the time they share."""
+    better: list[_Draft] = []
+    for draft in sorted(drafts, key=_order):
+        for other in better:
+            if gap_between(draft, other) >= 0:
+                continue
+            if draft.start < other.start:
+                draft.end = other.start
+            else:
+                draft.start = other.end
+        if draft.start <= draft.end:
+            better.append(draft)
+            yield draft
+
+
+def _window(source: str, draft: _Draft) -> Window:
+    hits = tuple(spot.hit for spot in draft.spots)
+    return Window(
+        source=source, start=draft.start, end=draft.end, text=_text(draft), score=hits[0].score, hits=hits
+    )  # fmt: skip
+
+
+def _text(draft: _Draft) -> str:
+    """Return what the hits of a window say, in order of time; those about much more than the window only if alone."""
+    within = [spot for spot in draft.spots if gap_between(spot, draft) <= 0 and spot.length <= max(draft.length, 0.0)]
+    told: list[_Spot] = []
+    for spot in sorted(within or draft.spots[:1], key=lambda one: -len(one.hit.text)):
+        if not any(spot.hit.text.strip() in other.hit.text for other in told):
+            told.append(spot)
+    if len(told) == 1:
+        return told[0].hit.text
+    told.sort(key=lambda one: (one.start, one.end))
+    return "\n".join(f"{clock(one.start)} {one.hit.text}" for one in told)
+
+
+def window_id(window: Window) -> str:
+    """Return an ID that is stable for the same range of the same video."""
+    key = "\0".join((window.source, "window", f"{window.start:.3f}", f"{window.end:.3f}"))
+    return hashlib.sha256(key.encode()).hexdigest()[:32]
