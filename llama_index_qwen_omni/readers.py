@@ -62,6 +62,7 @@ from qwen_omni.retrieval.passages import (
     TranscriptMode,
     fragment_url,
     kind_of,
+    known,
     stretch_of,
 )
 from qwen_omni.settings import Settings
@@ -216,12 +217,13 @@ def to_document(passage: Passage, extra: Mapping[str, Any] | None, *, medium: bo
         medium: whether the document refers to the video or recording itself.
     """
     metadata = passage.metadata
+    unknown = [name for name in metadata if known(metadata, name) is None]
     fields: dict[str, Any] = {
         "id_": passage.id,
         "text": passage.text,
         "metadata": {**(extra or {}), **metadata},
-        "excluded_embed_metadata_keys": list(EXCLUDED_FROM_EMBEDDING),
-        "excluded_llm_metadata_keys": list(EXCLUDED),
+        "excluded_embed_metadata_keys": list(dict.fromkeys((*EXCLUDED_FROM_EMBEDDING, *unknown))),
+        "excluded_llm_metadata_keys": list(dict.fromkeys((*EXCLUDED, *unknown))),
     }
     return MediaDocument(**fields, **_resource(metadata)) if medium else Document(**fields)
 

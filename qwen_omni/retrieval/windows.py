@@ -104,7 +104,7 @@ def _is_time(value: object) -> bool:
 def to_windows(
     hits: Iterable[Hit], *, seconds: float = WINDOW_SECONDS, per_video: int = PER_VIDEO, gap: float = GAP_SECONDS
 ) -> list[Window]:
-    """Join the passages that a search found into windows, best first.
+    r"""Join the passages that a search found into windows, best first.
 
     Neighbours and overlaps become one window while it is not longer than `seconds`; only a single passage may be. The
     same event, found twice, is told once. A long passage in which a shorter one was found is narrowed to where that is.
@@ -127,7 +127,7 @@ def to_windows(
         ... ]
         >>> (window,) = to_windows(found)
         >>> window.start, window.end, window.score, window.text
-        (4.0, 12.0, 0.9, '0:04 A tent.\\n0:10 A dog barks.')
+        (4.0, 12.0, 0.9, '0:04 A tent.\n0:10 A dog barks.')
     """
     seconds = checked("seconds", seconds, END)
     per_video = checked("per_video", per_video, POSITIVE_COUNT)
