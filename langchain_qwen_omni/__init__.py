@@ -19,6 +19,7 @@ _HOMES = {
     "langchain_qwen_omni.document_loaders": "QwenOmniAudioLoader QwenOmniMediaParser QwenOmniVideoLoader clip",
     "langchain_qwen_omni.long_video": "LongVideoChain",
     "langchain_qwen_omni.output_parsers": "CaptionOutputParser",
+    "langchain_qwen_omni.retrievers": "VideoRetriever",
     "langchain_qwen_omni.tools": "QwenOmniToolkit TOOL_PROGRESS_EVENT",
     "qwen_omni.errors": "NoToolCallError",
     "qwen_omni.structured.models": "GeneralCaption VideoCaption",

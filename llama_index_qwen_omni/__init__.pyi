@@ -13,6 +13,10 @@ from llama_index_qwen_omni.readers import (
     QwenOmniVideoReader as QwenOmniVideoReader,
     clip as clip,
 )
+from llama_index_qwen_omni.retrievers import (
+    VideoRetriever as VideoRetriever,
+    VideoWindowPostprocessor as VideoWindowPostprocessor,
+)
 from llama_index_qwen_omni.tool_spec import (
     QwenOmniToolProgress as QwenOmniToolProgress,
     QwenOmniToolSpec as QwenOmniToolSpec,

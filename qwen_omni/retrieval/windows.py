@@ -22,8 +22,9 @@ PER_VIDEO = 3
 GAP_SECONDS = 5.0
 """Passages at most this far apart are neighbours by default."""
 # The tuning seeds of benchmarks/retrieval.py chose these.
-_RANK_OFFSET = 2.0  # how fast the weight of a passage falls with its rank
-_FUSION_OFFSET = 10.0  # the same, where rankings are joined
+_STEEPNESS = 2.0  # how fast the weight of a passage falls with its score
+_RANKS = 5.0  # how fast it falls with its rank, where there are no scores
+_WORDS_WEIGHT = 0.5  # how much shared words count beside the store's own order
 _LENGTH_WEIGHT = 0.3  # how much longer passages count less for the same words
 
 
@@ -138,19 +139,42 @@ def to_windows(
     seconds = checked("seconds", seconds, END)
     per_video = checked("per_video", per_video, POSITIVE_COUNT)
     gap = checked("gap", gap, START)
+    found = list(hits)
+    return _windows(zip(found, evidence_of(found), strict=True), seconds=seconds, per_video=per_video, gap=gap)
+
+
+def _windows(ranked: Iterable[tuple[Hit, float]], *, seconds: float, per_video: int, gap: float) -> list[Window]:
+    """Join hits, the best ones first, each with its weight."""
     videos: dict[tuple[str, str], list[_Draft]] = {}
-    for rank, hit in enumerate(hits):
+    for hit, weight in ranked:
         place = times_of(hit.metadata)
         if place is None:
             continue
         source, start, end = place
         drafts = videos.setdefault((source, str(hit.metadata.get("audio_track", ""))), [])
-        _add(_Spot(hit, start, end), 1 / (_RANK_OFFSET + rank), drafts, seconds, gap)
+        _add(_Spot(hit, start, end), weight, drafts, seconds, gap)
     kept: dict[str, list[_Draft]] = {}
     for (source, _), drafts in videos.items():
         kept.setdefault(source, []).extend(_apart(_joined(drafts, seconds, gap)))
     best = [(one, source) for source, drafts in kept.items() for one in sorted(drafts, key=_order)[:per_video]]
     return [_window(source, one) for one, source in sorted(best, key=lambda pair: _order(pair[0]))]
+
+
+def evidence_of(hits: Sequence[Hit]) -> list[float]:
+    """Return how much each hit counts, from 1 for the best one downwards.
+
+    Scores may be similarities or distances; their order shows which. Where there are none in order, the rank counts.
+
+    Example:
+        >>> evidence_of([Hit(text=str(score), metadata={}, score=score) for score in (0.1, 0.3, 0.5)])
+        [1.0, 0.25, 0.0]
+    """
+    scores = [hit.score for hit in hits if hit.score is not None and math.isfinite(hit.score)]
+    if len(scores) == len(hits) and len(scores) > 1 and scores[0] != scores[-1]:
+        shares = [(score - scores[-1]) / (scores[0] - scores[-1]) for score in scores]
+        if shares == sorted(shares, reverse=True):
+            return [share**_STEEPNESS for share in shares]
+    return [1 / (1 + rank / _RANKS) for rank in range(len(hits))]
 
 
 def _order(draft: _Draft) -> tuple[float, float]:
@@ -241,45 +265,30 @@ def _text(draft: _Draft) -> str:
     return "\n".join(f"{clock(one.start)} {one.hit.text}" for one in told)
 
 
-def by_words(question: str, hits: Sequence[Hit]) -> list[Hit]:
-    """Return the hits that share words with a question, best first (BM25 among these hits).
+def shared_words(question: str, hits: Sequence[Hit]) -> list[float]:
+    """Return how many rare words of a question each hit has, from 0 to 1 for the one that has most (BM25 among them).
 
     Embeddings miss what is rare: names, numbers, codes on a slide. Words that most hits have count little.
 
     Example:
         >>> found = [Hit(text="A gate opens.", metadata={}), Hit(text="Gate B7 opens.", metadata={})]
-        >>> [one.text for one in by_words("When does gate B7 open?", found)]
-        ['Gate B7 opens.', 'A gate opens.']
+        >>> [round(share, 1) for share in shared_words("When does gate B7 open?", found)]
+        [0.1, 1.0]
     """
     bags = [words_of(hit.text) for hit in hits]
     length = sum(map(len, bags)) / max(1, len(bags))
-    asked = words_of(question)
-    rarity = {word: _rarity(sum(word in bag for bag in bags), len(bags)) for word in asked}
+    rarity = {word: _rarity(sum(word in bag for bag in bags), len(bags)) for word in words_of(question)}
     scores = [
-        sum(rarity[word] for word in asked & bag) / (1 - _LENGTH_WEIGHT + _LENGTH_WEIGHT * len(bag) / max(1.0, length))
+        sum(rarity[word] for word in rarity.keys() & bag)
+        / (1 - _LENGTH_WEIGHT + _LENGTH_WEIGHT * len(bag) / max(1.0, length))
         for bag in bags
     ]
-    order = sorted(range(len(hits)), key=lambda at: -scores[at])
-    return [hits[at] for at in order if scores[at] > 0]
+    most = max(scores, default=0.0)
+    return [score / most if most else 0.0 for score in scores]
 
 
 def _rarity(count: int, of: int) -> float:
     return math.log(1 + (of - count + 0.5) / (count + 0.5))
-
-
-def fused(rankings: Sequence[Sequence[Hit]]) -> list[Hit]:
-    """Return the hits of several rankings in one, by reciprocal rank; a hit that several have is one hit.
-
-    Hits are the same if their text, source and times are. The score is that of the first ranking that has it.
-    """
-    weights: dict[tuple[Any, ...], float] = {}
-    first: dict[tuple[Any, ...], Hit] = {}
-    for ranking in rankings:
-        for rank, hit in enumerate(ranking):
-            key = (hit.text, *(hit.metadata.get(name) for name in ("source", "start", "end")))
-            weights[key] = weights.get(key, 0.0) + 1 / (_FUSION_OFFSET + rank)
-            first.setdefault(key, hit)
-    return [first[key] for key in sorted(weights, key=lambda key: -weights[key])]
 
 
 _COUNTS = Range(least=1, most=10_000, whole=True)
@@ -315,8 +324,13 @@ class WindowOptions:
 
     def windows(self, question: str, hits: Sequence[Hit]) -> list[Window]:
         """Return the best windows for a question, from the passages that a store found, best first."""
-        ranked = fused([hits, by_words(question, hits)]) if self.words else hits
-        return to_windows(ranked, seconds=self.seconds, per_video=self.per_video, gap=self.gap)[: self.k]
+        weights = evidence_of(hits)
+        if self.words:
+            weights = [
+                one + _WORDS_WEIGHT * other for one, other in zip(weights, shared_words(question, hits), strict=True)
+            ]
+        ranked = sorted(zip(hits, weights, strict=True), key=lambda pair: -pair[1])
+        return _windows(ranked, seconds=self.seconds, per_video=self.per_video, gap=self.gap)[: self.k]
 
 
 def left_out_text(hits: Sequence[Hit]) -> str:
