@@ -39,7 +39,7 @@ from tests.support import minilm
 
 VIDEOS, SEGMENTS, SECONDS, QUESTIONS = 64, 5, 60.0, 240
 LONGEST = 60.0
-FETCHED = 40
+FETCHED = WindowOptions().fetch_k
 KINDS = {"event": 60, "speech": 60, "text": 48, "joint": 72}
 
 COLOURS = ("red", "blue", "green", "yellow", "white", "black", "orange", "silver", "brown", "purple")
@@ -285,13 +285,13 @@ def world(seed: int) -> tuple[Store, Store, list[Question]]:
 
 
 def modes_of(segments: Store, captions: Store) -> dict[str, Mode]:
-    plain = WindowOptions(k=5, fetch_k=FETCHED, words=False)
+    plain = WindowOptions(k=5, words=False)
     return {
         "segments": lambda question: as_results(segments.by_vectors(question)[:5]),
         "captions": lambda question: as_results(captions.by_vectors(question)[:5]),
         "hybrid": lambda question: as_results(captions.hybrid(question)[:5]),
         "windows, vectors": windows(captions.by_vectors, plain),
-        "windows": windows(captions.by_vectors, WindowOptions(k=5, fetch_k=FETCHED)),
+        "windows": windows(captions.by_vectors, WindowOptions(k=5)),
         "windows of hybrid": windows(captions.hybrid, plain),
     }
 

@@ -229,11 +229,11 @@ def to_document(passage: Passage, extra: Mapping[str, Any] | None, *, medium: bo
 
 
 def _resource(metadata: Mapping[str, Any]) -> dict[str, Any]:
-    source, url, kind = str(metadata["source"]), str(metadata["url"]), kind_of(metadata)
+    source, url, kind = str(metadata["source"]), known(metadata, "url"), kind_of(metadata)
     resource = {
         "path": None if "://" in source else str(Path(source).absolute()),
         "url": url,
-        "mimetype": mimetypes.guess_type(urlsplit(url).path)[0] or f"{kind}/mp4",
+        "mimetype": mimetypes.guess_type(urlsplit(url or source).path)[0] or f"{kind}/mp4",
     }
     return {f"{kind}_resource": MediaResource.model_validate(resource)}
 

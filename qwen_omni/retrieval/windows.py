@@ -22,9 +22,9 @@ PER_VIDEO = 3
 GAP_SECONDS = 5.0
 """Passages at most this far apart are neighbours by default."""
 # The tuning seeds of benchmarks/retrieval.py chose these.
-_STEEPNESS = 2.0  # how fast the weight of a passage falls with its score
+_STEEPNESS = 1.5  # how fast the weight of a passage falls with its score
 _RANKS = 5.0  # how fast it falls with its rank, where there are no scores
-_WORDS_WEIGHT = 0.5  # how much shared words count beside the store's own order
+_WORDS_WEIGHT = 0.3  # how much shared words count beside the store's own order
 _LENGTH_WEIGHT = 0.3  # how much longer passages count less for the same words
 
 
@@ -313,7 +313,7 @@ class WindowOptions:
     """
 
     k: int = 4
-    fetch_k: int = 40
+    fetch_k: int = 60
     seconds: float = WINDOW_SECONDS
     per_video: int = PER_VIDEO
     gap: float = GAP_SECONDS
