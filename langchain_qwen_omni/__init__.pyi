@@ -10,6 +10,7 @@ from langchain_qwen_omni.document_loaders import (
     QwenOmniMediaParser as QwenOmniMediaParser,
     QwenOmniVideoLoader as QwenOmniVideoLoader,
     clip as clip,
+    thumbnail as thumbnail,
 )
 from langchain_qwen_omni.long_video import LongVideoChain as LongVideoChain
 from langchain_qwen_omni.output_parsers import CaptionOutputParser as CaptionOutputParser

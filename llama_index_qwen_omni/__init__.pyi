@@ -12,6 +12,7 @@ from llama_index_qwen_omni.readers import (
     QwenOmniAudioReader as QwenOmniAudioReader,
     QwenOmniVideoReader as QwenOmniVideoReader,
     clip as clip,
+    thumbnail as thumbnail,
 )
 from llama_index_qwen_omni.retrievers import (
     VideoRetriever as VideoRetriever,

@@ -65,6 +65,7 @@ from qwen_omni.retrieval.passages import (
     known,
     stretch_of,
 )
+from qwen_omni.retrieval.thumbnails import SIDE, thumbnail_of
 from qwen_omni.settings import Settings
 from qwen_omni.transcription.options import DEFAULT_OPTIONS, TranscriptionOptions
 from qwen_omni.transport.downloads import is_link, shown
@@ -263,6 +264,26 @@ def clip(node: BaseNode, *, fps: int | None = None, margin: float = 2.0) -> Vide
     stretch = stretch_of(node.metadata, margin=margin)
     url = fragment_url(stretch.source, stretch.start, stretch.end, stretch.audio_track)
     return VideoBlock(url=url, fps=fps) if stretch.kind == "video" else AudioBlock(url=url)
+
+
+def thumbnail(node: BaseNode, *, side: int = SIDE) -> bytes:
+    """Return a small JPEG image of the middle of a node's time range. Sends nothing.
+
+    Args:
+        node: a node of a local video, from the reader or `VideoRetriever`, or a part of one.
+        side: pixels of the longer side.
+
+    Raises:
+        ConfigurationError: the node does not name a time range of a local video.
+        MediaError: the file cannot be read, or shows nothing there.
+
+    Example:
+        from pathlib import Path
+        from llama_index_qwen_omni import thumbnail
+
+        Path("best.jpg").write_bytes(thumbnail(nodes[0]))
+    """
+    return thumbnail_of(node.metadata, side=side)
 
 
 # ruff: noqa: ANN401  (LlamaIndex's own signatures take any argument)

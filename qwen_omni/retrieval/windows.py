@@ -166,8 +166,8 @@ def evidence_of(hits: Sequence[Hit]) -> list[float]:
     Scores may be similarities or distances; their order shows which. Where there are none in order, the rank counts.
 
     Example:
-        >>> evidence_of([Hit(text=str(score), metadata={}, score=score) for score in (0.1, 0.3, 0.5)])
-        [1.0, 0.25, 0.0]
+        >>> evidence_of([Hit(text=str(score), metadata={}, score=score) for score in (1, 4, 5)])
+        [1.0, 0.125, 0.0]
     """
     scores = [hit.score for hit in hits if hit.score is not None and math.isfinite(hit.score)]
     if len(scores) == len(hits) and len(scores) > 1 and scores[0] != scores[-1]:
