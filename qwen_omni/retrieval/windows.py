@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from qwen_omni.ranges import END, POSITIVE_COUNT, START, Range, check_numbers, checked
-from qwen_omni.retrieval.passages import Passage, Value, complete, fragment_url, known
+from qwen_omni.retrieval.passages import Passage, Value, complete, fragment_url, known, with_text
 from qwen_omni.video.overlap import NEAR_SECONDS, gap_between, says_the_same, words_of
 from qwen_omni.video.schemas import clock
 
@@ -65,11 +65,12 @@ class Window:
 
 @dataclass(slots=True)
 class _Spot:
-    """A hit, and the time range it stands for. Its text is compared with that of others."""
+    """A hit, the time range it stands for, and how much it counts."""
 
     hit: Hit
     start: float
     end: float
+    weight: float
 
     @property
     def length(self) -> float:
@@ -82,8 +83,11 @@ class _Draft:
 
     start: float
     end: float
-    weight: float
     spots: list[_Spot] = field(default_factory=list)
+
+    @property
+    def weight(self) -> float:
+        return sum(spot.weight for spot in self.spots)
 
     @property
     def length(self) -> float:
@@ -152,7 +156,7 @@ def _windows(ranked: Iterable[tuple[Hit, float]], *, seconds: float, per_video: 
             continue
         source, start, end = place
         drafts = videos.setdefault((source, str(hit.metadata.get("audio_track", ""))), [])
-        _add(_Spot(hit, start, end), weight, drafts, seconds, gap)
+        _add(_Spot(hit, start, end, weight), drafts, seconds, gap)
     kept: dict[str, list[_Draft]] = {}
     for (source, _), drafts in videos.items():
         kept.setdefault(source, []).extend(_apart(_joined(drafts, seconds, gap)))
@@ -181,16 +185,15 @@ def _order(draft: _Draft) -> tuple[float, float]:
     return (-draft.weight, draft.start)
 
 
-def _add(spot: _Spot, weight: float, drafts: list[_Draft], seconds: float, gap: float) -> None:
+def _add(spot: _Spot, drafts: list[_Draft], seconds: float, gap: float) -> None:
     """Add a hit, the next best one, to the first window that it belongs to, or begin one with it."""
     if any(_is_double(spot, other) for draft in drafts for other in draft.spots):
         return
     for draft in drafts:
         if _takes(draft, spot, seconds, gap):
             draft.spots.append(spot)
-            draft.weight += weight
             return
-    drafts.append(_Draft(spot.start, spot.end, weight, [spot]))
+    drafts.append(_Draft(spot.start, spot.end, [spot]))
 
 
 def _is_double(one: _Spot, other: _Spot) -> bool:
@@ -221,9 +224,7 @@ def _joined(drafts: list[_Draft], seconds: float, gap: float) -> list[_Draft]:
         last = joined[-1] if joined else None
         if last is not None and gap_between(last, draft) <= gap and max(last.end, draft.end) - last.start <= seconds:
             last.end = max(last.end, draft.end)
-            first, then = sorted((last, draft), key=_order)
-            last.spots = [*first.spots, *then.spots]
-            last.weight += draft.weight
+            last.spots = sorted([*last.spots, *draft.spots], key=lambda spot: -spot.weight)
         else:
             joined.append(draft)
     return joined
@@ -254,7 +255,7 @@ def _window(source: str, draft: _Draft) -> Window:
 
 def _text(draft: _Draft) -> str:
     """Return what the hits of a window say, in order of time; those about much more than the window only if alone."""
-    within = [spot for spot in draft.spots if gap_between(spot, draft) <= 0 and spot.length <= max(draft.length, 0.0)]
+    within = [spot for spot in draft.spots if gap_between(spot, draft) <= 0 and spot.length <= draft.length]
     told: list[_Spot] = []
     for spot in sorted(within or draft.spots[:1], key=lambda one: -len(one.hit.text)):
         if not any(spot.hit.text.strip() in other.hit.text for other in told):
@@ -356,4 +357,4 @@ def to_passage(window: Window) -> Passage:
     url = fragment_url(window.source, start, end)
     key = "\0".join((window.source, "window", f"{start:.3f}", f"{end:.3f}", str(track or "")))
     metadata = complete({**facts, **own, "url": url})
-    return Passage(id=hashlib.sha256(key.encode()).hexdigest()[:32], text=window.text, metadata=metadata)
+    return with_text(Passage(id=hashlib.sha256(key.encode()).hexdigest()[:32], text="", metadata=metadata), window.text)
