@@ -11,7 +11,7 @@ the same seconds, each of which also happens elsewhere alone. The embeddings are
     windows of hybrid    the same over the hybrid ranking (`words=False`: the store has ranked by words already)
 
 A result is right if it is of the right video, overlaps the moment asked about and is at most a minute long. The
-constants in `qwen_omni/retrieval/windows.py` were chosen on seeds 0 to 2; the figures are of seeds 10 to 14, for each
+constants in `qwen_omni/retrieval/windows.py` were chosen on seeds 0 and 1; the figures are of seeds 10 to 14, for each
 the mean and the lowest.
 
     python benchmarks/retrieval.py [--seeds 10 11 12 13 14]

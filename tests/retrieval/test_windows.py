@@ -84,6 +84,14 @@ def test_the_text_is_in_order_of_time():
     assert [one.text for one in found] == ["0:08 Guests arrive.\nMusic plays.\n0:20 The cake is cut."]
     assert [one.score for one in found[0].hits] == [0.9, 0.8, 0.7]
     assert found[0].score == 0.9
+    (other,) = to_windows([hit(20, 25, "The cake is cut and eaten by everyone."), hit(18, 19, "Music.")])
+    assert other.text == "0:18 Music.\n0:20 The cake is cut and eaten by everyone."
+
+
+def test_passages_of_a_window_are_in_their_order():
+    """The best one first, also where the third one joined two windows."""
+    (window,) = to_windows([hit(14, 20), hit(0, 5), hit(8, 12)])
+    assert [one.metadata["start"] for one in window.hits] == [14, 0, 8]
 
 
 def test_two_good_passages_come_before_one():
@@ -174,6 +182,7 @@ def test_a_window_is_a_passage():
     assert (stretch.source, stretch.start, stretch.end) == ("a.mp4", 10, 22)
     assert to_passage(window).id == found.id
     assert to_passage(to_windows([hit(10, 23)])[0]).id != found.id
+    assert to_passage(to_windows([hit(10, 22, audio_track="1")])[0]).id != found.id
 
 
 TEXTS = st.sampled_from(("A door opens.", "a door opens", "A dog.", "Gate 7", "Gate 8", "", "门打开了"))
@@ -196,6 +205,10 @@ def test_every_window(hits, seconds, per_video, gap):
         others = [one for one in found[:at] if one.source == window.source]
         assert len(others) < per_video
         assert all(gap_between(window, one) >= -1e-6 for one in others)
+    weights = dict(zip(map(id, hits), evidence_of(hits), strict=True))
+    for window in found:
+        counted = [weights[id(one)] for one in window.hits]
+        assert counted == sorted(counted, reverse=True)
     told = [one for window in found for one in window.hits]
     for at, one in enumerate(told):
         for other in told[:at]:

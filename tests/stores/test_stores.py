@@ -25,7 +25,7 @@ def python() -> str:
 @pytest.mark.parametrize("framework", ["langchain", "llama_index"])
 @pytest.mark.parametrize("store", ["chroma", "qdrant", "lancedb"])
 def test_every_rule_holds(python, framework, store):
-    command = [python, "-m", "pytest", "-q", "-c", "tests/stores/pytest.ini", "--rootdir", str(ROOT), "--noconftest",
+    command = [python, "-m", "pytest", "-q", "-c", "tests/stores/rules.ini", "--rootdir", str(ROOT), "--noconftest",
                "-k", f"{framework}-{store}", "tests/stores/rules.py"]  # fmt: skip
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "ANONYMIZED_TELEMETRY": "False"}
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
