@@ -32,8 +32,9 @@ class QwenOmniVideoLoader(BaseLoader):
 
     Documents come lazily and in order, while later segments are still being processed. Their metadata: `source`,
     `start`, `end`, `duration` (of the whole), `segment`, `segments`, `width`, `height`, `fps`, `video_codec`,
-    `audio_codec`, `audio_track` (of several), `model`, `language`, `url` (with `#t=start,end`); times in seconds. Their
-    `id` is stable.
+    `audio_codec`, `audio_track` (of several), `model`, `transcriber`, `language`, `speakers`, `kind`, `truncated`,
+    `url` (with `#t=start,end`); times in seconds. Every document has every key; what is unknown is "" or -1. Their `id`
+    is stable.
 
     Args:
         source: a path, a folder, a pattern such as `talks/**/*.mp4`, an http link, or a list of these. They come from
