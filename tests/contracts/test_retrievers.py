@@ -1,69 +1,33 @@
 """`VideoRetriever` of both frameworks: one table of passages and questions, and the same windows from both."""
 
 import asyncio
-import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import pytest
 from langchain_core.documents import Document
-from langchain_core.embeddings import Embeddings
 from langchain_core.retrievers import BaseRetriever
 from langchain_core.vectorstores import InMemoryVectorStore, VectorStore
 
 import langchain_qwen_omni
 from qwen_omni.retrieval.passages import UNKNOWN, Passage, Passages, make_passage
-from qwen_omni.video.overlap import words_of
 from qwen_omni.video.schemas import SegmentNotes, TimedNote, VideoFacts
 
 pytest.importorskip("llama_index.core")
 
 from llama_index.core import VectorStoreIndex
 from llama_index.core.base.base_retriever import BaseRetriever as LlamaIndexRetriever
-from llama_index.core.embeddings import BaseEmbedding
 from llama_index.core.llms import MockLLM
-from llama_index.core.schema import NodeWithScore, QueryBundle, TextNode
+from llama_index.core.schema import Document as LlamaIndexDocument, NodeWithScore, QueryBundle, TextNode
 from llama_index.core.vector_stores import MetadataFilter, MetadataFilters, SimpleVectorStore
 
 import llama_index_qwen_omni
 from langchain_qwen_omni.document_loaders import to_document
 from llama_index_qwen_omni.readers import to_document as to_node
+from tests.support.word_vectors import Words, WordsOfNodes
 
 # ruff: noqa: D102  (methods are documented in `Face`, or are those of a framework)
-
-SIZE = 256
-
-
-def vector(text: str) -> list[float]:
-    """Return a vector in which each word has a place; enough to find texts by their words."""
-    made = [0.01] * SIZE
-    for word in words_of(text):
-        made[zlib.crc32(word.encode()) % SIZE] += 1.0
-    return made
-
-
-class Words(Embeddings):
-    """Embeddings of words for LangChain."""
-
-    def embed_documents(self, texts: list[str]) -> list[list[float]]:
-        return [vector(text) for text in texts]
-
-    def embed_query(self, text: str) -> list[float]:
-        return vector(text)
-
-
-class WordsOfNodes(BaseEmbedding):
-    """Embeddings of words for LlamaIndex."""
-
-    def _get_text_embedding(self, text: str) -> list[float]:
-        return vector(text)
-
-    def _get_query_embedding(self, query: str) -> list[float]:
-        return vector(query)
-
-    async def _aget_query_embedding(self, query: str) -> list[float]:
-        return vector(query)
 
 
 @dataclass(frozen=True)
@@ -403,6 +367,8 @@ async def test_the_postprocessor_joins_what_an_engine_retrieved():
     assert face._found(again) == face._found(joined)
     assert windows.postprocess_nodes(nodes)
     assert windows.class_name() in windows.to_json()
+    for one in joined:
+        assert LlamaIndexDocument.from_json(one.node.to_json()).metadata == one.node.metadata
     with pytest.raises(ValueError, match="seconds must be"):
         llama_index_qwen_omni.VideoWindowPostprocessor(seconds=0)
 

@@ -6,7 +6,6 @@ words with a place each, so that no model is needed.
 # ruff: noqa: D101, D102  (methods are documented in `Shop`)
 
 import json
-import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,12 +17,10 @@ import pytest
 from langchain_chroma import Chroma
 from langchain_community.vectorstores import LanceDB
 from langchain_core.documents import Document
-from langchain_core.embeddings import Embeddings
 from langchain_core.indexing import InMemoryRecordManager, index
 from langchain_qdrant import QdrantVectorStore, RetrievalMode
 from langchain_qdrant.sparse_embeddings import SparseEmbeddings, SparseVector
 from llama_index.core import VectorStoreIndex
-from llama_index.core.embeddings import BaseEmbedding
 from llama_index.core.vector_stores import FilterOperator, MetadataFilter, MetadataFilters
 from llama_index.vector_stores.chroma import ChromaVectorStore
 from llama_index.vector_stores.lancedb import LanceDBVectorStore
@@ -44,31 +41,9 @@ from qwen_omni.retrieval.passages import (
     whole_passage,
 )
 from qwen_omni.transcription.transcript import Sentence, Transcript
-from qwen_omni.video.overlap import words_of
 from qwen_omni.video.results import VideoSummary
 from qwen_omni.video.schemas import SegmentNotes, TimedNote, VideoFacts
-
-SIZE = 128
-
-
-def places(text: str) -> list[int]:
-    return [zlib.crc32(word.encode()) % SIZE for word in words_of(text)]
-
-
-def vector(text: str) -> list[float]:
-    made = [0.01] * SIZE
-    for place in places(text):
-        made[place] += 1.0
-    length = sum(one * one for one in made) ** 0.5
-    return [one / length for one in made]
-
-
-class Words(Embeddings):
-    def embed_documents(self, texts: list[str]) -> list[list[float]]:
-        return [vector(text) for text in texts]
-
-    def embed_query(self, text: str) -> list[float]:
-        return vector(text)
+from tests.support.word_vectors import SIZE, Words, WordsOfNodes, places
 
 
 class SparseWords(SparseEmbeddings):
@@ -78,17 +53,6 @@ class SparseWords(SparseEmbeddings):
     def embed_query(self, text: str) -> SparseVector:
         found = sorted(set(places(text)))
         return SparseVector(indices=found, values=[1.0] * len(found))
-
-
-class WordsOfNodes(BaseEmbedding):
-    def _get_text_embedding(self, text: str) -> list[float]:
-        return vector(text)
-
-    def _get_query_embedding(self, query: str) -> list[float]:
-        return vector(query)
-
-    async def _aget_query_embedding(self, query: str) -> list[float]:
-        return vector(query)
 
 
 def sparse(texts: list[str]) -> tuple[list[list[int]], list[list[float]]]:
