@@ -3,8 +3,9 @@
 Which passages belong together is decided in `qwen_omni.retrieval.windows`, for both frameworks.
 """
 
+import dataclasses
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from langchain_core.callbacks import AsyncCallbackManagerForRetrieverRun, CallbackManagerForRetrieverRun
@@ -12,7 +13,7 @@ from langchain_core.documents import Document
 from langchain_core.retrievers import BaseRetriever
 from langchain_core.runnables import Runnable
 from langchain_core.vectorstores import VectorStore
-from pydantic import ConfigDict, Field, PrivateAttr
+from pydantic import ConfigDict, Field
 
 from langchain_qwen_omni._errors import as_langchain_errors
 from langchain_qwen_omni.document_loaders import to_document
@@ -21,6 +22,8 @@ from qwen_omni.integrations.model_fields import described
 from qwen_omni.retrieval.windows import Hit, Window, WindowOptions, left_out_text, to_passage
 
 _DEFAULTS = WindowOptions()
+
+# ruff: noqa: ANN401  (LangChain passes any keyword of `invoke` on)
 
 
 @described
@@ -31,7 +34,8 @@ class VideoRetriever(BaseRetriever):
     come first. The documents have the same metadata as those of the loader, and the score of their best passage as
     `score`; `clip(document)` is the window, ready to be asked about.
 
-    Documents in the store that name no time range of a video are left out with a warning.
+    Documents in the store that name no time range of a video are left out with a warning. `invoke` takes the numbers,
+    too, for one question: `retriever.invoke(question, k=1)`.
 
     Example:
         from langchain_qwen_omni import VideoRetriever, clip
@@ -60,7 +64,6 @@ class VideoRetriever(BaseRetriever):
     of its own."""
 
     model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid")
-    _options: WindowOptions = PrivateAttr()
 
     def model_post_init(self, context: object, /) -> None:
         """Check the store and the numbers; nothing is searched yet."""
@@ -69,42 +72,53 @@ class VideoRetriever(BaseRetriever):
             if not isinstance(self.store, VectorStore | Runnable):
                 what = type(self.store).__name__
                 raise ConfigurationError(f"store must be a vector store or a retriever, not {what}.")
-            names = ("k", "fetch_k", "seconds", "per_video", "gap", "words")
-            self._options = WindowOptions(**{name: getattr(self, name) for name in names})
+            self._options({})
 
-    def _get_relevant_documents(self, query: str, *, run_manager: CallbackManagerForRetrieverRun) -> list[Document]:
-        if isinstance(self.store, VectorStore):
-            asked = {"k": self.fetch_k, **self.search_kwargs}
-            try:
-                scored = self.store.similarity_search_with_score(query, **asked)
-            except NotImplementedError:  # not every store has scores
-                return self._windows(query, self.store.similarity_search(query, **asked))
-            return self._windows(query, *zip(*scored, strict=True))
-        return self._windows(query, self.store.invoke(query, {"callbacks": run_manager.get_child()}))
+    def _options(self, given: Mapping[str, Any]) -> WindowOptions:
+        """Return the options of a call: the fields, and what `invoke` was given instead of some."""
+        fields = {one.name: getattr(self, one.name) for one in dataclasses.fields(WindowOptions)}
+        return WindowOptions(**{**fields, **given})
+
+    def _get_relevant_documents(
+        self, query: str, *, run_manager: CallbackManagerForRetrieverRun, **options: Any
+    ) -> list[Document]:
+        with as_langchain_errors():
+            chosen = self._options(options)
+        if not isinstance(self.store, VectorStore):
+            return _windows(query, chosen, self.store.invoke(query, {"callbacks": run_manager.get_child()}))
+        asked = {"k": chosen.fetch_k, **self.search_kwargs}
+        try:
+            scored = self.store.similarity_search_with_score(query, **asked)
+        except NotImplementedError:  # not every store has scores
+            return _windows(query, chosen, self.store.similarity_search(query, **asked))
+        return _windows(query, chosen, *zip(*scored, strict=True))
 
     async def _aget_relevant_documents(
-        self, query: str, *, run_manager: AsyncCallbackManagerForRetrieverRun
+        self, query: str, *, run_manager: AsyncCallbackManagerForRetrieverRun, **options: Any
     ) -> list[Document]:
-        if isinstance(self.store, VectorStore):
-            asked = {"k": self.fetch_k, **self.search_kwargs}
-            try:
-                scored = await self.store.asimilarity_search_with_score(query, **asked)
-            except NotImplementedError:
-                return self._windows(query, await self.store.asimilarity_search(query, **asked))
-            return self._windows(query, *zip(*scored, strict=True))
-        return self._windows(query, await self.store.ainvoke(query, {"callbacks": run_manager.get_child()}))
+        with as_langchain_errors():
+            chosen = self._options(options)
+        if not isinstance(self.store, VectorStore):
+            return _windows(query, chosen, await self.store.ainvoke(query, {"callbacks": run_manager.get_child()}))
+        asked = {"k": chosen.fetch_k, **self.search_kwargs}
+        try:
+            scored = await self.store.asimilarity_search_with_score(query, **asked)
+        except NotImplementedError:
+            return _windows(query, chosen, await self.store.asimilarity_search(query, **asked))
+        return _windows(query, chosen, *zip(*scored, strict=True))
 
-    def _windows(
-        self, query: str, documents: Sequence[Document] = (), scores: Sequence[float] | None = None
-    ) -> list[Document]:
-        hits = [
-            Hit(metadata=one.metadata, text=one.page_content, score=None if scores is None else float(scores[at]))
-            for at, one in enumerate(documents)
-        ]
-        lost = left_out_text(hits)
-        if lost:
-            warnings.warn(lost, stacklevel=2)
-        return [window_document(window) for window in self._options.windows(query, hits)]
+
+def _windows(
+    query: str, options: WindowOptions, documents: Sequence[Document] = (), scores: Sequence[float] | None = None
+) -> list[Document]:
+    hits = [
+        Hit(metadata=one.metadata, text=one.page_content, score=None if scores is None else float(scores[at]))
+        for at, one in enumerate(documents)
+    ]
+    lost = left_out_text(hits)
+    if lost:
+        warnings.warn(lost, UserWarning, stacklevel=2)
+    return [window_document(window) for window in options.windows(query, hits)]
 
 
 def window_document(window: Window) -> Document:

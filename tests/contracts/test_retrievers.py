@@ -11,6 +11,7 @@ from langchain_core.retrievers import BaseRetriever
 from langchain_core.vectorstores import InMemoryVectorStore, VectorStore
 
 import langchain_qwen_omni
+from qwen_omni.errors import ConfigurationError
 from qwen_omni.retrieval.passages import UNKNOWN, Passage, Passages, make_passage
 from qwen_omni.video.schemas import SegmentNotes, TimedNote, VideoFacts
 
@@ -305,6 +306,17 @@ def test_a_vector_store_without_scores():
     found = face.find(Plain(Words()), "tent put up", k=1)
     assert (found[0].where, found[0].score) == (("/films/talk.mp4", 10, 20), None)
     assert asyncio.run(face.afind(Plain(Words()), "tent put up", k=1)) == found
+
+
+def test_a_question_has_options_of_its_own():
+    """LangChain passes keywords of `invoke` on; fields that are set later count as well."""
+    retriever = langchain_qwen_omni.VideoRetriever(store=LangChain().index(BOTH))
+    assert len(retriever.invoke("tent gate", k=2)) == 2
+    assert len(asyncio.run(retriever.ainvoke("tent gate", k=1))) == 1
+    with pytest.raises(ConfigurationError, match="k must be"):
+        retriever.invoke("tent", k=0)
+    retriever.k = 1
+    assert len(retriever.invoke("tent gate")) == 1
 
 
 def test_callbacks_see_both_retrievers():
