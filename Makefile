@@ -17,7 +17,7 @@ install = UV_LINK_MODE=copy $(BIN)/python -m uv pip install --quiet --python $(B
 SPREAD = -n $(shell $(PYTHON) -c 'import os; print(1 + (os.cpu_count() or 1))') --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow test-long test-servers test-newest test-lowest check lint types contracts mutants docs docs-made facts plots wheels bench bench-stream bench-llama-index bench-media fuzz live live-caption record fix clean
+.PHONY: help demo test test-slow test-long test-servers test-stores test-newest test-lowest check lint types contracts mutants docs docs-made facts plots wheels bench bench-stream bench-llama-index bench-media fuzz live live-caption record fix clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 20
@@ -76,6 +76,10 @@ SERVER_VENVS := .venv-server-transformers .venv-server-vllm .venv-server-litellm
 test-servers: $(VENV)/.test  ## install vLLM, transformers serve and LiteLLM, each in a virtual environment, and test with them; large, not part of CI
 	$(BIN)/python tests/servers/install.py
 	nice $(BIN)/python -m pytest -n0 -m servers tests/servers
+
+test-stores: $(VENV)/.test  ## install Chroma, Qdrant and LanceDB in a virtual environment, and test the documents in them; large, not part of CI
+	$(BIN)/python tests/stores/install.py
+	nice $(BIN)/python -m pytest -n0 -m long tests/stores
 
 check: $(VENV)/.docs  ## everything that CI runs
 	$(MAKE) --jobs 2 lint types contracts docs
@@ -158,4 +162,4 @@ fix: $(VENV)/.check  ## fix and format the code
 	$(BIN)/ruff format
 
 clean:  ## remove the virtual environments and generated files
-	rm -rf $(VENV) $(SERVER_VENVS) .venv-newest .venv-lowest $(PEERS) $(PEERS2) demo-output site .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(SERVER_VENVS) .venv-stores .venv-newest .venv-lowest $(PEERS) $(PEERS2) demo-output site .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -16,9 +16,12 @@ _HOMES = {
     "langchain_qwen_omni.callbacks": "UsageLedgerHandler",
     "langchain_qwen_omni.captions": "caption_chain",
     "langchain_qwen_omni.chat_models": "ChatQwenOmni",
-    "langchain_qwen_omni.document_loaders": "QwenOmniAudioLoader QwenOmniMediaParser QwenOmniVideoLoader clip",
+    "langchain_qwen_omni.document_loaders": """
+        QwenOmniAudioLoader QwenOmniMediaParser QwenOmniVideoLoader clip thumbnail
+    """,
     "langchain_qwen_omni.long_video": "LongVideoChain",
     "langchain_qwen_omni.output_parsers": "CaptionOutputParser",
+    "langchain_qwen_omni.retrievers": "VideoRetriever",
     "langchain_qwen_omni.tools": "QwenOmniToolkit TOOL_PROGRESS_EVENT",
     "qwen_omni.errors": "NoToolCallError",
     "qwen_omni.structured.models": "GeneralCaption VideoCaption",

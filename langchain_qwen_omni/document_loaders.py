@@ -20,6 +20,7 @@ from qwen_omni.media.files.find import OnError, Sources, find_media, named_apart
 from qwen_omni.ranges import FRAME_RATE, checked
 from qwen_omni.retrieval.index import MediaReading, PassageOptions, TranscriptReading, Wanted, iter_passages
 from qwen_omni.retrieval.passages import Mode, Passage, TranscriptMode, stretch_of
+from qwen_omni.retrieval.thumbnails import SIDE, thumbnail_of
 from qwen_omni.settings import Settings
 from qwen_omni.transcription.options import DEFAULT_OPTIONS as TRANSCRIPTION_DEFAULTS, TranscriptionOptions
 from qwen_omni.video.engine.run import OnProgress
@@ -31,8 +32,9 @@ class QwenOmniVideoLoader(BaseLoader):
 
     Documents come lazily and in order, while later segments are still being processed. Their metadata: `source`,
     `start`, `end`, `duration` (of the whole), `segment`, `segments`, `width`, `height`, `fps`, `video_codec`,
-    `audio_codec`, `audio_track` (of several), `model`, `language`, `url` (with `#t=start,end`); times in seconds. Their
-    `id` is stable.
+    `audio_codec`, `audio_track` (of several), `model`, `transcriber`, `language`, `speakers`, `kind`, `truncated`,
+    `url` (with `#t=start,end`); times in seconds. Every document has every key; what is unknown is "" or -1. Their `id`
+    is stable.
 
     Args:
         source: a path, a folder, a pattern such as `talks/**/*.mp4`, an http link, or a list of these. They come from
@@ -176,6 +178,27 @@ def clip(document: Document, *, fps: float | None = None, margin: float = 2.0) -
         extras["fps"] = fps
     where = "url" if stretch.source.startswith("file:") else "path"
     return {"type": stretch.kind, where: stretch.source, "extras": extras}
+
+
+def thumbnail(document: Document, *, side: int = SIDE) -> bytes:
+    """Return a small JPEG image of the middle of a document's time range. Sends nothing.
+
+    Args:
+        document: a document of a local video, from the loader, the parser or `VideoRetriever`.
+        side: pixels of the longer side.
+
+    Raises:
+        ConfigurationError: the document does not name a time range of a local video.
+        MediaError: the file cannot be read, or shows nothing there.
+
+    Example:
+        from pathlib import Path
+        from langchain_qwen_omni import thumbnail
+
+        Path("best.jpg").write_bytes(thumbnail(documents[0]))
+    """
+    with as_langchain_errors():
+        return thumbnail_of(document.metadata, side=side)
 
 
 def _asked_of(llm: ChatQwenOmni, options: PassageOptions) -> PassageOptions:

@@ -12,6 +12,11 @@ from llama_index_qwen_omni.readers import (
     QwenOmniAudioReader as QwenOmniAudioReader,
     QwenOmniVideoReader as QwenOmniVideoReader,
     clip as clip,
+    thumbnail as thumbnail,
+)
+from llama_index_qwen_omni.retrievers import (
+    VideoRetriever as VideoRetriever,
+    VideoWindowPostprocessor as VideoWindowPostprocessor,
 )
 from llama_index_qwen_omni.tool_spec import (
     QwenOmniToolProgress as QwenOmniToolProgress,

@@ -62,8 +62,10 @@ from qwen_omni.retrieval.passages import (
     TranscriptMode,
     fragment_url,
     kind_of,
+    known,
     stretch_of,
 )
+from qwen_omni.retrieval.thumbnails import SIDE, thumbnail_of
 from qwen_omni.settings import Settings
 from qwen_omni.transcription.options import DEFAULT_OPTIONS, TranscriptionOptions
 from qwen_omni.transport.downloads import is_link, shown
@@ -216,22 +218,23 @@ def to_document(passage: Passage, extra: Mapping[str, Any] | None, *, medium: bo
         medium: whether the document refers to the video or recording itself.
     """
     metadata = passage.metadata
+    unknown = [name for name in metadata if known(metadata, name) is None]
     fields: dict[str, Any] = {
         "id_": passage.id,
         "text": passage.text,
         "metadata": {**(extra or {}), **metadata},
-        "excluded_embed_metadata_keys": list(EXCLUDED_FROM_EMBEDDING),
-        "excluded_llm_metadata_keys": list(EXCLUDED),
+        "excluded_embed_metadata_keys": list(dict.fromkeys((*EXCLUDED_FROM_EMBEDDING, *unknown))),
+        "excluded_llm_metadata_keys": list(dict.fromkeys((*EXCLUDED, *unknown))),
     }
     return MediaDocument(**fields, **_resource(metadata)) if medium else Document(**fields)
 
 
 def _resource(metadata: Mapping[str, Any]) -> dict[str, Any]:
-    source, url, kind = str(metadata["source"]), str(metadata["url"]), kind_of(metadata)
+    source, url, kind = str(metadata["source"]), known(metadata, "url"), kind_of(metadata)
     resource = {
         "path": None if "://" in source else str(Path(source).absolute()),
         "url": url,
-        "mimetype": mimetypes.guess_type(urlsplit(url).path)[0] or f"{kind}/mp4",
+        "mimetype": mimetypes.guess_type(urlsplit(url or source).path)[0] or f"{kind}/mp4",
     }
     return {f"{kind}_resource": MediaResource.model_validate(resource)}
 
@@ -261,6 +264,26 @@ def clip(node: BaseNode, *, fps: int | None = None, margin: float = 2.0) -> Vide
     stretch = stretch_of(node.metadata, margin=margin)
     url = fragment_url(stretch.source, stretch.start, stretch.end, stretch.audio_track)
     return VideoBlock(url=url, fps=fps) if stretch.kind == "video" else AudioBlock(url=url)
+
+
+def thumbnail(node: BaseNode, *, side: int = SIDE) -> bytes:
+    """Return a small JPEG image of the middle of a node's time range. Sends nothing.
+
+    Args:
+        node: a node of a local video, from the reader or `VideoRetriever`, or a part of one.
+        side: pixels of the longer side.
+
+    Raises:
+        ConfigurationError: the node does not name a time range of a local video.
+        MediaError: the file cannot be read, or shows nothing there.
+
+    Example:
+        from pathlib import Path
+        from llama_index_qwen_omni import thumbnail
+
+        Path("best.jpg").write_bytes(thumbnail(nodes[0]))
+    """
+    return thumbnail_of(node.metadata, side=side)
 
 
 # ruff: noqa: ANN401  (LlamaIndex's own signatures take any argument)

@@ -12,6 +12,8 @@ from typing import assert_type
 
 from langchain_core.documents import Document
 from langchain_core.messages import AIMessage, HumanMessage
+from langchain_core.vectorstores import VectorStore
+from llama_index.core import VectorStoreIndex
 from llama_index.core.llms import ChatMessage, ChatResponse, TextBlock, VideoBlock
 from pydantic import BaseModel
 
@@ -144,6 +146,14 @@ def langchain(path: str) -> Iterator[Document]:
     tools = lc.QwenOmniToolkit(llm=llm, media_root="videos").get_tools()
     print([tool.name for tool in tools])  # noqa: T201
     yield from lc.QwenOmniVideoLoader(path, llm, mode="captions").lazy_load()
+
+
+def windows(store: VectorStore, index: VectorStoreIndex) -> bytes:
+    """Find the windows of videos in a store, in either framework."""
+    (best,) = lc.VideoRetriever(store=store, k=1, search_kwargs={"filter": {"source": "a.mp4"}}).invoke("a tent")
+    assert_type(best, Document)
+    joined = li.VideoWindowPostprocessor(k=2).postprocess_nodes(li.VideoRetriever(index, seconds=30).retrieve("a tent"))
+    return lc.thumbnail(best, side=160) + li.thumbnail(joined[0].node)
 
 
 async def llama_index(path: str) -> str:

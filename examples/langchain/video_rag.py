@@ -1,8 +1,8 @@
-"""Index a folder of videos, find the passage that answers a question, and take a closer look at it.
+"""Index a folder of videos, find the moment that answers a question, and take a closer look at it.
 
     python examples/langchain/video_rag.py [videos/] [--offline]
 
-Prints the best passages with their times, and the closer answer. Indexing again sends nothing and costs nothing.
+Prints the best windows with their times, and the closer answer. Indexing again sends nothing and costs nothing.
 """
 
 import math
@@ -15,7 +15,7 @@ from langchain_core.messages import HumanMessage
 from langchain_core.vectorstores import InMemoryVectorStore
 
 from _start import start
-from langchain_qwen_omni import ChatQwenOmni, QwenOmniVideoLoader, clip
+from langchain_qwen_omni import ChatQwenOmni, QwenOmniVideoLoader, VideoRetriever, clip
 
 
 class Words(Embeddings):
@@ -39,7 +39,7 @@ def main(folder: Path) -> None:
     llm = ChatQwenOmni(thinking=False, media_root=folder)
     store = InMemoryVectorStore(Words())
     store.add_documents(list(QwenOmniVideoLoader(folder.resolve(), llm).lazy_load()))
-    found = store.similarity_search("Where can the number 4711 be read?", k=2)
+    found = VideoRetriever(store=store, k=2).invoke("Where can the number 4711 be read?")
     for one in found:
         print(f"{one.metadata['source']} {one.metadata['start']:g} to {one.metadata['end']:g} s: {one.page_content}")
     closer = [clip(found[0], fps=4), {"type": "text", "text": "Which numbers can be read, second by second?"}]

@@ -30,6 +30,7 @@ from qwen_omni.retrieval.passages import (
     speech_text,
     to_passages,
     whole_passage,
+    with_text,
 )
 from qwen_omni.settings import Settings, region_of
 from qwen_omni.transcription.options import TranscriptionOptions, choose_transcriber
@@ -166,8 +167,8 @@ def with_speech(passage: Passage, said: Transcript | None) -> Passage:
     within = list(sentences_in(said, start, end))
     if not within:
         return passage
-    facts = {**passage.metadata, "transcriber": said.model}
-    return replace(passage, text=f"{passage.text}\nSaid: {speech_text(within)}", metadata=facts)
+    named = replace(passage, metadata={**passage.metadata, "transcriber": said.model})
+    return with_text(named, f"{passage.text}\nSaid: {speech_text(within)}")
 
 
 def sentences_in(said: Transcript, start: float, end: float) -> Iterator[Sentence]:

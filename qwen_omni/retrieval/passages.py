@@ -7,7 +7,7 @@ transcript are joined up to a length, with the same metadata names as the notes 
 import hashlib
 import math
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -24,6 +24,20 @@ Mode = Literal["segments", "captions", "single"]
 """One passage per segment, per single thing that happens, is said or shown, or for the whole."""
 
 Value = str | int | float | bool
+
+UNKNOWN: Mapping[str, Value] = {
+    "source": "", "url": "", "kind": "", "start": -1.0, "end": -1.0, "duration": -1.0, "segment": -1, "segments": -1,
+    "width": -1, "height": -1, "fps": -1.0, "video_codec": "", "audio_codec": "", "audio_track": "", "model": "",
+    "transcriber": "", "language": "", "speakers": "", "truncated": False,
+}  # fmt: skip
+"""Every key of a passage's metadata, and what stands there if the value is unknown: empty text, or -1.
+
+Stores take their columns from the first rows, and many refuse `None`; so every passage has every key, always with a
+value of the same type. -1 lies in no time range."""
+
+TEXT_BYTES = 32_000
+"""Longest text of a passage, in UTF-8: with its metadata it fits into the limits of all common stores. Milvus holds
+65,535 bytes of text, Pinecone 40,960 bytes of text and metadata."""
 
 EXCLUDED = (
     "duration", "segment", "segments", "width", "height", "fps", "video_codec", "audio_codec", "audio_track", "model",
@@ -46,8 +60,8 @@ class Passage:
         id: stable for the same range of the same source, so that indexing twice does not duplicate it.
         text: the content.
         metadata: plain values: `source, start, end, duration` (of the whole video), `segment, segments, width, height,
-            fps, video_codec, audio_codec, audio_track, model, transcriber, language, kind, speakers, url`; times in
-            seconds. Unknown values are left out.
+            fps, video_codec, audio_codec, audio_track, model, transcriber, language, kind, speakers, truncated, url`;
+            times in seconds. All keys are always there; unknown values are those of `UNKNOWN`.
     """
 
     id: str
@@ -113,7 +127,7 @@ class Passages:
         else:
             for kind, name in _KINDS:
                 for note in self._new(name, notes):
-                    yield make_passage(note.text, facts | {"kind": kind}, kind, (note.start, note.end))
+                    yield make_passage(note.text, facts, kind, (note.start, note.end))
         self._before = notes
 
     def _new(self, name: str, notes: SegmentNotes) -> Iterator[TimedNote]:
@@ -130,12 +144,47 @@ def _reaching(entries: Iterable[TimedNote], start: float) -> Iterator[TimedNote]
 
 def whole_passage(source: str, found: VideoSummary, *, start: float | None, end: float | None) -> Passage:
     """Return the one passage about a whole source: its summary, chapters and events."""
-    known: dict[str, Value] = {"segments": found.segments, "model": found.model, "language": found.language}
-    facts = video_metadata(source, found.video)
-    facts.update((name, value) for name, value in known.items() if value != "")
+    facts: dict[str, Any] = {
+        **video_metadata(source, found.video),
+        "segments": found.segments, "model": found.model, "language": found.language,
+    }  # fmt: skip
     length = found.video.duration
     last = length if end is None else end if length is None else min(end, length)
     return make_passage(_whole_text(found), facts, "whole", (start or 0.0, last or 0.0))
+
+
+def known(metadata: Mapping[str, Any], name: str) -> Any:  # noqa: ANN401  (whatever a store returned)
+    """Return a value of a passage's metadata; `None` if it is unknown or missing.
+
+    Example:
+        >>> known({"width": -1, "language": "en"}, "width"), known({"width": -1, "language": "en"}, "language")
+        (None, 'en')
+    """
+    value = metadata.get(name)
+    return None if value == UNKNOWN.get(name) else value
+
+
+def complete(facts: Mapping[str, Any]) -> dict[str, Value]:
+    """Return metadata with every key of `UNKNOWN`, each with a value of its type; other keys stay as they are.
+
+    Example:
+        >>> told = complete({"source": "a.mp4", "duration": 9, "language": None, "course": "physics"})
+        >>> told["duration"], told["language"], told["width"], told["course"]
+        (9.0, '', -1, 'physics')
+    """
+    plain = {
+        name: unknown if facts.get(name) is None else type(unknown)(facts[name]) for name, unknown in UNKNOWN.items()
+    }
+    return {**facts, **plain}
+
+
+def bounded(text: str) -> tuple[str, bool]:
+    """Return a text of at most `TEXT_BYTES`, and whether it was cut; its last line then says how much is missing."""
+    if len(text.encode()) <= TEXT_BYTES:
+        return text, False
+    kept = text.encode()[: TEXT_BYTES - 100].decode(errors="ignore")
+    kept = kept[: kept.rfind("\n")] if "\n" in kept[len(kept) // 2 :] else kept
+    return f"{kept}\n[{len(text) - len(kept):,} more characters are left out]", True
 
 
 def _whole_text(found: VideoSummary) -> str:
@@ -146,23 +195,18 @@ def _whole_text(found: VideoSummary) -> str:
     return "\n".join(lines)
 
 
-def notes_metadata(source: str, notes: SegmentNotes) -> dict[str, Value]:
+def notes_metadata(source: str, notes: SegmentNotes) -> dict[str, Any]:
     """Return the metadata from a segment's notes, without its times."""
-    known: dict[str, Any] = {
+    return {
         **video_metadata(source, notes.video),
         "segment": notes.index, "segments": notes.segments, "model": notes.model, "language": notes.language,
+        "truncated": notes.truncated,
     }  # fmt: skip
-    if notes.truncated:
-        known["truncated"] = True
-    return {name: value for name, value in known.items() if value not in ("", None)}
 
 
-def video_metadata(source: str, video: VideoFacts | None) -> dict[str, Value]:
-    """Return the metadata of a video, as far as known."""
-    known: dict[str, Any] = {"source": source}
-    if video is not None:
-        known |= video.model_dump(exclude={"source", "kind"})
-    return {name: value for name, value in known.items() if value is not None}
+def video_metadata(source: str, video: VideoFacts | None) -> dict[str, Any]:
+    """Return the metadata of a video; `None` for what is unknown."""
+    return {"source": source} | ({} if video is None else video.model_dump(exclude={"source", "kind"}))
 
 
 def fragment_url(source: str, start: float, end: float, audio_track: AudioTrackChoice | None = None) -> str:
@@ -194,7 +238,7 @@ def stretch_of(metadata: Mapping[str, Any], *, margin: float = 0.0) -> TimeRange
         (0.0, 31.0)
     """
     margin = checked("margin", margin, START)
-    source, start, end = (metadata.get(name) for name in ("source", "start", "end"))
+    source, start, end = (known(metadata, name) for name in ("source", "start", "end"))
     if not isinstance(source, str) or start is None or end is None:
         raise ConfigurationError(
             "The metadata has no source with start and end; use documents of the video loader or reader."
@@ -205,7 +249,7 @@ def stretch_of(metadata: Mapping[str, Any], *, margin: float = 0.0) -> TimeRange
             f"{redact(source)} is a link, and a range of it cannot be asked about. Download it and load the file."
         )
     first, last = max(0.0, start - margin), end + margin
-    duration = metadata.get("duration")
+    duration = known(metadata, "duration")
     # Older documents of a part of a recording have the length of that part, which is not the end of the file.
     if isinstance(duration, int | float) and end <= duration < last:
         last = float(duration)
@@ -213,7 +257,7 @@ def stretch_of(metadata: Mapping[str, Any], *, margin: float = 0.0) -> TimeRange
         raise ConfigurationError(
             f"The passage starts at {start:g} s and ends at {end:g} s, so there is nothing to show; choose a margin."
         )
-    track = metadata.get("audio_track")
+    track = known(metadata, "audio_track")
     return TimeRange(
         source=source,
         kind=kind_of(metadata),
@@ -225,8 +269,8 @@ def stretch_of(metadata: Mapping[str, Any], *, margin: float = 0.0) -> TimeRange
 
 def kind_of(metadata: Mapping[str, Any]) -> Literal["video", "audio"]:
     """Return the kind of a passage's source from its metadata; video if nothing is known."""
-    shows = "video_codec" in metadata or "width" in metadata
-    return "audio" if "audio_codec" in metadata and not shows else "video"
+    shows = known(metadata, "video_codec") is not None or known(metadata, "width") is not None
+    return "audio" if known(metadata, "audio_codec") is not None and not shows else "video"
 
 
 def gap_text(source: str, start: float, end: float, reason: str) -> str:
@@ -234,11 +278,11 @@ def gap_text(source: str, start: float, end: float, reason: str) -> str:
     return f"{source}: no notes for {start:g} to {end:g} s: {reason}"
 
 
-def make_passage(text: str, facts: dict[str, Value], kind: str, times: tuple[float, float] | None) -> Passage:
+def make_passage(text: str, facts: Mapping[str, Any], kind: str, times: tuple[float, float] | None) -> Passage:
     """Build a passage about `facts["source"]`, with an ID that is stable as long as its position is.
 
     Args:
-        text: the content.
+        text: the content; what is longer than `TEXT_BYTES` is left out, and a last line says so.
         facts: metadata of the source; includes "source".
         kind: kind of passage; those of segments and wholes keep their ID when their text changes.
         times: start and end in seconds; `None` if unknown.
@@ -246,11 +290,18 @@ def make_passage(text: str, facts: dict[str, Value], kind: str, times: tuple[flo
     source = str(facts["source"])
     place = ("", "") if times is None else tuple(f"{time:.3f}" for time in times)
     key = "\0".join((source, kind, *place, text if kind not in ("segment", "whole") else ""))
-    where: dict[str, Value] = {}
+    where: dict[str, Value] = {"kind": kind}
     if times is not None:
         start, end = times
-        where = {"start": float(start), "end": float(end), "url": fragment_url(source, start, end)}
-    return Passage(id=hashlib.sha256(key.encode()).hexdigest()[:32], text=text, metadata={**facts, **where})
+        where |= {"start": float(start), "end": float(end), "url": fragment_url(source, start, end)}
+    found = Passage(id=hashlib.sha256(key.encode()).hexdigest()[:32], text="", metadata=complete({**facts, **where}))
+    return with_text(found, text)
+
+
+def with_text(passage: Passage, text: str) -> Passage:
+    """Replace the text of a passage; what is longer than `TEXT_BYTES` is left out, and `truncated` is then true."""
+    kept, cut = bounded(text)
+    return replace(passage, text=kept, metadata={**passage.metadata, "truncated": True} if cut else passage.metadata)
 
 
 TranscriptMode = Literal["passages", "sentences", "single"]
@@ -310,9 +361,8 @@ def _speakers(group: list[Sentence]) -> str:
     return ", ".join(str(one + 1) for one in sorted({one.speaker for one in group if one.speaker is not None}))
 
 
-def _facts(said: Transcript, number: int, count: int) -> dict[str, Value]:
-    known = {
+def _facts(said: Transcript, number: int, count: int) -> dict[str, Any]:
+    return {
         "source": said.source, "duration": said.duration, "segment": number, "segments": count, "model": said.model,
-        "language": said.language, "kind": "speech", "audio_track": said.audio_track,
+        "language": said.language, "audio_track": said.audio_track,
     }  # fmt: skip
-    return {name: value for name, value in known.items() if value is not None}

@@ -109,7 +109,7 @@ def says_the_same(one: str, other: str) -> bool:
         >>> says_the_same("A man in red comes in.", "a man in red comes in"), says_the_same("No. 3", "No. 4")
         (True, False)
     """
-    first, second = _words(one), _words(other)
+    first, second = words_of(one), words_of(other)
     if {word for word in first if word[0].isdigit()} != {word for word in second if word[0].isdigit()}:
         return False
     if not first or not second:
@@ -117,8 +117,8 @@ def says_the_same(one: str, other: str) -> bool:
     return len(first & second) >= _ALIKE * len(first | second)
 
 
-def _words(text: str) -> set[str]:
-    """Split a text into words, and scripts without spaces into pairs of characters."""
+def words_of(text: str) -> set[str]:
+    """Return the words of a text in lower case; scripts without spaces are split into pairs of characters."""
     found: set[str] = set()
     for word in _WORD.findall(unicodedata.normalize("NFKC", text).casefold()):
         if word[0] >= "\u2e80":

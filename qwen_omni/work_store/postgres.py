@@ -40,7 +40,7 @@ class PostgresStore(BufferedStore):
     """A `WorkStore` in a PostgreSQL database (extra `postgres`)."""
 
     lock_row = " FOR UPDATE"
-    among = "IN (SELECT jsonb_array_elements_text(?::jsonb))"
+    among = "= ANY(ARRAY(SELECT jsonb_array_elements_text(?::jsonb)))"
     key_among = "key = ANY(string_to_array(?, ' '))"
 
     def __init__(self, address: str, use: StoreUse = _PLAIN, *, lease_seconds: float | None = None) -> None:

