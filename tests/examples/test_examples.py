@@ -35,7 +35,8 @@ OWN = ("own_bucket.py", "spend_limit.py", "batch_captions.py", "video_rag.py", "
 old_names = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # LlamaIndex's agents use old names of pydantic
 NEEDS = {  # by the name of an example, in whichever folder; all others take one video
     "speech.py": ["audio"], "transcribe.py": ["audio"], "paraformer_or_omni.py": ["audio"],
-    "video_rag.py": ["folder"], "index_folder.py": ["folder"], "langchain/agent.py": ["folder"],
+    "video_rag.py": ["folder"], "index_folder.py": ["folder"], "core/archive.py": ["folder"],
+    "langchain/agent.py": ["folder"],
     "mixed_media.py": ["image", "audio", "video"], "batch_captions.py": ["video", "video"],
 }  # fmt: skip
 
