@@ -7,6 +7,7 @@ import threading
 import pytest
 from hypothesis import given, strategies as st
 
+from qwen_omni.work_store import sqlite_file
 from qwen_omni.work_store.inputs import InputFilter, StoredInput, counted, merged
 from qwen_omni.work_store.opening import open_work_store
 from qwen_omni.work_store.postgres_server import _MIGRATIONS
@@ -167,7 +168,8 @@ def test_steps_in_progress_are_counted(any_store):
     assert any_store.count_claims(InputFilter(run="archive ")) == 2
 
 
-def test_entries_wait_in_memory_while_the_file_is_locked(tmp_path):
+def test_entries_wait_in_memory_while_the_file_is_locked(tmp_path, monkeypatch):
+    monkeypatch.setattr(sqlite_file, "BUSY_SECONDS", 0.05)
     path = tmp_path / "work.sqlite3"
     with contextlib.closing(open_work_store(path, USE)) as store:
         with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as base:
