@@ -316,12 +316,9 @@ def passages_of(row: ArchiveRow) -> Iterator[ArchivePassage]:
 
 
 def _passage(text: object, kind: str, start: object = None, end: object = None) -> ArchivePassage:
-    times = (start, end) if isinstance(start, int | float) else (None, None)
-    first, last = times
-    return ArchivePassage(
-        content_digest="", start=None if first is None else float(first),
-        end=float(last) if isinstance(last, int | float) else None, text=str(text), kind=kind,
-    )  # fmt: skip
+    first = float(start) if isinstance(start, int | float) and start >= 0 else None
+    last = float(end) if first is not None and isinstance(end, int | float) else None
+    return ArchivePassage(content_digest="", start=first, end=last, text=str(text), kind=kind)
 
 
 def _of_summary(value: Any) -> Iterator[ArchivePassage]:  # noqa: ANN401  (JSON)
@@ -342,7 +339,7 @@ def _of_notes(value: Any) -> Iterator[ArchivePassage]:  # noqa: ANN401  (JSON)
         notes = SegmentNotes.model_validate(one)
         for found in (*segments.of(notes), *captions.of(notes)):
             facts = found.metadata
-            yield _passage(found.text, str(facts.get("kind", "segment")), facts.get("start"), facts.get("end"))
+            yield _passage(found.text, str(facts.get("kind") or "segment"), facts.get("start"), facts.get("end"))
 
 
 def _of_transcript(value: Any) -> Iterator[ArchivePassage]:  # noqa: ANN401  (JSON)

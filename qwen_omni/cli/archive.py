@@ -7,7 +7,7 @@ from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 import typer
 
@@ -18,6 +18,7 @@ from qwen_omni.archive.rows import ArchiveRow
 from qwen_omni.archive.run import (
     ArchiveProgress,
     ArchiveStatus,
+    Mode,
     check_exists,
     retry as retry_rows,
     run as run_archive,
@@ -57,6 +58,7 @@ from qwen_omni.settings import Settings
 _FAILED = 1
 _SHOWN_OF_A_KIND = 5  # files without an answer; all of them are in the store
 _MINUTE, _DAY = 60.0, 86_400.0
+_MODES: dict[str, Mode] = {name: name for name in get_args(Mode)}
 _FORMATS: dict[str, ExportFormat] = {name: name for name in FORMATS}
 _Do = Annotated[
     str | None,
@@ -186,6 +188,18 @@ def run(  # noqa: PLR0913  (each argument is an option of the command)
             help="Use a Ray cluster: local starts one on this machine, auto finds one that runs here.",
         ),
     ] = None,
+    mode: Annotated[
+        str,
+        typer.Option(
+            metavar="MODE",
+            rich_help_panel=SPEED,
+            help="realtime, or batch: captions of links at half price, within --window-hours (models of Batch File).",
+            autocompletion=words(_MODES),
+        ),
+    ] = "realtime",
+    window_hours: Annotated[
+        int, typer.Option(metavar="HOURS", rich_help_panel=SPEED, help="How long a batch may take, 24 to 336.")
+    ] = 24,
     as_json: AsJson = False,
     service: Callable[..., Settings],
 ) -> None:
@@ -204,7 +218,7 @@ def run(  # noqa: PLR0913  (each argument is an option of the command)
     }  # fmt: skip
     if in_flight is not None:
         options["in_flight"] = in_flight
-    coming = run_archive(source, step, **options) if ray is None else _on_ray(ray, source, step, **options)
+    coming = _coming(source, step, ray, choose("mode", mode, _MODES) or "realtime", window_hours, options)
     _count(watch, source, settings)
     _follow(coming, watch, lambda: _rows_in(store, step))
     _finish(watch, as_json=as_json)
@@ -238,6 +252,17 @@ def retry(  # noqa: PLR0913  (each argument is an option of the command)
     if not watch.progress.done:
         show_note("Nothing to try again." if permanent else "Nothing to try again; --permanent tries all failures.")
     _finish(watch, as_json=as_json)
+
+
+def _coming(
+    source: list[str], step: Step, ray: str | None, mode: Mode, window_hours: int, options: Mapping[str, Any]
+) -> Generator[ArchiveRow]:
+    """Return the rows of a run, on this machine or on Ray."""
+    if ray is None:
+        return run_archive(source, step, mode=mode, window_hours=window_hours, **options)
+    if mode == "batch":
+        raise ConfigurationError("--mode batch is one file of requests, so it needs no --ray; drop one of the two.")
+    return _on_ray(ray, source, step, **options)
 
 
 def _on_ray(address: str, source: list[str], step: Step, **options: Any) -> Generator[ArchiveRow]:  # noqa: ANN401

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 import typer.main
 
+from qwen_omni.archive import batch_run
 from qwen_omni.archive.rows import ArchiveRow
 from qwen_omni.archive.run import ArchiveProgress, iter_rows
 from qwen_omni.archive.steps import Caption, Notes, Summarize, Transcribe
@@ -398,3 +399,23 @@ def test_every_option_of_a_step_is_offered_by_each_command():
     for name in ("plan", "run", "retry"):
         assert {"do", *SUITS} <= {one.name for one in commands[name].params}
     assert {work for works in SUITS.values() for work in works} == {*WORK}
+
+
+def test_in_batches(run, standin, made, tmp_path, monkeypatch):
+    """Links are asked about in one batch, for which a second run does not ask again; Ray has no part in it."""
+    monkeypatch.setattr(batch_run, "_POLL_SECONDS", 0.01)
+    link = "https://media.example.com/a.mp4"
+    standin.media_map[link] = made[0] / "a.mp4"
+    (tmp_path / "list.csv").write_text(f"uri\n{link}\n")
+    words = ("run", "list.csv", "--do", "caption", "--store", "a.db", "--mode", "batch", "--json")
+    code, out, _ = run(*words, "--model", "qwen3.5-omni-flash")
+    assert (code, json.loads(out)["counts"]) == (0, {"ok": 1})
+    assert run(*words, "--model", "qwen3.5-omni-flash")[0] == 0
+    assert len(standin.batches.created) == 1
+    for more, said in (
+        ((), "qwen3.8-omni-flash is not offered in Batch File"),
+        (("--ray", "local"), "--mode batch is one file of requests"),
+        (("--mode", "fast"), "--mode 'fast' is not known; choose one of realtime, batch"),
+    ):
+        code, _, err = run(*words, *more)
+        assert (code, said in told(err)) == (2, True), err
