@@ -120,6 +120,7 @@ bench: $(VENV)/.test bench-stream bench-llama-index  ## run the benchmarks; prin
 	$(BIN)/python benchmarks/caption.py
 	$(BIN)/python benchmarks/delivery.py
 	$(BIN)/python benchmarks/long_video.py
+	$(BIN)/python benchmarks/archive.py
 
 $(PEERS)/.made:
 	$(PYTHON) -m venv $(PEERS)

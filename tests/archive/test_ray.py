@@ -190,6 +190,7 @@ def test_a_row_for_every_row(standin, session, tmp_path):
 
 
 @needs_ray
+@pytest.mark.slow
 @pytest.mark.long
 @pytest.mark.timeout(300)
 def test_run_again_on_two_logical_cpus(standin, session, tmp_path):
@@ -202,6 +203,7 @@ def test_run_again_on_two_logical_cpus(standin, session, tmp_path):
 
 
 @needs_ray
+@pytest.mark.slow
 @pytest.mark.long
 @pytest.mark.timeout(300)
 def test_one_logical_cpu_is_refused_at_once(standin, session, tmp_path):
@@ -211,6 +213,7 @@ def test_one_logical_cpu_is_refused_at_once(standin, session, tmp_path):
 
 
 @needs_ray
+@pytest.mark.slow
 @pytest.mark.long
 @pytest.mark.timeout(300)
 def test_the_key_comes_from_where_the_worker_runs(standin, session, tmp_path):
@@ -231,6 +234,7 @@ def test_the_key_comes_from_where_the_worker_runs(standin, session, tmp_path):
 
 
 @needs_ray
+@pytest.mark.slow
 @pytest.mark.long
 @pytest.mark.timeout(400)
 def test_killed_workers_cost_what_they_had_in_flight(standin, session, place, tmp_path):
@@ -263,6 +267,7 @@ def test_killed_workers_cost_what_they_had_in_flight(standin, session, place, tm
 
 
 @needs_ray
+@pytest.mark.slow
 @pytest.mark.long
 @pytest.mark.timeout(400)
 def test_a_file_that_ends_its_process_is_a_row(standin, session, tmp_path):
@@ -278,6 +283,7 @@ def test_a_file_that_ends_its_process_is_a_row(standin, session, tmp_path):
 
 
 @needs_ray
+@pytest.mark.slow
 @pytest.mark.long
 @pytest.mark.timeout(400)
 def test_a_cluster_of_two_machines(standin, session, tmp_path, postgres):
@@ -295,6 +301,7 @@ def test_a_cluster_of_two_machines(standin, session, tmp_path, postgres):
 
 
 @needs_ray
+@pytest.mark.slow
 @pytest.mark.long
 @pytest.mark.timeout(400)
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.9])

@@ -33,6 +33,9 @@ from qwen_omni.structured.models import GeneralCaption
 from qwen_omni.transcription.options import TranscriptionOptions
 from qwen_omni.video.options import SummaryOptions
 from tests.cli.conftest import terminal
+from tests.support.postgres import postgres
+
+__all__ = ["postgres"]
 
 RUN = ("run", "videos", "--do", "caption", "--store", "a.db")
 
@@ -194,6 +197,21 @@ def test_rows_in_parquet(run, tmp_path):
     assert code == 2
     assert "rows.parquet exists" in err
     assert run("export", "rows.parquet", "--store", "a.db", "--overwrite")[0] == 0
+
+
+def test_a_database_that_machines_share(run, standin, postgres, monkeypatch):
+    """The same commands with its address; the password in it is shown nowhere."""
+    store = postgres.replace("postgres@", "postgres:secret-word@")
+    with terminal(monkeypatch) as shown:
+        code, out, _ = run(*RUN[:-1], store, "--max-cny", "5")
+    assert code == 1
+    assert asked(standin) == 3
+    assert "postgresql://" in shown[0]
+    code, status, err = run("status", "--store", store, "--json")
+    assert (code, json.loads(status)["counts"]) == (0, {"ok": 4, "skipped": 1})
+    code, _, wrote = run("export", "rows.jsonl", "--store", store)
+    assert (code, wrote) == (0, "wrote rows.jsonl: 5 rows\n")
+    assert "secret-word" not in "".join((out, *shown, status, err, wrote))
 
 
 # --- What is shown ---
