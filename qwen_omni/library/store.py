@@ -1,0 +1,306 @@
+"""Where the passages of a library are stored: a folder of LanceDB, or anything else that stores and finds rows.
+
+The only module that imports LanceDB, which loads on first use. A store knows nothing about videos or models: it holds
+rows with a text and a vector, finds those near a question by both, and remembers what was added.
+"""
+
+import contextlib
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Protocol
+
+from qwen_omni.errors import ConfigurationError
+from qwen_omni.media.files.tempfiles import machine_fault
+from qwen_omni.retrieval.passages import Passage
+from qwen_omni.retrieval.windows import Hit
+
+_PASSAGES, _VIDEOS = "passages", "videos"
+_STAMP = b"qwen_omni"
+_VERSION = 1
+_INDEXED_FROM = 20_000
+"""Rows from which an index of vectors is made: below, comparing all of them is as quick and exact."""
+_REFINED = 10  # candidates of the compressed index that are compared exactly, as a multiple of those wanted
+_UNUSED = timedelta(hours=1)  # older versions of a table are removed: an hour is longer than any search lasts
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """A passage with its vector."""
+
+    passage: Passage
+    vector: Sequence[float] = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Video:
+    """A video or recording in a library.
+
+    Attributes:
+        source: its path.
+        version: identifies its content, and how its passages were made; empty if some of it could not be read.
+        passages: how many passages it has.
+    """
+
+    source: str
+    version: str
+    passages: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stamp:
+    """What all rows of a library have in common.
+
+    Attributes:
+        embedding: name of the embedding.
+        origin: who described the videos; see `Settings.origin`.
+        dimensions: length of the vectors.
+    """
+
+    embedding: str
+    origin: str
+    dimensions: int
+
+
+class PassageStore(Protocol):
+    """Stores rows and finds them. Every method may block; one object is used by one thread at a time."""
+
+    def stamp(self) -> Stamp | None:
+        """Return what the rows have in common; `None` while there are none."""
+
+    def begin(self, stamp: Stamp) -> None:
+        """Prepare an empty store for its first rows."""
+
+    def vectors(self, source: str) -> Mapping[str, Sequence[float]]:
+        """Return the vectors of a source by text."""
+
+    def write(self, rows: Sequence[Row]) -> None:
+        """Write rows; one with the same ID is replaced."""
+
+    def drop(self, source: str, *, keep: Iterable[str] = ()) -> int:
+        """Remove the rows of a source, except those with the IDs to keep; return how many."""
+
+    def videos(self) -> list[Video]:
+        """Return what was added, by path."""
+
+    def finish(self, video: Video) -> None:
+        """Record that all passages of a video are written."""
+
+    def forget(self, source: str) -> None:
+        """Remove the record of a video."""
+
+    def nearest(self, vector: Sequence[float], text: str, most: int, sources: Sequence[str] = ()) -> list[Hit]:
+        """Return the rows nearest to a question, by meaning and by words, best first.
+
+        Args:
+            vector: of the question.
+            text: the question.
+            most: rows at most.
+            sources: only rows of these; all if empty.
+        """
+
+    def refresh(self) -> None:
+        """Bring the indexes up to date, after many rows were written."""
+
+
+class LanceStore:
+    """A store in a folder of LanceDB, or wherever LanceDB itself stores tables (`s3://…`).
+
+    Args:
+        place: the folder or address; it is created with the first row.
+
+    Raises:
+        ConfigurationError: LanceDB is not installed, or the place is a file.
+    """
+
+    def __init__(self, place: str | os.PathLike[str]) -> None:
+        if find_spec("lancedb") is None:
+            raise ConfigurationError("A library needs an extra package: pip install 'qwen-omni[library]'")
+        self.place = os.fspath(place)
+        if not self.place.strip():
+            raise ConfigurationError("The name of the library is empty; name a folder, such as library.lance.")
+        if "://" not in self.place and Path(self.place).exists() and not Path(self.place).is_dir():
+            raise ConfigurationError(f"{self.place} is a file; a library is a folder. Choose another name.")
+        self._database: Any = None
+        self._tables: dict[str, Any] = {}
+
+    def stamp(self) -> Stamp | None:
+        """Return what the rows have in common; `None` while there are none."""
+        table = self._table(_PASSAGES)
+        if table is None:
+            return None
+        found = (table.schema.metadata or {}).get(_STAMP)
+        try:
+            about = json.loads(found or b"null")
+            if about["version"] > _VERSION:
+                raise ConfigurationError(
+                    f"{self.place} was written by a newer version of qwen-omni; update it: pip install -U qwen-omni"
+                )
+            return Stamp(embedding=about["embedding"], origin=about["origin"], dimensions=about["dimensions"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise ConfigurationError(
+                f"{self.place} has a table {_PASSAGES!r} that is not a library of qwen-omni. Choose another folder."
+            ) from error
+
+    def begin(self, stamp: Stamp) -> None:
+        """Create the tables."""
+        import pyarrow as pa  # noqa: PLC0415  (comes with LanceDB)
+
+        about = {
+            "version": _VERSION, "embedding": stamp.embedding, "origin": stamp.origin, "dimensions": stamp.dimensions
+        }  # fmt: skip
+        columns = [
+            pa.field("id", pa.string()), pa.field("source", pa.string()), pa.field("start", pa.float64()),
+            pa.field("end", pa.float64()), pa.field("text", pa.string()), pa.field("metadata", pa.string()),
+            pa.field("vector", pa.list_(pa.float32(), stamp.dimensions)),
+        ]  # fmt: skip
+        listed = [pa.field("source", pa.string()), pa.field("version", pa.string()), pa.field("passages", pa.int64())]
+        with self._faults("create"):
+            database = self._connected()
+            schema = pa.schema(columns, metadata={_STAMP: json.dumps(about).encode()})
+            self._tables[_VIDEOS] = database.create_table(_VIDEOS, schema=pa.schema(listed), exist_ok=True)
+            self._tables[_PASSAGES] = database.create_table(_PASSAGES, schema=schema)
+
+    def vectors(self, source: str) -> Mapping[str, Sequence[float]]:
+        """Return the vectors of a source by text."""
+        with self._faults("read"):
+            rows = self._rows(_PASSAGES, f"source = {quoted(source)}", ["text", "vector"])
+        return {row["text"]: row["vector"] for row in rows}
+
+    def write(self, rows: Sequence[Row]) -> None:
+        """Write rows; one with the same ID is replaced."""
+        with self._faults("write to"):
+            self._upsert(_PASSAGES, "id", [_flat(row) for row in {row.passage.id: row for row in rows}.values()])
+
+    def drop(self, source: str, *, keep: Iterable[str] = ()) -> int:
+        """Remove the rows of a source, except those with the IDs to keep; return how many."""
+        table = self._table(_PASSAGES)
+        if table is None:
+            return 0
+        with self._faults("write to"):
+            kept = set(keep)
+            ids = [row["id"] for row in self._rows(_PASSAGES, f"source = {quoted(source)}", ["id"])]
+            gone = [one for one in ids if one not in kept]
+            if gone and not kept:
+                table.delete(f"source = {quoted(source)}")
+            elif gone:
+                table.delete(f"id IN ({', '.join(map(quoted, gone))})")
+        return len(gone)
+
+    def videos(self) -> list[Video]:
+        """Return what was added, by path."""
+        with self._faults("read"):
+            rows = self._rows(_VIDEOS, "", ["source", "version", "passages"])
+        return sorted((Video(**row) for row in rows), key=lambda one: one.source)
+
+    def finish(self, video: Video) -> None:
+        """Record that all passages of a video are written."""
+        row = {"source": video.source, "version": video.version, "passages": video.passages}
+        with self._faults("write to"):
+            self._upsert(_VIDEOS, "source", [row])
+
+    def forget(self, source: str) -> None:
+        """Remove the record of a video."""
+        table = self._table(_VIDEOS)
+        if table is not None:
+            with self._faults("write to"):
+                table.delete(f"source = {quoted(source)}")
+
+    def nearest(self, vector: Sequence[float], text: str, most: int, sources: Sequence[str] = ()) -> list[Hit]:
+        """Return the rows nearest to a question: both rankings, merged by reciprocal rank."""
+        table = self._table(_PASSAGES)
+        if table is None:
+            return []
+        with self._faults("search"):
+            query = table.search(query_type="hybrid", vector_column_name="vector", fts_columns="text")
+            query = query.vector(list(vector)).text(text).distance_type("cosine").refine_factor(_REFINED)
+            if sources:
+                query = query.where(f"source IN ({', '.join(map(quoted, sources))})", prefilter=True)
+            rows = query.select(["text", "metadata"]).limit(most).to_list()
+        return [
+            Hit(metadata=json.loads(row["metadata"]), text=row["text"], score=row["_relevance_score"]) for row in rows
+        ]
+
+    def refresh(self) -> None:
+        """Bring the indexes up to date: of words always, of vectors where there are many; remove old versions."""
+        from lancedb.index import FTS, BTree, IvfSq  # noqa: PLC0415  (an extra)
+
+        table = self._table(_PASSAGES)
+        if table is None:
+            return
+        with self._faults("write to"):
+            known = {one.columns[0] for one in table.list_indices()}
+            if "text" not in known:  # ICU splits words of every script
+                table.create_index("text", config=FTS(base_tokenizer="icu"))
+            if "source" not in known:
+                table.create_index("source", config=BTree())
+            if "vector" not in known and table.count_rows() >= _INDEXED_FROM:
+                table.create_index("vector", config=IvfSq(distance_type="cosine"))
+            table.optimize(cleanup_older_than=_UNUSED)
+
+    def _upsert(self, name: str, key: str, rows: list[dict[str, Any]]) -> None:
+        table = self._table(name)
+        if rows and table is not None:
+            table.merge_insert(key).when_matched_update_all().when_not_matched_insert_all().execute(rows)
+
+    def _rows(self, name: str, where: str, columns: list[str]) -> list[dict[str, Any]]:
+        table = self._table(name)
+        if table is None:
+            return []
+        query = table.search().where(where) if where else table.search()
+        found: list[dict[str, Any]] = query.select(columns).limit(max(1, table.count_rows())).to_list()
+        return found
+
+    def _table(self, name: str) -> Any:  # noqa: ANN401  (LanceDB loads on first use)
+        if name not in self._tables:
+            if "://" not in self.place and not Path(self.place).is_dir():
+                return None
+            with self._faults("open"):
+                database = self._connected()
+                if name not in database.table_names(limit=1_000):
+                    return None
+                self._tables[name] = database.open_table(name)
+        self._tables[name].checkout_latest()
+        return self._tables[name]
+
+    def _connected(self) -> Any:  # noqa: ANN401
+        if self._database is None:
+            import lancedb  # noqa: PLC0415  (an extra)
+
+            self._database = lancedb.connect(self.place)
+        return self._database
+
+    @contextlib.contextmanager
+    def _faults(self, doing: str) -> Iterator[None]:
+        """Raise what LanceDB raises as ours."""
+        try:
+            yield
+        except ConfigurationError:
+            raise
+        except (OSError, RuntimeError, ValueError) as error:
+            fault = machine_fault(error, f"{doing} the library {self.place}")
+            first = (str(error).splitlines() or [type(error).__name__])[0][:300]
+            raise fault or ConfigurationError(f"LanceDB could not {doing} the library {self.place}: {first}") from error
+
+
+def quoted(text: str) -> str:
+    """Return a text as a literal of SQL.
+
+    Example:
+        >>> quoted("it's")
+        "'it''s'"
+    """
+    return "'" + text.replace("'", "''") + "'"
+
+
+def _flat(row: Row) -> dict[str, Any]:
+    passage = row.passage
+    return {
+        "id": passage.id, "source": passage.metadata["source"], "start": float(passage.metadata.get("start", 0.0)),
+        "end": float(passage.metadata.get("end", 0.0)), "text": passage.text,
+        "metadata": json.dumps(passage.metadata, ensure_ascii=False), "vector": list(row.vector),
+    }  # fmt: skip
