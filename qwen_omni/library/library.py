@@ -24,7 +24,7 @@ from qwen_omni.ranges import POSITIVE_COUNT, checked
 from qwen_omni.redact import redact
 from qwen_omni.retrieval.index import PassageOptions, iter_passages
 from qwen_omni.retrieval.passages import Passage
-from qwen_omni.retrieval.windows import WINDOW_SECONDS, Hit, Window, to_windows
+from qwen_omni.retrieval.windows import WINDOW_SECONDS, Window, fused, to_windows
 from qwen_omni.settings import Settings
 from qwen_omni.video.engine.run import OnProgress, Progress
 from qwen_omni.work_store.store import digest
@@ -221,7 +221,8 @@ class VideoLibrary:
         if vector is None:
             return []
         only = [_name_of(source) for source in sources]
-        hits: list[Hit] = self._store.nearest(vector, question, max(k * _FOUND_PER_WINDOW, _FEWEST_FOUND), only)
+        most = max(k * _FOUND_PER_WINDOW, _FEWEST_FOUND)
+        hits = fused([self._store.nearest(vector, most, only), self._store.matching(question, most, only)])
         return to_windows(hits, seconds=seconds)[:k]
 
     def ask(

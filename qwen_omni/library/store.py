@@ -93,15 +93,17 @@ class PassageStore(Protocol):
     def forget(self, source: str) -> None:
         """Remove the record of a video."""
 
-    def nearest(self, vector: Sequence[float], text: str, most: int, sources: Sequence[str] = ()) -> list[Hit]:
-        """Return the rows nearest to a question, by meaning and by words, best first.
+    def nearest(self, vector: Sequence[float], most: int, sources: Sequence[str] = ()) -> list[Hit]:
+        """Return the rows whose vectors are nearest, best first.
 
         Args:
             vector: of the question.
-            text: the question.
             most: rows at most.
             sources: only rows of these; all if empty.
         """
+
+    def matching(self, text: str, most: int, sources: Sequence[str] = ()) -> list[Hit]:
+        """Return the rows whose texts have words of a question, best first."""
 
     def refresh(self) -> None:
         """Bring the indexes up to date, after many rows were written."""
@@ -210,20 +212,25 @@ class LanceStore:
             with self._faults("write to"):
                 table.delete(f"source = {quoted(source)}")
 
-    def nearest(self, vector: Sequence[float], text: str, most: int, sources: Sequence[str] = ()) -> list[Hit]:
-        """Return the rows nearest to a question: both rankings, merged by reciprocal rank."""
+    def nearest(self, vector: Sequence[float], most: int, sources: Sequence[str] = ()) -> list[Hit]:
+        """Return the rows whose vectors are nearest, best first; the score is the cosine of the angle."""
         table = self._table(_PASSAGES)
         if table is None:
             return []
         with self._faults("search"):
-            query = table.search(query_type="hybrid", vector_column_name="vector", fts_columns="text")
-            query = query.vector(list(vector)).text(text).distance_type("cosine").refine_factor(_REFINED)
-            if sources:
-                query = query.where(f"source IN ({', '.join(map(quoted, sources))})", prefilter=True)
-            rows = query.select(["text", "metadata"]).limit(most).to_list()
-        return [
-            Hit(metadata=json.loads(row["metadata"]), text=row["text"], score=row["_relevance_score"]) for row in rows
-        ]
+            query = table.search(list(vector), vector_column_name="vector").distance_type("cosine")
+            rows = _found(query.refine_factor(_REFINED), "_distance", most, sources)
+        return [_hit(row, 1 - row["_distance"]) for row in rows]
+
+    def matching(self, text: str, most: int, sources: Sequence[str] = ()) -> list[Hit]:
+        """Return the rows whose texts have words of a question, best first; the score is that of BM25."""
+        table = self._table(_PASSAGES)
+        if table is None:
+            return []
+        with self._faults("search"):
+            query = table.search(text, query_type="fts", fts_columns="text")
+            rows = _found(query, "_score", most, sources)
+        return [_hit(row, row["_score"]) for row in rows]
 
     def refresh(self) -> None:
         """Bring the indexes up to date: of words always, of vectors where there are many; remove old versions."""
@@ -295,6 +302,18 @@ def quoted(text: str) -> str:
         "'it''s'"
     """
     return "'" + text.replace("'", "''") + "'"
+
+
+def _found(query: Any, score: str, most: int, sources: Sequence[str]) -> list[dict[str, Any]]:  # noqa: ANN401
+    """Run a query of LanceDB for the texts and metadata of some sources."""
+    if sources:
+        query = query.where(f"source IN ({', '.join(map(quoted, sources))})", prefilter=True)
+    found: list[dict[str, Any]] = query.select(["text", "metadata", score]).limit(most).to_list()
+    return found
+
+
+def _hit(row: Mapping[str, Any], score: float) -> Hit:
+    return Hit(metadata=json.loads(row["metadata"]), text=row["text"], score=score)
 
 
 def _flat(row: Row) -> dict[str, Any]:
