@@ -111,7 +111,7 @@ class Evidence:
 def gather(media: Sequence[MediaFacts], question: str, text: str, material: str = "") -> Evidence:
     """Collect the evidence for a request, from its media, or from its text if it has none.
 
-    `material` is the longest text of the latest user message: the material of a task is longer than the task itself.
+    `material` is the text of the latest user message that the task is about; see `material_of`.
     """
     facts = tuple(media)
     if facts and not any(one.marked for one in facts):
@@ -185,6 +185,11 @@ def _notes(question: str, text: str) -> Evidence:
         closing=closing.group().strip() if closing else "",
         text=text,
     )
+
+
+def material_of(texts: Sequence[str]) -> str:
+    """Return the text that a task is about: the longest one that mentions times, or the longest if none does."""
+    return max(texts, key=lambda text: (bool(_TIMED.search(text)), len(text)), default="")
 
 
 def _task(question: str, material: str) -> str:
