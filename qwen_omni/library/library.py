@@ -99,10 +99,14 @@ class VideoLibrary:
     ) -> None:
         self._store: PassageStore = LanceStore(place) if isinstance(place, str | os.PathLike) else place
         self._place = os.fspath(place) if isinstance(place, str | os.PathLike) else type(place).__name__
+        self._given = place
         self._client, self._owned = client, False
         self._options = options
         self._embedding: Embedding = as_embedding(embedding, None if client is None else client.settings)
         self._checked = False
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rebuilt, (self._given, None if self._owned else self._client, self._embedding, self._options)
 
     # --- Adding ---
 
@@ -320,6 +324,10 @@ class VideoLibrary:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _rebuilt(place: Any, client: OmniClient | None, embedding: object, options: PassageOptions) -> VideoLibrary:  # noqa: ANN401
+    return VideoLibrary(place, client=client, embedding=embedding, options=options)
 
 
 def check_stamp(place: str, found: Stamp, wanted: Stamp) -> None:
