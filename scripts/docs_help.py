@@ -12,8 +12,13 @@ WIDTH = "96"
 def help_texts() -> str:
     """Return every help text, each in its own block."""
     group = typer.main.get_command(build_app())
-    names = sorted(getattr(group, "commands", {}))
-    return "\n\n".join([_block([]), *(f"## qwen-omni {name}\n\n{_block([name])}" for name in names)])
+    names = [path for name, one in sorted(getattr(group, "commands", {}).items()) for path in _paths(name, one)]
+    return "\n\n".join([_block([]), *(f"## qwen-omni {' '.join(path)}\n\n{_block(path)}" for path in names)])
+
+
+def _paths(name: str, command: object) -> list[list[str]]:
+    """Return a command and, if it is a group, the commands of it."""
+    return [[name], *([name, one] for one in getattr(command, "commands", {}))]
 
 
 def _block(command: list[str]) -> str:
