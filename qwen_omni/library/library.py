@@ -24,7 +24,7 @@ from qwen_omni.ranges import POSITIVE_COUNT, checked
 from qwen_omni.redact import redact
 from qwen_omni.retrieval.index import PassageOptions, iter_passages
 from qwen_omni.retrieval.passages import Passage
-from qwen_omni.retrieval.windows import WINDOW_SECONDS, Window, fused, to_windows
+from qwen_omni.retrieval.windows import WINDOW_SECONDS, Hit, Window, WindowOptions
 from qwen_omni.settings import Settings
 from qwen_omni.video.engine.run import OnProgress, Progress
 from qwen_omni.work_store.store import digest
@@ -225,9 +225,10 @@ class VideoLibrary:
         if vector is None:
             return []
         only = [_name_of(source) for source in sources]
-        most = max(k * _FOUND_PER_WINDOW, _FEWEST_FOUND)
-        hits = fused([self._store.nearest(vector, most, only), self._store.matching(question, most, only)])
-        return to_windows(hits, seconds=seconds)[:k]
+        options = WindowOptions(k=k, fetch_k=max(k * _FOUND_PER_WINDOW, _FEWEST_FOUND), seconds=seconds)
+        near = self._store.nearest(vector, options.fetch_k, only)
+        worded = self._store.matching(question, vector, options.fetch_k, only)
+        return options.windows(question, merged(near, worded))
 
     def ask(
         self,
@@ -346,6 +347,18 @@ def check_stamp(place: str, found: Stamp, wanted: Stamp) -> None:
             f"The videos in the library {place} were described by {found.origin or 'an unknown service'}, not by "
             f"{wanted.origin}. Use another library for each."
         )
+
+
+def merged(near: Sequence[Hit], worded: Sequence[Hit]) -> list[Hit]:
+    """Return the hits of two searches, each once, by their score.
+
+    Example:
+        >>> near = [Hit(text="a", metadata={"start": 1.0}, score=0.9), Hit(text="b", metadata={}, score=0.5)]
+        >>> [hit.text for hit in merged(near, [near[0], Hit(text="c", metadata={}, score=0.7)])]
+        ['a', 'c', 'b']
+    """
+    each = {(hit.text, *map(hit.metadata.get, ("source", "start", "end"))): hit for hit in (*worded, *near)}
+    return sorted(each.values(), key=lambda hit: -(hit.score or 0.0))
 
 
 def check_search(question: str, k: int) -> int:

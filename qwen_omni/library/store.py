@@ -6,6 +6,8 @@ rows with a text and a vector, finds those near a question by both, and remember
 
 import contextlib
 import json
+import math
+import operator
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -94,7 +96,7 @@ class PassageStore(Protocol):
         """Remove the record of a video."""
 
     def nearest(self, vector: Sequence[float], most: int, sources: Sequence[str] = ()) -> list[Hit]:
-        """Return the rows whose vectors are nearest, best first.
+        """Return the rows whose vectors are nearest, best first; the score is the cosine of the angle.
 
         Args:
             vector: of the question.
@@ -102,8 +104,8 @@ class PassageStore(Protocol):
             sources: only rows of these; all if empty.
         """
 
-    def matching(self, text: str, most: int, sources: Sequence[str] = ()) -> list[Hit]:
-        """Return the rows whose texts have words of a question, best first."""
+    def matching(self, text: str, vector: Sequence[float], most: int, sources: Sequence[str] = ()) -> list[Hit]:
+        """Return the rows whose texts have most words of a question, with the same score as `nearest` has."""
 
     def refresh(self) -> None:
         """Bring the indexes up to date, after many rows were written."""
@@ -222,15 +224,15 @@ class LanceStore:
             rows = _found(query.refine_factor(_REFINED), "_distance", most, sources)
         return [_hit(row, 1 - row["_distance"]) for row in rows]
 
-    def matching(self, text: str, most: int, sources: Sequence[str] = ()) -> list[Hit]:
-        """Return the rows whose texts have words of a question, best first; the score is that of BM25."""
+    def matching(self, text: str, vector: Sequence[float], most: int, sources: Sequence[str] = ()) -> list[Hit]:
+        """Return the rows whose texts have most words of a question (BM25), scored as `nearest` does."""
         table = self._table(_PASSAGES)
         if table is None:
             return []
         with self._faults("search"):
             query = table.search(text, query_type="fts", fts_columns="text")
-            rows = _found(query, "_score", most, sources)
-        return [_hit(row, row["_score"]) for row in rows]
+            rows = _found(query, "_score", most, sources, "vector")
+        return [_hit(row, cosine(row["vector"], vector)) for row in rows]
 
     def refresh(self) -> None:
         """Bring the indexes up to date: of words always, of vectors where there are many; remove old versions."""
@@ -294,6 +296,17 @@ class LanceStore:
             raise fault or ConfigurationError(f"LanceDB could not {doing} the library {self.place}: {first}") from error
 
 
+def cosine(one: Sequence[float], other: Sequence[float]) -> float:
+    """Return the cosine of the angle between two vectors; 0 if one of them has no length.
+
+    Example:
+        >>> cosine([1, 0], [2, 0]), cosine([1, 0], [0, 3]), cosine([0, 0], [1, 0])
+        (1.0, 0.0, 0.0)
+    """
+    length = math.sqrt(sum(map(operator.mul, one, one)) * sum(map(operator.mul, other, other)))
+    return sum(map(operator.mul, one, other)) / length if length else 0.0
+
+
 def quoted(text: str) -> str:
     """Return a text as a literal of SQL.
 
@@ -304,11 +317,11 @@ def quoted(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
 
 
-def _found(query: Any, score: str, most: int, sources: Sequence[str]) -> list[dict[str, Any]]:  # noqa: ANN401
+def _found(query: Any, score: str, most: int, sources: Sequence[str], *more: str) -> list[dict[str, Any]]:  # noqa: ANN401
     """Run a query of LanceDB for the texts and metadata of some sources."""
     if sources:
         query = query.where(f"source IN ({', '.join(map(quoted, sources))})", prefilter=True)
-    found: list[dict[str, Any]] = query.select(["text", "metadata", score]).limit(most).to_list()
+    found: list[dict[str, Any]] = query.select(["text", "metadata", score, *more]).limit(most).to_list()
     return found
 
 
