@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from qwen_omni.errors import APIConnectionError, ConfigurationError, ServerError
-from qwen_omni.pricing.costs import Cost, Pricing, TokenCounts, count_text, own_pricing
+from qwen_omni.pricing.costs import Cost, Pricing, TokenCounts, count_text, is_exact, own_pricing
 from qwen_omni.profiles.embedding import DEFAULT_EMBEDDING_MODEL, EmbeddingProfile, embedding_profile
 from qwen_omni.responses import Usage
 from qwen_omni.settings import Settings, region_of
@@ -30,6 +30,7 @@ Vectors = list[list[float]]
 _OK = 200
 _MOST_BYTES = 64 * 2**20  # of an answer: ten vectors of 2,048 numbers are under 1 MB
 _LETTERS_A_TOKEN = 8  # no text has more letters a token for long, so that only long texts are counted
+_ROOM = 0.7  # share of the limit that a text is cut to: what is counted here may be a third too low
 
 
 class Embedding(Protocol):
@@ -106,12 +107,12 @@ def shortened(text: str, most_tokens: int) -> str:
         >>> shortened("one two three four", 8192), len(shortened("word " * 20_000, 8192)) < 100_000
         ('one two three four', True)
     """
-    if len(text) <= most_tokens // 2 or count_text(text, "qwen2") <= most_tokens:
+    if len(text) <= most_tokens // 2 or count_text(text, "qwen2") <= most_tokens * (1 if is_exact() else _ROOM):
         return text
-    most = most_tokens * _LETTERS_A_TOKEN
-    text = text[:most]
-    while (tokens := count_text(text, "qwen2")) > most_tokens:
-        text = text[: int(len(text) * most_tokens / tokens * 0.98)]
+    most = max(1, int(most_tokens * _ROOM))
+    text = text[: most * _LETTERS_A_TOKEN]
+    while (tokens := count_text(text, "qwen2")) > most:
+        text = text[: int(len(text) * most / tokens * 0.98)]
     return text
 
 

@@ -8,13 +8,14 @@ import asyncio
 import contextlib
 import functools
 import os
+import warnings
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
 from qwen_omni.client import OmniClient
-from qwen_omni.errors import ConfigurationError
+from qwen_omni.errors import ConfigurationError, SpendLimitError
 from qwen_omni.library.answers import DEFAULT_ASK, AskOptions, LibraryAnswer
 from qwen_omni.library.ask import LibraryProgress, OnLibraryProgress, ask_library, content_digest, stream_library
 from qwen_omni.library.embeddings import Embedding, as_embedding
@@ -160,11 +161,11 @@ class VideoLibrary:
             if on_progress is not None:
                 on_progress(news)
 
-        earlier = self._store.vectors(name)
+        known_vectors = dict(self._store.vectors(name))
         ids: list[str] = []
         embedded = 0
         for batch in _in_batches(self._passages(name, watch)):
-            embedded += self._write(batch, earlier)
+            embedded += self._write(batch, known_vectors)
             ids += [passage.id for passage in batch]
         removed = self._store.drop(name, keep=ids)
         self._store.finish(Video(source=name, version="" if gaps else version, passages=len(set(ids))))
@@ -175,11 +176,12 @@ class VideoLibrary:
         with contextlib.closing(found) as passages:
             yield from (passage for passage in passages if passage.text.strip())
 
-    def _write(self, batch: Sequence[Passage], known: Any) -> int:  # noqa: ANN401  (vectors by text)
-        """Embed what is new and write all; return how many were embedded."""
+    def _write(self, batch: Sequence[Passage], known: dict[str, Sequence[float]]) -> int:
+        """Embed the texts whose vectors are not `known`, and write all; return how many were embedded."""
         new = list(dict.fromkeys(one.text for one in batch if one.text not in known))
-        vectors = dict(zip(new, self._embedding.embed_documents(new), strict=True)) if new else {}
-        rows = [Row(passage=one, vector=vectors.get(one.text) or known[one.text]) for one in batch]
+        if new:
+            known.update(zip(new, self._embedding.embed_documents(new), strict=True))
+        rows = [Row(passage=one, vector=known[one.text]) for one in batch]
         if self._store.stamp() is None:
             self._store.begin(replace(self._stamp(), dimensions=len(rows[0].vector)))
         self._store.write(rows)
@@ -191,6 +193,8 @@ class VideoLibrary:
         self, question: str, k: int = 5, *, seconds: float = WINDOW_SECONDS, sources: Iterable[str] = ()
     ) -> list[Window]:
         """Find the windows that answer a question best. Sends the question to the embedding model, and nothing else.
+
+        If the spend limit does not allow even that, words alone are compared, with a warning.
 
         Args:
             question: in natural language, or words that are said or shown.
@@ -204,7 +208,10 @@ class VideoLibrary:
             QwenOmniError: the embedding model failed.
         """
         k = check_search(question, k)
-        vector = self._embedding.embed_query(question) if self._has_passages() else None
+        vector: list[float] | None = None
+        if self._has_passages():
+            with _words_at_least() as vector:
+                vector[:] = self._embedding.embed_query(question)
         return self._windows(vector, question, k, seconds, sources)
 
     async def asearch(
@@ -212,8 +219,10 @@ class VideoLibrary:
     ) -> list[Window]:
         """Find the windows that answer a question best; the asynchronous `search`."""
         k = check_search(question, k)
-        filled = await asyncio.to_thread(self._has_passages)
-        vector = await self._embedding.aembed_query(question) if filled else None
+        vector: list[float] | None = None
+        if await asyncio.to_thread(self._has_passages):
+            with _words_at_least() as vector:
+                vector[:] = await self._embedding.aembed_query(question)
         return await asyncio.to_thread(self._windows, vector, question, k, seconds, sources)
 
     def _has_passages(self) -> bool:
@@ -226,7 +235,7 @@ class VideoLibrary:
             return []
         only = [_name_of(source) for source in sources]
         options = WindowOptions(k=k, fetch_k=max(k * _FOUND_PER_WINDOW, _FEWEST_FOUND), seconds=seconds)
-        near = self._store.nearest(vector, options.fetch_k, only)
+        near = self._store.nearest(vector, options.fetch_k, only) if vector else []
         worded = self._store.matching(question, vector, options.fetch_k, only)
         return options.windows(question, merged(near, worded))
 
@@ -346,6 +355,21 @@ def check_stamp(place: str, found: Stamp, wanted: Stamp) -> None:
         raise ConfigurationError(
             f"The videos in the library {place} were described by {found.origin or 'an unknown service'}, not by "
             f"{wanted.origin}. Use another library for each."
+        )
+
+
+@contextlib.contextmanager
+def _words_at_least() -> Iterator[list[float]]:
+    """Yield the vector to fill; it stays empty if the spend limit refuses the embedding."""
+    vector: list[float] = []
+    try:
+        yield vector
+    except SpendLimitError:
+        vector.clear()
+        warnings.warn(
+            "The spend limit did not allow to embed the question, so that words alone were compared.",
+            UserWarning,
+            stacklevel=4,
         )
 
 

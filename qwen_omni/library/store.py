@@ -122,13 +122,13 @@ class LanceStore:
     """
 
     def __init__(self, place: str | os.PathLike[str]) -> None:
-        if find_spec("lancedb") is None:
-            raise ConfigurationError("A library needs an extra package: pip install 'qwen-omni[library]'")
         self.place = os.fspath(place)
         if not self.place.strip():
             raise ConfigurationError("The name of the library is empty; name a folder, such as library.lance.")
         if "://" not in self.place and Path(self.place).exists() and not Path(self.place).is_dir():
             raise ConfigurationError(f"{self.place} is a file; a library is a folder. Choose another name.")
+        if find_spec("lancedb") is None:
+            raise ConfigurationError("A library needs an extra package: pip install 'qwen-omni[library]'")
         self._database: Any = None
         self._tables: dict[str, Any] = {}
 
