@@ -99,7 +99,7 @@ class VideoLibrary:
         options: PassageOptions = DEFAULT_PASSAGES,
     ) -> None:
         self._store: PassageStore = LanceStore(place) if isinstance(place, str | os.PathLike) else place
-        self._place = os.fspath(place) if isinstance(place, str | os.PathLike) else type(place).__name__
+        self._place = os.fspath(place) if isinstance(place, str | os.PathLike) else str(getattr(place, "place", ""))
         self._given = place
         self._client, self._owned = client, False
         self._options = options
@@ -161,22 +161,22 @@ class VideoLibrary:
             if on_progress is not None:
                 on_progress(news)
 
-        known_vectors = dict(self._store.vectors(name))
-        ids: list[str] = []
+        vectors = dict(self._store.vectors(name))
+        fresh = not vectors
+        ids: set[str] = set()
         embedded = 0
-        for batch in _in_batches(self._passages(name, watch)):
-            embedded += self._write(batch, known_vectors)
-            ids += [passage.id for passage in batch]
+        for batch in _in_batches(_each_once(self._passages(name, watch), ids)):
+            embedded += self._write(batch, vectors, fresh=fresh)
         removed = self._store.drop(name, keep=ids)
-        self._store.finish(Video(source=name, version="" if gaps else version, passages=len(set(ids))))
-        return Added(source=name, passages=len(set(ids)), embedded=embedded, removed=removed, gaps=gaps)
+        self._store.finish(Video(source=name, version="" if gaps else version, passages=len(ids)))
+        return Added(source=name, passages=len(ids), embedded=embedded, removed=removed, gaps=gaps)
 
     def _passages(self, name: str, watch: OnProgress) -> Iterator[Passage]:
         found = iter_passages(name, name, self._options, client=self._asked(), on_progress=watch)
         with contextlib.closing(found) as passages:
             yield from (passage for passage in passages if passage.text.strip())
 
-    def _write(self, batch: Sequence[Passage], known: dict[str, Sequence[float]]) -> int:
+    def _write(self, batch: Sequence[Passage], known: dict[str, Sequence[float]], *, fresh: bool) -> int:
         """Embed the texts whose vectors are not `known`, and write all; return how many were embedded."""
         new = list(dict.fromkeys(one.text for one in batch if one.text not in known))
         if new:
@@ -184,7 +184,7 @@ class VideoLibrary:
         rows = [Row(passage=one, vector=known[one.text]) for one in batch]
         if self._store.stamp() is None:
             self._store.begin(replace(self._stamp(), dimensions=len(rows[0].vector)))
-        self._store.write(rows)
+        self._store.write(rows, fresh=fresh)
         return len(new)
 
     # --- Searching ---
@@ -419,6 +419,14 @@ def _name_of(source: str) -> str:
             "Download it first."
         )
     return str(Path(source).expanduser().absolute())
+
+
+def _each_once(passages: Iterable[Passage], ids: set[str]) -> Iterator[Passage]:
+    """Yield the passages whose ID is not among `ids` yet, and add it."""
+    for passage in passages:
+        if passage.id not in ids:
+            ids.add(passage.id)
+            yield passage
 
 
 def _in_batches(passages: Iterable[Passage]) -> Iterator[list[Passage]]:

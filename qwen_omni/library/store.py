@@ -80,8 +80,8 @@ class PassageStore(Protocol):
     def vectors(self, source: str) -> Mapping[str, Sequence[float]]:
         """Return the vectors of a source by text."""
 
-    def write(self, rows: Sequence[Row]) -> None:
-        """Write rows; one with the same ID is replaced."""
+    def write(self, rows: Sequence[Row], *, fresh: bool = False) -> None:
+        """Write rows; one with the same ID is replaced. `fresh`: there is none, which is quicker."""
 
     def drop(self, source: str, *, keep: Iterable[str] = ()) -> int:
         """Remove the rows of a source, except those with the IDs to keep; return how many."""
@@ -175,10 +175,17 @@ class LanceStore:
             rows = self._rows(_PASSAGES, f"source = {quoted(source)}", ["text", "vector"])
         return {row["text"]: row["vector"] for row in rows}
 
-    def write(self, rows: Sequence[Row]) -> None:
+    def write(self, rows: Sequence[Row], *, fresh: bool = False) -> None:
         """Write rows; one with the same ID is replaced."""
+        table = self._table(_PASSAGES)
+        if table is None or not rows:
+            return
         with self._faults("write to"):
-            self._upsert(_PASSAGES, "id", [_flat(row) for row in {row.passage.id: row for row in rows}.values()])
+            written = _columns(rows, table.schema)
+            if fresh:
+                table.add(written)
+            else:
+                table.merge_insert("id").when_matched_update_all().when_not_matched_insert_all().execute(written)
 
     def drop(self, source: str, *, keep: Iterable[str] = ()) -> int:
         """Remove the rows of a source, except those with the IDs to keep; return how many."""
@@ -204,8 +211,10 @@ class LanceStore:
     def finish(self, video: Video) -> None:
         """Record that all passages of a video are written."""
         row = {"source": video.source, "version": video.version, "passages": video.passages}
-        with self._faults("write to"):
-            self._upsert(_VIDEOS, "source", [row])
+        table = self._table(_VIDEOS)
+        if table is not None:
+            with self._faults("write to"):
+                table.merge_insert("source").when_matched_update_all().when_not_matched_insert_all().execute([row])
 
     def forget(self, source: str) -> None:
         """Remove the record of a video."""
@@ -250,11 +259,6 @@ class LanceStore:
             if "vector" not in known and table.count_rows() >= _INDEXED_FROM:
                 table.create_index("vector", config=IvfSq(distance_type="cosine"))
             table.optimize(cleanup_older_than=_UNUSED)
-
-    def _upsert(self, name: str, key: str, rows: list[dict[str, Any]]) -> None:
-        table = self._table(name)
-        if rows and table is not None:
-            table.merge_insert(key).when_matched_update_all().when_not_matched_insert_all().execute(rows)
 
     def _rows(self, name: str, where: str, columns: list[str]) -> list[dict[str, Any]]:
         table = self._table(name)
@@ -329,10 +333,20 @@ def _hit(row: Mapping[str, Any], score: float) -> Hit:
     return Hit(metadata=json.loads(row["metadata"]), text=row["text"], score=score)
 
 
-def _flat(row: Row) -> dict[str, Any]:
-    passage = row.passage
-    return {
-        "id": passage.id, "source": passage.metadata["source"], "start": float(passage.metadata.get("start", 0.0)),
-        "end": float(passage.metadata.get("end", 0.0)), "text": passage.text,
-        "metadata": json.dumps(passage.metadata, ensure_ascii=False), "vector": list(row.vector),
-    }  # fmt: skip
+def _columns(rows: Sequence[Row], schema: Any) -> Any:  # noqa: ANN401  (of PyArrow)
+    """Return rows as a table of PyArrow."""
+    import numpy as np  # noqa: PLC0415  (comes with LanceDB)
+    import pyarrow as pa  # noqa: PLC0415
+
+    passages = [row.passage for row in rows]
+    vectors = np.asarray([row.vector for row in rows], dtype=np.float32)
+    columns = {
+        "id": [one.id for one in passages],
+        "source": [str(one.metadata["source"]) for one in passages],
+        "start": [float(one.metadata.get("start", 0.0)) for one in passages],
+        "end": [float(one.metadata.get("end", 0.0)) for one in passages],
+        "text": [one.text for one in passages],
+        "metadata": [json.dumps(one.metadata, ensure_ascii=False) for one in passages],
+        "vector": pa.FixedSizeListArray.from_arrays(pa.array(vectors.reshape(-1)), vectors.shape[1]),
+    }
+    return pa.table(columns, schema=schema)

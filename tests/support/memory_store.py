@@ -27,9 +27,10 @@ class MemoryStore:
     def vectors(self, source: str) -> Mapping[str, Sequence[float]]:
         return {row.passage.text: row.vector for row in self._of([source])}
 
-    def write(self, rows: Sequence[Row]) -> None:
+    def write(self, rows: Sequence[Row], *, fresh: bool = False) -> None:
         if self.fail_after is not None and len(self.rows) + len(rows) > self.fail_after:
             raise OSError(28, "No space left on device")
+        assert not fresh or not any(row.passage.id in self.rows for row in rows)
         self.rows |= {row.passage.id: row for row in rows}
 
     def drop(self, source: str, *, keep: Iterable[str] = ()) -> int:
