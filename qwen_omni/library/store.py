@@ -6,8 +6,6 @@ rows with a text and a vector, finds those near a question by both, and remember
 
 import contextlib
 import json
-import math
-import operator
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -177,7 +175,7 @@ class LanceStore:
 
     def write(self, rows: Sequence[Row], *, fresh: bool = False) -> None:
         """Write rows; one with the same ID is replaced."""
-        table = self._table(_PASSAGES)
+        table = self._table(_PASSAGES, latest=False)
         if table is None or not rows:
             return
         with self._faults("write to"):
@@ -225,23 +223,23 @@ class LanceStore:
 
     def nearest(self, vector: Sequence[float], most: int, sources: Sequence[str] = ()) -> list[Hit]:
         """Return the rows whose vectors are nearest, best first; the score is the cosine of the angle."""
-        table = self._table(_PASSAGES)
+        table = self._table(_PASSAGES, latest=False)
         if table is None:
             return []
         with self._faults("search"):
             query = table.search(list(vector), vector_column_name="vector").distance_type("cosine")
-            rows = _found(query.refine_factor(_REFINED), "_distance", most, sources)
-        return [_hit(row, 1 - row["_distance"]) for row in rows]
+            found = _found(query.refine_factor(_REFINED), ["_distance"], most, sources)
+        return _hits(found, (1 - distance for distance in found.column("_distance").to_pylist()))
 
     def matching(self, text: str, vector: Sequence[float], most: int, sources: Sequence[str] = ()) -> list[Hit]:
         """Return the rows whose texts have most words of a question (BM25), scored as `nearest` does."""
-        table = self._table(_PASSAGES)
+        table = self._table(_PASSAGES, latest=False)
         if table is None:
             return []
         with self._faults("search"):
             query = table.search(text, query_type="fts", fts_columns="text")
-            rows = _found(query, "_score", most, sources, "vector")
-        return [_hit(row, cosine(row["vector"], vector)) for row in rows]
+            found = _found(query, ["_score", "vector"], most, sources)
+        return _hits(found, _cosines(found.column("vector"), vector))
 
     def refresh(self) -> None:
         """Bring the indexes up to date: of words always, of vectors where there are many; remove old versions."""
@@ -268,7 +266,8 @@ class LanceStore:
         found: list[dict[str, Any]] = query.select(columns).limit(max(1, table.count_rows())).to_list()
         return found
 
-    def _table(self, name: str) -> Any:  # noqa: ANN401  (LanceDB loads on first use)
+    def _table(self, name: str, *, latest: bool = True) -> Any:  # noqa: ANN401  (LanceDB loads on first use)
+        """Return a table, if there is one: as it is now, or as it was when it was last looked at."""
         if name not in self._tables:
             if "://" not in self.place and not Path(self.place).is_dir():
                 return None
@@ -277,7 +276,8 @@ class LanceStore:
                 if name not in database.table_names(limit=1_000):
                     return None
                 self._tables[name] = database.open_table(name)
-        self._tables[name].checkout_latest()
+        elif latest:
+            self._tables[name].checkout_latest()
         return self._tables[name]
 
     def _connected(self) -> Any:  # noqa: ANN401
@@ -300,17 +300,6 @@ class LanceStore:
             raise fault or ConfigurationError(f"LanceDB could not {doing} the library {self.place}: {first}") from error
 
 
-def cosine(one: Sequence[float], other: Sequence[float]) -> float:
-    """Return the cosine of the angle between two vectors; 0 if one of them has no length.
-
-    Example:
-        >>> cosine([1, 0], [2, 0]), cosine([1, 0], [0, 3]), cosine([0, 0], [1, 0])
-        (1.0, 0.0, 0.0)
-    """
-    length = math.sqrt(sum(map(operator.mul, one, one)) * sum(map(operator.mul, other, other)))
-    return sum(map(operator.mul, one, other)) / length if length else 0.0
-
-
 def quoted(text: str) -> str:
     """Return a text as a literal of SQL.
 
@@ -321,16 +310,29 @@ def quoted(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
 
 
-def _found(query: Any, score: str, most: int, sources: Sequence[str], *more: str) -> list[dict[str, Any]]:  # noqa: ANN401
+def _found(query: Any, more: list[str], most: int, sources: Sequence[str]) -> Any:  # noqa: ANN401  (of PyArrow)
     """Run a query of LanceDB for the texts and metadata of some sources."""
     if sources:
         query = query.where(f"source IN ({', '.join(map(quoted, sources))})", prefilter=True)
-    found: list[dict[str, Any]] = query.select(["text", "metadata", score, *more]).limit(most).to_list()
-    return found
+    return query.select(["text", "metadata", *more]).limit(most).to_arrow()
 
 
-def _hit(row: Mapping[str, Any], score: float) -> Hit:
-    return Hit(metadata=json.loads(row["metadata"]), text=row["text"], score=score)
+def _cosines(column: Any, vector: Sequence[float]) -> list[float]:  # noqa: ANN401  (of PyArrow)
+    """Return the cosines of the angles between the vectors of a column and one vector; 0 without one."""
+    import numpy as np  # noqa: PLC0415  (comes with LanceDB)
+
+    if not vector or not len(column):
+        return [0.0] * len(column)
+    one = np.asarray(vector, dtype=np.float32)
+    rows = column.combine_chunks().flatten().to_numpy().reshape(-1, len(one))
+    lengths = np.linalg.norm(rows, axis=1) * np.linalg.norm(one)
+    cosines: list[float] = (rows @ one / np.where(lengths == 0, 1, lengths)).tolist()
+    return cosines
+
+
+def _hits(found: Any, scores: Iterable[float]) -> list[Hit]:  # noqa: ANN401  (of PyArrow)
+    rows = zip(found.column("metadata").to_pylist(), found.column("text").to_pylist(), scores, strict=True)
+    return [Hit(metadata=json.loads(metadata), text=text, score=score) for metadata, text, score in rows]
 
 
 def _columns(rows: Sequence[Row], schema: Any) -> Any:  # noqa: ANN401  (of PyArrow)

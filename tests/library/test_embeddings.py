@@ -20,10 +20,10 @@ from qwen_omni import (
     TextEmbedding,
 )
 from qwen_omni.library.embeddings import as_embedding, decode_vectors, shortened
-from qwen_omni.library.store import cosine
 from qwen_omni.pricing.costs import count_text, is_exact
 from qwen_omni.profiles.embedding import EMBEDDINGS, embedding_profile
 from qwen_omni.standin import Fault
+from tests.support.memory_store import cosine
 
 
 def bodies(standin):

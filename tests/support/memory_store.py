@@ -1,9 +1,11 @@
 """A store of passages in memory, with the rules of `PassageStore`: what a library does is tested without LanceDB."""
 # ruff: noqa: D102  (methods are documented in `PassageStore`)
 
+import math
+import operator
 from collections.abc import Iterable, Mapping, Sequence
 
-from qwen_omni.library.store import Row, Stamp, Video, cosine
+from qwen_omni.library.store import Row, Stamp, Video
 from qwen_omni.retrieval.windows import Hit
 
 
@@ -69,3 +71,9 @@ class MemoryStore:
             Hit(metadata=row.passage.metadata, text=row.passage.text, score=cosine(row.vector, vector))
             for row in self._of(sources)
         ]
+
+
+def cosine(one: Sequence[float], other: Sequence[float]) -> float:
+    """Return the cosine of the angle between two vectors; 0 if one of them has no length."""
+    length = math.sqrt(sum(map(operator.mul, one, one)) * sum(map(operator.mul, other, other)))
+    return sum(map(operator.mul, one, other)) / length if length else 0.0
