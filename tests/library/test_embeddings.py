@@ -19,10 +19,11 @@ from qwen_omni import (
     SpendLimitError,
     TextEmbedding,
 )
-from qwen_omni.library.embeddings import as_embedding, decode_vectors, shortened
+from qwen_omni.library.embeddings import as_embedding, shortened
 from qwen_omni.pricing.costs import count_text, is_exact
 from qwen_omni.profiles.embedding import EMBEDDINGS, embedding_profile
 from qwen_omni.standin import Fault
+from qwen_omni.wire.embeddings import decode_vectors
 from tests.support.memory_store import cosine
 
 
