@@ -57,6 +57,7 @@ def test_a_folder_is_added_searched_asked_and_removed(command, films, standin):
     assert "is not in the library library.lance, which has 1 videos: film1.mp4" in err
 
 
+@pytest.mark.slow
 def test_json_has_files_and_times(command, films):
     added = json.loads(command("library", "add", films[0].path, "--json")[1])
     assert added == [
@@ -68,6 +69,7 @@ def test_json_has_files_and_times(command, films):
     assert answer["evidence"][0]["start"] == 1.0
 
 
+@pytest.mark.slow
 def test_a_page_shows_images_links_and_nothing_untrusted(command, films, tmp_path, standin):
     command("library", "add", films[0].path)
     question = f"When is {films[0].codes[1]} shown, <script>alert(1)</script>?"

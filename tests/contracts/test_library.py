@@ -183,6 +183,7 @@ def test_a_question_to_a_retriever(framework, llm, library, films, standin):
     assert asyncio.run(framework.aask(made, question)).evidence == (evidence,)
 
 
+@pytest.mark.slow
 def test_progress_is_reported_while_it_happens(framework, llm, library, films):
     kinds = framework.kinds(framework.made(llm, library), f"Which code follows {films[0].codes[0]}?")
     assert kinds[:2] == ["found", "look"]
@@ -202,6 +203,7 @@ def test_nothing_found_is_said(framework, llm, standin):
     assert not standin.requests
 
 
+@pytest.mark.slow
 def test_langchain_dispatches_events_and_takes_graphs_states(standin, library, films):
     llm = ChatQwenOmni(api_key=standin.api_key, base_url=standin.base_url)
     chain = VideoQAChain(llm, library, input_key="asked", output_key="answer")

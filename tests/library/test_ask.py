@@ -121,6 +121,7 @@ def test_a_look_is_stored_even_if_the_answer_fails(client, standin, shelf, searc
     assert (len(looks(standin)), len(standin.requests)) == (0, 1)
 
 
+@pytest.mark.slow
 def test_a_changed_video_another_question_and_another_service_are_looked_at_again(client, standin, shelf, tmp_path):
     film = replace(shelf.films[0], path=tmp_path / "film.mp4")
     shutil.copy(shelf.films[0].path, film.path)
@@ -151,6 +152,7 @@ def test_nothing_is_kept_if_that_is_wanted(client, standin, shelf, search):
     assert not (client.settings.cache_dir / "library").exists()
 
 
+@pytest.mark.slow
 def test_asyncio_gives_the_same(client, shelf, search, tmp_path):
     expected = ask_library(shelf.question(0, 4), search, client=client)
 

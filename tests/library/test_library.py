@@ -125,6 +125,7 @@ def test_what_was_embedded_before_a_crash_is_kept(client, standin, shelf, monkey
     assert len(library.videos()) == 3
 
 
+@pytest.mark.slow
 def test_a_segment_that_failed_is_tried_again(library, standin, tmp_path, client, store):
     film = make_video(tmp_path / "long.mp4", seconds=16, size=(128, 96), fps=2)
     options = PassageOptions(

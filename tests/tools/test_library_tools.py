@@ -132,6 +132,7 @@ def test_without_a_library_there_is_no_such_tool(films, settings):
     assert "There is no tool 'search_videos'" in outcome.content
 
 
+@pytest.mark.slow
 def test_the_spend_limit_of_the_tools_ends_looking(library, films, settings, standin):
     poor = replace(settings, spend_limit=SpendLimit(tokens=1_500))
     with_limit = MediaTools(films[0].path.parent, settings=poor, library=library)
