@@ -273,7 +273,7 @@ class LanceStore:
                 return None
             with self._faults("open"):
                 database = self._connected()
-                if name not in database.table_names(limit=1_000):
+                if name not in database.list_tables(limit=1_000).tables:
                     return None
                 self._tables[name] = database.open_table(name)
         elif latest:

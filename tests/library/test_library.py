@@ -219,6 +219,34 @@ def test_an_empty_library_finds_nothing_and_asks_nobody(library, standin):
     assert not standin.requests
 
 
+def test_a_library_is_there_for_another_process(client, shelf, tmp_path):
+    """Opened anew, as it is now; a folder of something else is refused, and so is a newer form."""
+    lancedb = pytest.importorskip("lancedb")
+    place = tmp_path / "it's a library.lance"
+    first, second = VideoLibrary(place, client=client), VideoLibrary(place, client=client)
+    assert second.search("x") == []
+    first.add(shelf.films[0].path)
+    assert shelf.films[0].codes[1] in second.search(shelf.question(0, 1))[0].text
+    second.add(shelf.films[1].path)
+    assert [video.source for video in first.videos()] == [str(film.path) for film in shelf.films[:2]]
+    assert first.search(shelf.question(1, 1))[0].source == str(shelf.films[1].path)
+    assert first.remove(shelf.films[0].path) == 18
+    assert shelf.films[0].codes[1] not in second.search(shelf.question(0, 1))[0].text
+    lancedb.connect(tmp_path / "mine.lance").create_table("passages", [{"vector": [1.0], "text": "mine"}])
+    with pytest.raises(ConfigurationError, match="is not a library of qwen-omni"):
+        VideoLibrary(tmp_path / "mine.lance", client=client).search("x")
+
+
+def test_names_with_quotes_are_names(client, shelf, tmp_path):
+    pytest.importorskip("lancedb")
+    film = tmp_path / 'it\'s "mine" %_.mp4'
+    shutil.copy(shelf.films[0].path, film)
+    library = VideoLibrary(tmp_path / "library.lance", client=client)
+    library.add(film)
+    assert {window.source for window in library.search("code", sources=[str(film)])} == {str(film)}
+    assert library.remove(film) == 18
+
+
 def test_without_lancedb_the_error_says_what_to_install(monkeypatch, tmp_path):
     monkeypatch.setattr("qwen_omni.library.store.find_spec", lambda _: None)
     with pytest.raises(ConfigurationError, match=r"pip install 'qwen-omni\[library\]'"):
