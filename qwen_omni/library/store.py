@@ -7,6 +7,7 @@ rows with a text and a vector, finds those near a question by both, and remember
 import contextlib
 import json
 import os
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -295,9 +296,24 @@ class LanceStore:
         except ConfigurationError:
             raise
         except (OSError, RuntimeError, ValueError) as error:
-            fault = machine_fault(error, f"{doing} the library {self.place}")
+            place = None if "://" in self.place else Path(self.place)
+            fault = machine_fault(_system_error(error), f"{doing} the library", path=place, writing=True)
             first = (str(error).splitlines() or [type(error).__name__])[0][:300]
             raise fault or ConfigurationError(f"LanceDB could not {doing} the library {self.place}: {first}") from error
+
+
+_NUMBER = re.compile(r"\(os error (\d+)\)")
+
+
+def _system_error(error: Exception) -> Exception:
+    """Return the system's error that LanceDB reports in its text, or the error itself.
+
+    Example:
+        >>> _system_error(RuntimeError("lance error: No space left on device (os error 28), object_store.rs:9")).errno
+        28
+    """
+    found = _NUMBER.search(str(error))
+    return error if found is None else OSError(int(found[1]), os.strerror(int(found[1])))
 
 
 def quoted(text: str) -> str:

@@ -29,6 +29,7 @@ from qwen_omni.library.answers import Look, Shot, basis_of, evidence_of, in_orde
 from qwen_omni.library.ask import _USE
 from qwen_omni.retrieval.windows import Hit, Window
 from qwen_omni.standin import Fault, Turn
+from qwen_omni.standin.marked_media import make_audio
 from qwen_omni.video.schemas import TimedNote
 from qwen_omni.work_store.opening import open_work_store
 from qwen_omni.work_store.sqlite import SqliteStore
@@ -93,6 +94,15 @@ def test_times_are_those_of_the_file_and_looks_are_closer(client, standin, shelf
     assert look.media[0].duration == pytest.approx(3.0, abs=0.3)  # the window, and half a second before and after
     parts = look.body["messages"][-1]["content"]
     assert {part.get("fps") for part in parts if part["type"] == "video_url"} == {4.0}
+
+
+def test_a_recording_is_listened_to(client, standin, tmp_path):
+    call = make_audio(tmp_path / "call.wav", seconds=6, seed=5)
+    facts = {"source": str(call.path), "start": 0.0, "end": 6.0, "duration": 6.0, "audio_codec": "pcm_s16le"}
+    heard = Window(source=str(call.path), start=0.0, end=6.0, text="Codes.", hits=(Hit(metadata=facts, text="Codes."),))
+    found = ask_library(f"When is code {call.codes[4]} heard?", lambda _: [heard], client=client)
+    assert found.evidence[0].start == pytest.approx(4.0, abs=0.3)
+    assert looks(standin)[0].media[0].kind == "audio"
 
 
 def test_a_sure_look_ends_looking(client, standin, shelf, search):

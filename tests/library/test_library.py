@@ -8,6 +8,7 @@ import pytest
 
 from qwen_omni import (
     ConfigurationError,
+    LocalResourceError,
     OmniClient,
     SpendLimit,
     SpendLimitError,
@@ -235,6 +236,25 @@ def test_a_library_is_there_for_another_process(client, shelf, tmp_path):
     lancedb.connect(tmp_path / "mine.lance").create_table("passages", [{"vector": [1.0], "text": "mine"}])
     with pytest.raises(ConfigurationError, match="is not a library of qwen-omni"):
         VideoLibrary(tmp_path / "mine.lance", client=client).search("x")
+
+
+@pytest.mark.parametrize(
+    ("text", "resource"),
+    [("No space left on device (os error 28)", "disk"), ("Permission denied (os error 13)", "permission"),
+     ("Too many open files (os error 24)", "open files")],
+)  # fmt: skip
+def test_a_fault_of_this_machine_is_named_as_one(client, shelf, tmp_path, monkeypatch, text, resource):
+    """LanceDB reports the system's errors in words."""
+    lancedb = pytest.importorskip("lancedb")
+
+    def fails(*_, **__):
+        raise RuntimeError(f"lance error: LanceError(IO): Generic LocalFileSystem error: {text}, src/lance/x.rs:9")
+
+    monkeypatch.setattr(lancedb.table.LanceTable, "add", fails)
+    with pytest.raises(LocalResourceError, match="write to the library") as raised:
+        VideoLibrary(tmp_path / "library.lance", client=client).add(shelf.films[0].path)
+    assert raised.value.resource == resource
+    assert str(tmp_path / "library.lance") in str(raised.value) + str(raised.value.path)
 
 
 def test_names_with_quotes_are_names(client, shelf, tmp_path):
