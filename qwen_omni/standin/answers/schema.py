@@ -28,7 +28,6 @@ _SHARE = re.compile(r"\b(confidence|score|probability|share)\b")
 _SOUND = re.compile(r"\b(sound|audio|speech|music|voice)\b")
 _PROSE = re.compile(r"\b(summary|description|answer|text|caption)\b")
 _CLOCK = re.compile(r"\b(mm:ss|hh:mm|clock|timecode)\b")
-_HELPFUL = ("relevance", "sure")
 _DEEPEST = 8
 _USUAL = 2
 _MOST = 2000
@@ -268,7 +267,7 @@ class _Filler:
         if relevance is not None:
             return relevance
         if _SHARE.search(name):
-            return 1.0 if spot.field not in _HELPFUL or self._evidence.holds_asked else 0.0
+            return 1.0 if spot.field != "sure" or self._evidence.holds_asked else 0.0
         if _LENGTH.search(name):
             return moment.end - moment.start if moment else self._evidence.duration
         if _COUNT.search(name):
