@@ -5,7 +5,7 @@ used. Times are never written anew by the text model, so that they are those of 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
@@ -403,11 +403,6 @@ def unwritten(shots: Sequence[Shot]) -> str:
 def nothing_found(question: str) -> LibraryAnswer:
     """Return the answer where the search found nothing."""
     return LibraryAnswer(question=question, answer=_NOTHING, basis=basis_of([], ""), written=False)
-
-
-def with_looks(options: AskOptions, looks: int | None) -> AskOptions:
-    """Return options with another number of looks, if one is given."""
-    return options if looks is None else replace(options, looks=looks)
 
 
 def stored(value: Frozen) -> dict[str, Any]:
