@@ -26,7 +26,7 @@ from qwen_omni.wire.errors import to_error
 _OK = 200
 _MOST_BYTES = 64 * 2**20  # of an answer: ten vectors of 2,048 numbers are under 1 MB
 _LETTERS_A_TOKEN = 8  # no text has more letters a token for long, so that only long texts are counted
-_ROOM = 0.7  # share of the limit that a text is cut to: what is counted here may be a third too low
+_ROOM = 0.6  # share of the limit that a text is cut to: what is counted here may be a third too low
 
 
 class Embedding(Protocol):

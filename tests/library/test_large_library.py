@@ -60,9 +60,8 @@ def test_with_and_without_an_index_of_vectors_the_same_is_found(tmp_path, client
     indexes = {index.columns[0] for index in store._table("passages").list_indices()}
     assert indexes == {"text", "source"} | ({"vector"} if indexed_from == 500 else set())
     for target in DRAWN.sample(passages, 20):
-        found = library.search(target.text, k=3)[0]
-        assert found.source == target.metadata["source"]
-        assert found.start <= target.metadata["start"] <= found.end
+        hits = [hit.text for window in library.search(target.text, k=3) for hit in window.hits]
+        assert target.text in hits
         (only,) = {one.source for one in library.search("word1 word2", sources=[target.metadata["source"]])}
         assert only == target.metadata["source"]
 
