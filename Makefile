@@ -17,7 +17,7 @@ install = UV_LINK_MODE=copy $(BIN)/python -m uv pip install --quiet --python $(B
 SPREAD = -n $(shell $(PYTHON) -c 'import os; print(1 + (os.cpu_count() or 1))') --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow test-long test-servers test-stores test-newest test-lowest check lint types contracts mutants docs docs-made facts plots wheels bench bench-stream bench-llama-index bench-media fuzz live live-caption record fix clean
+.PHONY: help demo test test-slow test-long test-servers test-stores test-library test-newest test-lowest check lint types contracts mutants docs docs-made facts plots wheels bench bench-stream bench-llama-index bench-media fuzz live live-caption record fix clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 20
@@ -80,6 +80,10 @@ test-servers: $(VENV)/.test  ## install vLLM, transformers serve and LiteLLM, ea
 test-stores: $(VENV)/.test  ## install Chroma, Qdrant and LanceDB in a virtual environment, and test the documents in them; large, not part of CI
 	$(BIN)/python tests/stores/install.py
 	nice $(BIN)/python -m pytest -n0 -m long tests/stores
+
+test-library: $(VENV)/.test  ## install LanceDB, and test a library stored in it; 400 MB, not part of CI
+	$(call install,--group test-library)
+	nice $(BIN)/python -m pytest -n0 tests/library
 
 check: $(VENV)/.docs  ## everything that CI runs
 	$(MAKE) --jobs 2 lint types contracts docs

@@ -23,6 +23,7 @@ _HOMES = {
     "langchain_qwen_omni.output_parsers": "CaptionOutputParser",
     "langchain_qwen_omni.retrievers": "VideoRetriever",
     "langchain_qwen_omni.tools": "QwenOmniToolkit TOOL_PROGRESS_EVENT",
+    "langchain_qwen_omni.video_qa": "LIBRARY_EVENT VideoQAChain",
     "qwen_omni.errors": "NoToolCallError",
     "qwen_omni.structured.models": "GeneralCaption VideoCaption",
     "qwen_omni.structured.timed": "TimedCaptions",

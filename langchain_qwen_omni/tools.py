@@ -17,6 +17,7 @@ from pydantic.v1 import ValidationError as OldValidationError
 from langchain_qwen_omni._errors import as_langchain_errors
 from langchain_qwen_omni.chat_models import ChatQwenOmni
 from qwen_omni.integrations.model_fields import described
+from qwen_omni.library.library import VideoLibrary
 from qwen_omni.tools.handlers import ToolProgress
 from qwen_omni.tools.media_tools import MediaTools, ToolDefinition
 from qwen_omni.tools.results import wrong_arguments
@@ -48,6 +49,8 @@ class QwenOmniToolkit(BaseToolkit):
     """The folder; everything below it may be read and sent to the service."""
     transcriber: str | None = None
     """The transcription model; the region's cheapest if not given."""
+    library: VideoLibrary | None = None
+    """An index over many videos, which adds the tools `search_videos` and `ask_library`."""
 
     _tools: MediaTools = PrivateAttr()
     model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid")
@@ -57,8 +60,9 @@ class QwenOmniToolkit(BaseToolkit):
         super().__init__(llm=llm, media_root=str(media_root), **choices)  # type: ignore[call-arg]
         with as_langchain_errors():
             self._tools = MediaTools(
-                media_root, settings=llm.client().settings, model=llm.model, transcriber=self.transcriber
-            )
+                media_root, settings=llm.client().settings, model=llm.model, transcriber=self.transcriber,
+                library=self.library,
+            )  # fmt: skip
 
     def get_tools(self) -> list[BaseTool]:
         """Return the tools."""

@@ -15,6 +15,7 @@ _HOMES = {
     "llama_index_qwen_omni.callbacks": "UsageLedgerHandler",
     "llama_index_qwen_omni.long_video": "LongVideoProgress LongVideoStart LongVideoWorkflow",
     "llama_index_qwen_omni.output_parsers": "CaptionOutputParser",
+    "llama_index_qwen_omni.query_engine": "VideoQueryEngine VideoQueryProgress",
     "llama_index_qwen_omni.readers": "QwenOmniAudioReader QwenOmniVideoReader clip thumbnail",
     "llama_index_qwen_omni.retrievers": "VideoRetriever VideoWindowPostprocessor",
     "llama_index_qwen_omni.tool_spec": "QwenOmniToolProgress QwenOmniToolSpec",

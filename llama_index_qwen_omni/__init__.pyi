@@ -8,6 +8,10 @@ from llama_index_qwen_omni.long_video import (
     LongVideoWorkflow as LongVideoWorkflow,
 )
 from llama_index_qwen_omni.output_parsers import CaptionOutputParser as CaptionOutputParser
+from llama_index_qwen_omni.query_engine import (
+    VideoQueryEngine as VideoQueryEngine,
+    VideoQueryProgress as VideoQueryProgress,
+)
 from llama_index_qwen_omni.readers import (
     QwenOmniAudioReader as QwenOmniAudioReader,
     QwenOmniVideoReader as QwenOmniVideoReader,

@@ -17,6 +17,7 @@ from llama_index_qwen_omni.base import QwenOmni
 from qwen_omni._moved import tool_name
 from qwen_omni.errors import ConfigurationError
 from qwen_omni.integrations.model_fields import described
+from qwen_omni.library.library import VideoLibrary
 from qwen_omni.profiles import DEFAULT_MODEL
 from qwen_omni.tools.handlers import ToolProgress
 from qwen_omni.tools.media_tools import DEFINITIONS, MediaTools, ToolDefinition
@@ -69,6 +70,7 @@ class QwenOmniToolSpec(BaseToolSpec):
         llm: the model that answers questions about the media; by default, created from the environment.
         media_root: the folder; everything below it may be read and sent to the service.
         transcriber: the transcription model; the region's cheapest if not given.
+        library: an index over many videos, which adds the tools `search_videos` and `ask_library`.
 
     Example:
         from llama_index.core.agent.workflow import FunctionAgent
@@ -80,10 +82,18 @@ class QwenOmniToolSpec(BaseToolSpec):
 
     spec_functions = [one.name for one in DEFINITIONS]  # noqa: RUF012  (LlamaIndex's own form)
 
-    def __init__(self, llm: QwenOmni | None = None, *, media_root: str | Path, transcriber: str | None = None) -> None:
+    def __init__(
+        self,
+        llm: QwenOmni | None = None,
+        *,
+        media_root: str | Path,
+        transcriber: str | None = None,
+        library: VideoLibrary | None = None,
+    ) -> None:
         """Create the tools; raises `ConfigurationError` if there is no such folder, or `llm` finds no key anywhere."""
         model, settings = (DEFAULT_MODEL, None) if llm is None else (llm.model, llm.client().settings)
-        self._tools = MediaTools(media_root, settings=settings, model=model, transcriber=transcriber)
+        self._tools = MediaTools(media_root, settings=settings, model=model, transcriber=transcriber, library=library)
+        self.spec_functions = [one.name for one in self._tools.definitions]
 
     def to_tool_list(
         self,
@@ -95,7 +105,7 @@ class QwenOmniToolSpec(BaseToolSpec):
         Raises:
             ConfigurationError: there is no tool with a given name.
         """
-        known = {one.name: one for one in DEFINITIONS}
+        known = {one.name: one for one in self._tools.definitions}
         wanted = [
             tool_name(name if isinstance(name, str) else name[0]) for name in spec_functions or self.spec_functions
         ]

@@ -19,6 +19,12 @@ _HOMES = {
         ToolArgumentsError TruncatedAnswerError UnreadableMediaError UnsupportedContentError
         UnsupportedMediaError
     """,
+    "qwen_omni.library.answers": "AskOptions LibraryAnswer LibraryEvidence",
+    "qwen_omni.library.ask": """
+        LibraryEstimate LibraryProgress aask_library ask_library astream_library estimate_library stream_library
+    """,
+    "qwen_omni.library.embeddings": "TextEmbedding",
+    "qwen_omni.library.library": "Added VideoLibrary",
     "qwen_omni.media.budget": "MediaBudget Sampling",
     "qwen_omni.media.info": "MediaInfo",
     "qwen_omni.media.plan.images": "Still",

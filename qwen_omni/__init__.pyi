@@ -43,6 +43,22 @@ from qwen_omni.errors import (
     UnsupportedContentError as UnsupportedContentError,
     UnsupportedMediaError as UnsupportedMediaError,
 )
+from qwen_omni.library.answers import (
+    AskOptions as AskOptions,
+    LibraryAnswer as LibraryAnswer,
+    LibraryEvidence as LibraryEvidence,
+)
+from qwen_omni.library.ask import (
+    LibraryEstimate as LibraryEstimate,
+    LibraryProgress as LibraryProgress,
+    aask_library as aask_library,
+    ask_library as ask_library,
+    astream_library as astream_library,
+    estimate_library as estimate_library,
+    stream_library as stream_library,
+)
+from qwen_omni.library.embeddings import TextEmbedding as TextEmbedding
+from qwen_omni.library.library import Added as Added, VideoLibrary as VideoLibrary
 from qwen_omni.media.budget import MediaBudget as MediaBudget, Sampling as Sampling
 from qwen_omni.media.info import MediaInfo as MediaInfo
 from qwen_omni.media.plan.images import Still as Still

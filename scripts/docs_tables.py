@@ -15,7 +15,7 @@ from qwen_omni.profiles.profile import Prices
 from qwen_omni.profiles.rate_limits import RATE_LIMITS
 from qwen_omni.profiles.token_formulas import audio_tokens, frames_seen, video_tokens
 from qwen_omni.profiles.transcription import TRANSCRIBERS, TranscriptionProfile
-from qwen_omni.tools.media_tools import DEFINITIONS
+from qwen_omni.tools.media_tools import DEFINITIONS, LIBRARY_DEFINITIONS
 from qwen_omni.wire.errors import _BY_CODE, _BY_STATUS, _BY_WORDS, _NEXT_STEP
 
 ROOT = Path(__file__).parents[1]
@@ -118,7 +118,8 @@ def _expanded(part: str) -> list[str]:
 def tool_table() -> str:
     """One row per agent tool: its name, its arguments, and the description that the model reads."""
     return table(["tool", "arguments", "what it does"], [
-        [f"`{one.name}`", ", ".join(_arguments(one.schema)), one.description] for one in DEFINITIONS
+        [f"`{one.name}`", ", ".join(_arguments(one.schema)), one.description]
+        for one in (*DEFINITIONS, *LIBRARY_DEFINITIONS)
     ])  # fmt: skip
 
 

@@ -100,6 +100,8 @@ def quick(monkeypatch):
 
 def missing(text):
     """Whether a block needs a package that is not installed here."""
+    if re.search(r"\blibrary\b|VideoLibrary", text) and not importlib.util.find_spec("lancedb"):
+        return True
     return any(
         f"import {name}\n" in text or f"from {name}" in text for name in HEAVY if not importlib.util.find_spec(name)
     )

@@ -17,6 +17,7 @@ from pydantic import SecretStr, ValidationError
 
 import qwen_omni
 from qwen_omni import (
+    AskOptions,
     AudioPart,
     CaptionOptions,
     ChatOptions,
@@ -55,12 +56,12 @@ NEEDED = {
 OPTIONS = (
     ChatOptions, PrepareOptions, ConnectionOptions, ExchangeRate, MediaBudget, OssCredentials, OssSettings, Prices,
     RateLimits, Sampling, Settings, SummaryOptions, TranscriptionOptions, CaptionOptions, VideoPart, AudioPart,
-    ImagePart, PageChoices,
+    ImagePart, PageChoices, AskOptions,
 )  # fmt: skip
 FOUND_OUT = {
-    "AudioDelta", "Cost", "Entry", "Estimate", "FileCaption", "FinishDelta", "Forecast", "MediaEstimate", "MediaInfo",
-    "MediaPlan", "Prepared", "Profile", "Progress", "Response", "SentMedia", "Still", "TokenCounts", "ToolCallDelta",
-    "Usage", "UsageDelta",
+    "Added", "AudioDelta", "Cost", "Entry", "Estimate", "FileCaption", "FinishDelta", "Forecast", "LibraryProgress",
+    "MediaEstimate", "MediaInfo", "MediaPlan", "Prepared", "Profile", "Progress", "Response", "SentMedia", "Still",
+    "TokenCounts", "ToolCallDelta", "Usage", "UsageDelta",
 }  # fmt: skip
 """Public values with numbers that this package finds out itself; nobody passes them in."""
 

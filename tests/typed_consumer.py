@@ -20,6 +20,8 @@ from pydantic import BaseModel
 import langchain_qwen_omni as lc
 import llama_index_qwen_omni as li
 from qwen_omni import (
+    Added,
+    AskOptions,
     AsyncOmniClient,
     CaptionOptions,
     CaptionResult,
@@ -28,6 +30,7 @@ from qwen_omni import (
     Cost,
     Delta,
     Estimate,
+    LibraryAnswer,
     MediaSource,
     OmniClient,
     Progress,
@@ -39,17 +42,21 @@ from qwen_omni import (
     SpendLimit,
     SummaryOptions,
     TextDelta,
+    TextEmbedding,
     TimedCaptions,
     Transcript,
     UsageLedger,
     VideoAnswer,
+    VideoLibrary,
     VideoPart,
     VideoSummary,
+    ask_library,
     ask_video,
     asummarize,
     caption,
     collect,
     estimate,
+    estimate_library,
     iter_notes,
     prepare,
     sample,
@@ -156,6 +163,17 @@ def windows(store: VectorStore, index: VectorStoreIndex) -> bytes:
     return lc.thumbnail(best, side=160) + li.thumbnail(joined[0].node)
 
 
+def library(folder: str) -> LibraryAnswer:
+    """Ask a library of videos, in the core and in either framework."""
+    videos = VideoLibrary("library.lance", embedding=TextEmbedding(dimensions=512))
+    assert_type(videos.add(folder), list[Added])
+    spent = estimate_library("Who scores?", videos.search, options=AskOptions(looks=2)).cny
+    assert_type(spent, float | None)
+    response = li.VideoQueryEngine(li.QwenOmni(), videos, looks=2).query("Who scores?")
+    lc.VideoQAChain(lc.ChatQwenOmni(), videos).invoke(str(response))
+    return ask_library("Who scores?", videos.search, options=AskOptions(fps=2))
+
+
 async def llama_index(path: str) -> str:
     """Use LlamaIndex."""
     llm = li.QwenOmni(thinking=False, region="intl")
@@ -174,5 +192,5 @@ def main() -> None:
     except RateLimitError as error:
         assert_type(error.status_code, int | None)
         assert_type(error.retry_after, float | None)
-    print(asyncio.run(asynchronous(Path("a.mp4"))).summary, list(langchain("a.mp4")))  # noqa: T201
+    print(asyncio.run(asynchronous(Path("a.mp4"))).summary, list(langchain("a.mp4")), library("a"))  # noqa: T201
     print(asyncio.run(llama_index("a.mp4")))  # noqa: T201

@@ -43,6 +43,7 @@ def build_app() -> "typer.Typer":
     """Build the app with all subcommands."""
     import typer  # noqa: PLC0415  (an extra; loads on first use)
 
+    from qwen_omni.cli import library  # noqa: PLC0415
     from qwen_omni.cli.archive import archive_app  # noqa: PLC0415
     from qwen_omni.cli.ask import ask  # noqa: PLC0415
     from qwen_omni.cli.caption import caption  # noqa: PLC0415
@@ -73,6 +74,10 @@ def build_app() -> "typer.Typer":
     for command in (ask, caption, doctor, estimate, mcp, probe, sample, split, standin, summarize, transcribe):
         app.command()(_guarded(command))
     app.add_typer(archive_app(_guarded), name="archive")
+    group = typer.Typer(no_args_is_help=True, help="Search many videos, and ask them: add, search, ask, remove.")
+    for command in library.COMMANDS:
+        group.command()(_guarded(command))
+    app.add_typer(group, name="library")
     return app
 
 

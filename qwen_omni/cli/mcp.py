@@ -16,7 +16,9 @@ from qwen_omni.cli.options import (
     settings_for,
 )
 from qwen_omni.cli.output import show_note
+from qwen_omni.client import OmniClient
 from qwen_omni.errors import ConfigurationError
+from qwen_omni.library.library import VideoLibrary
 from qwen_omni.pricing.costs import TokenCounts, cost_of
 from qwen_omni.pricing.limit import SpendLimit
 from qwen_omni.profiles import DEFAULT_MODEL
@@ -35,6 +37,10 @@ def mcp(  # noqa: PLR0913  (each argument is an option of the command)
     model: ModelName = DEFAULT_MODEL,
     transcriber: Annotated[
         str | None, typer.Option(metavar="NAME", help="Model that transcribes; default: the cheapest.")
+    ] = None,
+    library: Annotated[
+        Path | None,
+        typer.Option("--library", metavar="FOLDER", help="A library of videos that agents may search and ask, too."),
     ] = None,
     max_cny: Annotated[
         float | None,
@@ -70,10 +76,14 @@ def mcp(  # noqa: PLR0913  (each argument is an option of the command)
 
     if not root.is_dir():
         raise ConfigurationError(f"--root {root} is not a folder; name one whose media agents may read.")
+    if library is not None and not library.is_dir():
+        raise ConfigurationError(f"There is no library {library}. Make it: qwen-omni library add FOLDER -l {library}")
     limit = _limit(max_cny, max_tokens, no_limit=no_limit)
     settings = settings_for(region, base_url, workspace, delivery, spend_limit=limit)
     show_note(_limit_text(limit, model))
-    asyncio.run(serve_stdio(MediaTools(root, settings=settings, model=model, transcriber=transcriber)))
+    found = None if library is None else VideoLibrary(library, client=OmniClient(settings))
+    tools = MediaTools(root, settings=settings, model=model, transcriber=transcriber, library=found)
+    asyncio.run(serve_stdio(tools))
 
 
 def _limit(max_cny: float | None, max_tokens: int | None, *, no_limit: bool) -> SpendLimit | None:

@@ -102,6 +102,26 @@ class SummarizeVideo(TranscribeAudio):
     ] = None
 
 
+class SearchVideos(Arguments):
+    """What `search_videos` takes."""
+
+    query: Annotated[
+        str, Field(min_length=1, max_length=_MOST_TEXT, description="What to look for: a question, or words.")
+    ]
+    k: Annotated[int, Field(ge=1, le=20, description="How many windows at most."), _Number] = 5
+
+
+class AskLibrary(Arguments):
+    """What `ask_library` takes."""
+
+    question: Annotated[str, Field(min_length=1, max_length=_MOST_TEXT, description="What to find out.")]
+    looks: Annotated[
+        int,
+        Field(ge=0, le=12, description="How many windows are watched again at most; 0 answers from notes alone."),
+        _Number,
+    ] = 4
+
+
 class FindMoment(Arguments):
     """What `find_moment` takes."""
 

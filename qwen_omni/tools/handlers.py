@@ -49,9 +49,12 @@ from qwen_omni.video.results import FailedSegment, VideoSummary
 from qwen_omni.video.summarize import asummarize, summarize
 
 if TYPE_CHECKING:
+    from qwen_omni.library.ask import LibraryProgress
+    from qwen_omni.library.library import VideoLibrary
     from qwen_omni.responses import Response
     from qwen_omni.video.tasks import VideoAnswer
 
+_MOST_NEWS = 200  # letters of a report
 _PART_ADVICE = "Ask about a part of it with start and end."
 
 
@@ -102,6 +105,13 @@ class Meter:
         """Report that the work continues, or part of a step."""
         with self._lock:
             self._report(self._whole, text)
+
+    def library(self, news: "LibraryProgress") -> None:
+        """Report an event of a question to a library; the answer itself is no progress."""
+        if news.kind in ("found", "looked", "unwatched", "stopped"):
+            self.step(f"{news.kind} {news.number or ''} {news.text}"[:_MOST_NEWS].replace("  ", " "))
+        elif news.kind != "answer":
+            self.tick(news.text)
 
     def video(self, news: Progress) -> None:
         """Report an event of a run over a long video; a second pass continues the count of the first."""
@@ -168,11 +178,12 @@ Steps = Generator[Step, Any, ToolOutcome]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToolContext:
-    """State shared by all tools: the folder, the models to ask, and what a model can do on its server."""
+    """State shared by all tools: the folder, the models to ask and what they can do on their server, the library."""
 
     folder: MediaFolder
     model: str
     transcriber: str | None = None
+    library: "VideoLibrary | None" = None
     profile_of: Callable[[str], Profile] = profile_for
 
     @property

@@ -13,10 +13,11 @@ from pydantic import ValidationError
 from qwen_omni._moved import tool_name
 from qwen_omni.client import AsyncOmniClient, OmniClient
 from qwen_omni.errors import ConfigurationError, UnsupportedContentError
+from qwen_omni.library.library import VideoLibrary
 from qwen_omni.options import ChatRequest
 from qwen_omni.profiles import DEFAULT_MODEL, Profile
 from qwen_omni.settings import Settings
-from qwen_omni.tools import definitions, handlers
+from qwen_omni.tools import definitions, handlers, library_tools
 from qwen_omni.tools.folder import MediaFolder
 from qwen_omni.tools.handlers import Local, Meter, OnToolProgress, Step, Steps, ToolContext, Work
 from qwen_omni.tools.results import ToolOutcome, failed, wrong_arguments
@@ -93,6 +94,26 @@ DEFINITIONS: tuple[ToolDefinition, ...] = (
 )
 
 
+LIBRARY_DEFINITIONS: tuple[ToolDefinition, ...] = (
+    ToolDefinition(
+        name="search_videos",
+        description="Search all videos and recordings of the library for what is seen, shown or said in them. Returns "
+        "the windows that match best, with their file and seconds. Cheap; begin here if you do not know the file.",
+        arguments=definitions.SearchVideos,
+        steps=library_tools.search_videos,
+    ),
+    ToolDefinition(
+        name="ask_library",
+        description="Answer a question from all videos and recordings of the library: searches, watches the best "
+        "windows again, and returns the answer with the files and seconds that show it. The same question again is "
+        "free.",
+        arguments=definitions.AskLibrary,
+        steps=library_tools.ask_videos,
+    ),
+)
+"""The tools that are offered where there is a library."""
+
+
 class MediaTools:
     """Tools for an agent on the media of one folder. Thread-safe.
 
@@ -104,6 +125,8 @@ class MediaTools:
         settings: settings of the service; read from the environment at the first call that needs them, if not given.
         model: the model to ask.
         transcriber: the model for transcription; the cheapest one in the region, if not given.
+        library: an index over many videos, which adds the tools `search_videos` and `ask_library`; it may hold videos
+            outside the folder.
 
     Example:
         from qwen_omni import MediaTools
@@ -120,14 +143,16 @@ class MediaTools:
         settings: Settings | None = None,
         model: str = DEFAULT_MODEL,
         transcriber: str | None = None,
+        library: VideoLibrary | None = None,
     ) -> None:
         """Raises `ConfigurationError` if the folder does not exist."""
         root = Path(media_root).expanduser().resolve()
         if not root.is_dir():
             raise ConfigurationError(f"media_root={str(media_root)!r} is not a folder.")
         self._context = ToolContext(
-            folder=MediaFolder(root=root), model=model, transcriber=transcriber, profile_of=self._profile_of
-        )
+            folder=MediaFolder(root=root), model=model, transcriber=transcriber, library=library,
+            profile_of=self._profile_of,
+        )  # fmt: skip
         self._given = settings
         self._lock = threading.Lock()
         self._sync: OmniClient | None = None
@@ -135,9 +160,12 @@ class MediaTools:
 
     def __reduce__(self) -> tuple[Any, ...]:
         context = self._context  # connections stay with the process that opened them
-        return _rebuilt, (self.media_root, self._given, context.model, context.transcriber)
+        return _rebuilt, (self.media_root, self._given, context.model, context.transcriber, context.library)
 
-    definitions = DEFINITIONS
+    @property
+    def definitions(self) -> tuple[ToolDefinition, ...]:
+        """The tools that are offered."""
+        return DEFINITIONS if self._context.library is None else (*DEFINITIONS, *LIBRARY_DEFINITIONS)
 
     @property
     def media_root(self) -> Path:
@@ -184,10 +212,10 @@ class MediaTools:
 
     def _begin(self, name: str, arguments: Mapping[str, Any]) -> Steps:
         wanted = tool_name(name)
-        definition = next((one for one in DEFINITIONS if one.name == wanted), None)
+        definition = next((one for one in self.definitions if one.name == wanted), None)
         if definition is None:
             raise UnsupportedContentError(
-                f"There is no tool {name!r}; there are {', '.join(one.name for one in DEFINITIONS)}."
+                f"There is no tool {name!r}; there are {', '.join(one.name for one in self.definitions)}."
             )
         return definition.steps(self._context, definition.arguments.model_validate(dict(arguments)))
 
@@ -243,5 +271,7 @@ class MediaTools:
             return self._async
 
 
-def _rebuilt(root: Path, settings: Settings | None, model: str, transcriber: str | None) -> MediaTools:
-    return MediaTools(root, settings=settings, model=model, transcriber=transcriber)
+def _rebuilt(
+    root: Path, settings: Settings | None, model: str, transcriber: str | None, library: VideoLibrary | None
+) -> MediaTools:
+    return MediaTools(root, settings=settings, model=model, transcriber=transcriber, library=library)

@@ -25,6 +25,7 @@ class Words:
     ask_segment: str
     ask_part: str
     ask_whole: str
+    ask_library: str
     focus: str
     same_language: str
 
@@ -67,6 +68,12 @@ _ENGLISH = Words(
         "video. Answer the question from it alone: {question}\n"
         "If it is not answered there, say so."
     ),
+    ask_library=(
+        "Below is what is known about {count} shots of videos in a library, most promising first. Those that were "
+        "watched for this question come with what was seen and heard; of the others, only earlier notes are known. "
+        "Answer the question from this alone: {question}\n"
+        "If it is not answered there, say so. Trust what was watched more than notes."
+    ),
     focus="Above all, note this: {focus}",
     same_language="Write in the language that is spoken in the video; in English if nobody speaks.",
 )
@@ -100,6 +107,11 @@ _CHINESE_WORDS = Words(
     ask_whole=(
         "下面是在一段长 {seconds} 秒的视频的各片段中找到的内容，所有时间都是整段视频中的秒数。"
         "请只根据这些内容回答问题：{question}\n如果其中没有答案，请如实说明。"
+    ),
+    ask_library=(
+        "下面是视频库中 {count} 个镜头的已知内容，最有希望的排在前面。为回答本问题而观看过的镜头附有所见所闻；"
+        "其余镜头只有早先的记录。请只根据这些内容回答问题：{question}\n"
+        "如果其中没有答案，请如实说明。观看所得比记录更可信。"
     ),
     focus="请特别注意：{focus}",
     same_language="请用视频中所说的语言书写；如果没有人说话，请用中文。",

@@ -197,7 +197,7 @@ class NotesTask(_VideoTask):
 MOST_LOOKED_AT_AGAIN = 8
 
 
-def _relevance(value: object) -> float:
+def as_share(value: object) -> float:
     """Parse numbers, percentages and yes or no as a relevance from 0 to 1."""
     if isinstance(value, bool) or value is None:
         return float(bool(value))
@@ -210,7 +210,7 @@ def _relevance(value: object) -> float:
 class FindingsSchema(TimedAnswer):
     """What one clip holds for the question."""
 
-    relevance: Annotated[float, BeforeValidator(_relevance)] = Field(
+    relevance: Annotated[float, BeforeValidator(as_share)] = Field(
         description="Score from 0 to 1 of how much this clip helps to answer; 0 if it holds nothing."
     )
     found: str = Field(default="", description="What it holds for the answer, in one or two sentences; else empty.")

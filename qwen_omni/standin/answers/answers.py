@@ -9,7 +9,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from qwen_omni.standin.answers import schema
-from qwen_omni.standin.answers.evidence import SIGN, Evidence, gather, prose, spoken
+from qwen_omni.standin.answers.evidence import SIGN, Evidence, gather, material_of, prose, spoken
 from qwen_omni.standin.answers.speech import seconds_of, speak
 from qwen_omni.standin.answers.tools import choose_calls, tool_results, written
 from qwen_omni.standin.rules.messages import last_user_texts, texts_of
@@ -72,7 +72,7 @@ def _evidence(body: dict[str, Any], media: Sequence[MediaFacts]) -> Evidence:
         text for message in body["messages"] if message["role"] in ("system", "user") for text in texts_of(message)
     ]
     asked = schema.without_schema(last_user_texts(body))
-    return gather(media, "\n".join(asked), "\n".join(texts), material=max(asked, key=len, default=""))
+    return gather(media, "\n".join(asked), "\n".join(texts), material=material_of(asked))
 
 
 def _own_turn(body: dict[str, Any], model: ModelLimits, evidence: Evidence) -> Turn:

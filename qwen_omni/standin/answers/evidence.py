@@ -5,6 +5,7 @@ Nothing is canned: every sentence contains numbers measured in the media, or wor
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -69,6 +70,37 @@ class Evidence:
     offset: float = 0.0
     parts: tuple[Moment, ...] = ()
     closing: str = ""
+    text: str = ""
+
+    @property
+    def asked(self) -> frozenset[str]:
+        """The codes that the question names: numbers with as many digits as the codes of the media or the text."""
+        known = self.codes or _NUMBER.findall(self.text)
+        lengths = {len(code) for code in known}
+        return frozenset(code for code in _NUMBER.findall(_task(self.question, self.text)) if len(code) in lengths)
+
+    @property
+    def holds_asked(self) -> bool:
+        """Whether something of what the question names is there; so it is where it names nothing."""
+        return not self.asked or any(code in moment.what for code in self.asked for moment in self.moments)
+
+    def asked_moments(self) -> tuple[Moment, ...]:
+        """The moments of the codes that the question names; all if it names none that is there."""
+        named = tuple(one for one in self.moments if any(code in one.what for code in self.asked))
+        return named or self.moments
+
+    def numbered(self, name: str) -> list[int]:
+        r"""The numbers of the paragraphs of the text that begin with a word and a number, and hold what is asked.
+
+        Example:
+            >>> text = "Shot 1 of a: 2222\n\nShot 2 of b: 3333"
+            >>> asked = Evidence(media=(), question="Where is 3333?", sentences=(), moments=(), duration=0, text=text)
+            >>> asked.numbered("shots")
+            [2]
+        """
+        label = re.compile(rf"^\W*{re.escape(name.removesuffix('s'))}\W+(\d+)\b", re.IGNORECASE)
+        found = [(int(match[1]), part) for part in self.text.split("\n\n") if (match := label.match(part))]
+        return [number for number, part in found if not self.asked or any(code in part for code in self.asked)]
 
     @property
     def codes(self) -> tuple[str, ...]:
@@ -79,7 +111,7 @@ class Evidence:
 def gather(media: Sequence[MediaFacts], question: str, text: str, material: str = "") -> Evidence:
     """Collect the evidence for a request, from its media, or from its text if it has none.
 
-    `material` is the longest text of the latest user message: the material of a task is longer than the task itself.
+    `material` is the text of the latest user message that the task is about; see `material_of`.
     """
     facts = tuple(media)
     if facts and not any(one.marked for one in facts):
@@ -94,10 +126,16 @@ def gather(media: Sequence[MediaFacts], question: str, text: str, material: str 
             for match in _SENTENCE.finditer(material or text)
             if not _looks_like_code(match.group())
         ]
+        asked = _NUMBER.findall(_task(question, material))
+        # What is asked for comes first, and the shortest sentence about it before all others.
+        phrases.sort(key=lambda phrase: len(phrase) if any(code in phrase for code in asked) else math.inf)
         sentences = tuple(phrases[:_MOST_TIMES]) or (f"{len(_WORD.findall(text))} words were read.",)
     timed = [one.duration for one in facts if one.kind != "image"]
     duration = max(timed, default=max((moment.end for moment in moments), default=0.0))
-    return Evidence(media=facts, question=question, sentences=sentences, moments=moments, duration=duration)
+    return Evidence(
+        media=facts, question=question, sentences=sentences, moments=moments, duration=duration,
+        text="" if facts else material or text,
+    )  # fmt: skip
 
 
 def _ordinary(facts: tuple[MediaFacts, ...], question: str, text: str) -> Evidence:
@@ -145,7 +183,18 @@ def _notes(question: str, text: str) -> Evidence:
         phrases=tuple(dict.fromkeys(moment.what for moment in moments)),
         parts=tuple(parts),
         closing=closing.group().strip() if closing else "",
+        text=text,
     )
+
+
+def material_of(texts: Sequence[str]) -> str:
+    """Return the text that a task is about: the longest one that mentions times, or the longest if none does."""
+    return max(texts, key=lambda text: (bool(_TIMED.search(text)), len(text)), default="")
+
+
+def _task(question: str, material: str) -> str:
+    """Return what is asked, without the text that it is asked about."""
+    return question.replace(material, "") if material else question
 
 
 def clock(second: float) -> str:

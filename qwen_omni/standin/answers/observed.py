@@ -117,7 +117,7 @@ def selected(evidence: Evidence) -> tuple[Moment, ...]:
 
 def relevance(field: str, evidence: Evidence) -> float | None:
     """Return how much the media help to answer, for a field that asks that."""
-    if not re.search(r"\b(relevance|relevant|helpful|helps)\b", field):
+    if not re.search(r"\b(relevance|relevant|helpful|helps|sure)\b", field):
         return None
     return 1.0 if selected(evidence) else 0.0
 

@@ -220,6 +220,9 @@ class _Filler:
         return filled
 
     def _array(self, schema: Schema, spot: _Spot) -> list[Any]:
+        numbered = self._evidence.numbered(spot.field) if self._is_whole(schema.get("items")) else []
+        if numbered and not spot.moment:
+            return list(numbered)
         deeper = replace(spot, depth=spot.depth + 1)
         leading = [self.value(part, deeper) for part in schema.get("prefixItems") or ()]
         part = schema.get("items", {})
@@ -231,6 +234,9 @@ class _Filler:
             found = observed.moments(spot.field, self._evidence) if timed else ()
             moments = found or ()
             wanted = len(moments) if timed else observed.count(spot.field, self._evidence)
+        elif timed and spot.field == "evidence" and not spot.moment:
+            moments = self._evidence.asked_moments()
+            wanted = len(moments) if moments else wanted
         if spot.depth >= _DEEPEST or part is False:
             wanted = len(leading)
         values = list(leading)
@@ -241,6 +247,9 @@ class _Filler:
             moment = moments[at] if timed and moments else spot.moment
             values.append(self.value(part, replace(deeper, moment=moment, index=index)))
         return distinct(values, least) if schema.get("uniqueItems") else values[:most]
+
+    def _is_whole(self, part: Any) -> bool:  # noqa: ANN401 - any JSON schema
+        return isinstance(part, dict) and self._resolved(part).get("type") == "integer"
 
     def _is_timed(self, part: Any, spot: _Spot) -> bool:  # noqa: ANN401 - any JSON schema
         """Whether the entries of a list are about moments: objects with times or codes, or lists of them."""
@@ -258,7 +267,7 @@ class _Filler:
         if relevance is not None:
             return relevance
         if _SHARE.search(name):
-            return 1.0
+            return 1.0 if spot.field != "sure" or self._evidence.holds_asked else 0.0
         if _LENGTH.search(name):
             return moment.end - moment.start if moment else self._evidence.duration
         if _COUNT.search(name):

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import parse_qs
 
 from qwen_omni.standin.answers.answers import compose
+from qwen_omni.standin.answers.embeddings import EMBEDDINGS_PATH, answer_embeddings, encode_answer
 from qwen_omni.standin.answers.schema import BadSchemaError
 from qwen_omni.standin.batch.batches import CHAT_MODELS, UNSUPPORTED
 from qwen_omni.standin.media.perceive import Memory, Perception
@@ -100,6 +101,8 @@ class State:
 
 def respond(request: Request, state: State) -> Reply:
     """Answer one request."""
+    if request.path == EMBEDDINGS_PATH:
+        return _embedded(request, state)
     logged = LoggedRequest(
         method=request.method, path=request.path, headers=without_secrets(request.headers), body={},
         raw_bytes=len(request.body),
@@ -130,6 +133,30 @@ def respond(request: Request, state: State) -> Reply:
     state.requests.append(logged)
     reply = _reply(body, model, logged, problem, state, answered, plain=request.line)
     return replace(reply, first_byte_delay=reply.first_byte_delay + wait) if wait else reply
+
+
+def _embedded(request: Request, state: State) -> Reply:
+    """Answer a request for embeddings, unless a scripted fault comes first."""
+    logged = LoggedRequest(
+        method=request.method, path=request.path, headers=without_secrets(request.headers), body={},
+        raw_bytes=len(request.body),
+    )  # fmt: skip
+    problem: Refusal | None = None
+    pieces: tuple[bytes, ...] = ()
+    try:
+        _check_key(request, state)
+        body = _read_body(request.body)
+        logged = replace(logged, body=body)
+        pieces = (encode_answer(answer_embeddings(body)),)
+    except Refusal as error:
+        problem = error
+        logged = replace(logged, refused=error.message)
+    state.requests.append(logged)
+    fault = state.script.next_fault(logged)
+    broken = _broken(fault, streams=False)
+    if broken is not None:
+        return broken
+    return _refused(problem, streams=False) if problem else _impaired(Reply(headers=_ids(), pieces=pieces), fault)
 
 
 def answer_line(body: dict[str, Any], key: str, state: State) -> tuple[int, dict[str, Any]]:

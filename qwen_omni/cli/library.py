@@ -1,0 +1,316 @@
+"""`qwen-omni library`: an index over many videos: add to it, search it, ask it, remove from it."""
+
+import contextlib
+import functools
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from qwen_omni.cli.options import (
+    DeliveryWay,
+    ModelName,
+    ServiceRegion,
+    ServiceUrl,
+    ServiceWorkspace,
+    check_files,
+    choose,
+    one_form,
+    settings_for,
+)
+from qwen_omni.cli.output import (
+    one_line,
+    show_note,
+    show_text,
+    waiting,
+    with_progress,
+    write_json,
+    write_text,
+)
+from qwen_omni.client import OmniClient
+from qwen_omni.errors import ConfigurationError
+from qwen_omni.library.answers import AskOptions, LibraryAnswer
+from qwen_omni.library.ask import LibraryProgress, estimate_library
+from qwen_omni.library.library import DEFAULT_PLACE, WINDOWS_PER_QUESTION, Added, VideoLibrary, check_search
+from qwen_omni.library.page import answer_page, windows_page
+from qwen_omni.media.files.find import find_media, left_out_text
+from qwen_omni.media.files.output import check_targets, write_file
+from qwen_omni.pricing.limit import SpendLimit
+from qwen_omni.profiles import DEFAULT_MODEL
+from qwen_omni.profiles.embedding import DEFAULT_EMBEDDING_MODEL
+from qwen_omni.retrieval.index import PassageOptions
+from qwen_omni.retrieval.windows import WINDOW_SECONDS, Window
+from qwen_omni.settings import Settings
+from qwen_omni.video.export.markdown import bill_text
+from qwen_omni.video.options import DETAIL_FPS, Detail, SummaryOptions
+from qwen_omni.video.schemas import clock
+
+_DETAILS: dict[str, Detail] = {name: name for name in DETAIL_FPS}
+
+Place = Annotated[
+    Path, typer.Option("--library", "-l", metavar="FOLDER", help="The library: a folder, which add creates.")
+]
+EmbeddingName = Annotated[
+    str, typer.Option("--embedding", metavar="NAME", help="Model that makes vectors; the same for a whole library.")
+]
+MaxCny = Annotated[float | None, typer.Option("--max-cny", metavar="YUAN", help="The most that this run may cost.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Page = Annotated[
+    Path | None, typer.Option("--html", metavar="FILE", help="Write a web page with an image of each window.")
+]
+Language = Annotated[
+    str | None, typer.Option("--language", metavar="NAME", help="Language of the texts, such as French or 中文.")
+]
+
+
+def add(  # noqa: PLR0913  (each argument is an option of the command)
+    media: Annotated[list[str], typer.Argument(metavar="FILE...", help="Videos, recordings, folders or patterns.")],
+    *,
+    place: Place = Path(DEFAULT_PLACE),
+    model: ModelName = DEFAULT_MODEL,
+    embedding: EmbeddingName = DEFAULT_EMBEDDING_MODEL,
+    detail: Annotated[
+        str, typer.Option(metavar="NAME", help=f"How closely to look: {', '.join(_DETAILS)}.")
+    ] = "medium",
+    language: Language = None,
+    transcript: Annotated[bool, typer.Option("--transcript", help="Add what is said, word for word.")] = False,
+    max_cny: MaxCny = None,
+    as_json: AsJson = False,
+    delivery: DeliveryWay = "auto",
+    region: ServiceRegion = None,
+    workspace: ServiceWorkspace = None,
+    base_url: ServiceUrl = None,
+) -> None:
+    """Add videos and recordings to a library; what is in it already costs nothing.
+
+    A file that changed replaces its passages. Interrupted runs resume where they stopped. Files that cannot be read are
+    left out, with a note.
+    """
+    check_files(media, "library add")
+    chosen = choose("detail", detail, _DETAILS) or "medium"
+    summary = SummaryOptions(model=model, language=language, detail=chosen)
+    options = PassageOptions(mode="captions", summary=summary, transcript=transcript)
+    settings = settings_for(region, base_url, workspace, delivery, spend_limit=_limit(max_cny))
+    sources = list(find_media(media))
+    with _opened(place, settings, embedding, options) as library:
+        coming = library.iter_add(sources, on_error="warn")
+        done = list(with_progress(_lined(coming), len(sources), "Adding", f"Adding {media[0]}"))
+    if as_json:
+        write_json([_added_fact(one) for one in done], indent=2)
+    else:
+        show_text(_added_text(done, place))
+    errors = [one.error for one in done if one.error is not None]
+    if errors and len(errors) == len(done):
+        raise errors[0]
+
+
+def search(  # noqa: PLR0913
+    query: Annotated[str, typer.Argument(metavar="QUERY", help="What to look for: a question, or words.")],
+    *,
+    place: Place = Path(DEFAULT_PLACE),
+    k: Annotated[int, typer.Option("-k", metavar="NUMBER", help="How many windows at most.")] = 5,
+    seconds: Annotated[float, typer.Option(metavar="SECONDS", help="Longest window.")] = WINDOW_SECONDS,
+    embedding: EmbeddingName = DEFAULT_EMBEDDING_MODEL,
+    as_json: AsJson = False,
+    html: Page = None,
+    region: ServiceRegion = None,
+    workspace: ServiceWorkspace = None,
+    base_url: ServiceUrl = None,
+) -> None:
+    """Search a library for what is seen, shown or said; print the windows that match best, with their times."""
+    _check_output(as_json=as_json, html=html)
+    k = check_search(query, k)
+    settings = settings_for(region, base_url, workspace)
+    _check_exists(place)
+    with _opened(place, settings, embedding) as library, waiting(f"Searching {place}"):
+        windows = library.search(query, k, seconds=seconds)
+        page = None if html is None else windows_page(query, windows, html.parent)
+    if html is not None and page is not None:
+        write_file(html, page)
+        show_note(f"written: {html}")
+    elif as_json:
+        write_json([_window_fact(one) for one in windows], indent=2)
+    else:
+        show_text("\n\n".join(map(_window_text, windows)) or "Nothing was found.")
+
+
+def ask(  # noqa: PLR0913
+    question: Annotated[str, typer.Argument(metavar="QUESTION", help="The question.")],
+    *,
+    place: Place = Path(DEFAULT_PLACE),
+    model: ModelName = DEFAULT_MODEL,
+    embedding: EmbeddingName = DEFAULT_EMBEDDING_MODEL,
+    k: Annotated[
+        int, typer.Option("-k", metavar="NUMBER", help="How many windows to consider.")
+    ] = WINDOWS_PER_QUESTION,
+    looks: Annotated[int, typer.Option(metavar="NUMBER", help="How many of them to watch again at most.")] = 6,
+    fps: Annotated[float, typer.Option(metavar="NUMBER", help="Frames per second of these looks.")] = 4.0,
+    language: Language = None,
+    max_cny: MaxCny = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what it may cost; watch nothing.")] = False,
+    as_json: AsJson = False,
+    html: Page = None,
+    delivery: DeliveryWay = "auto",
+    region: ServiceRegion = None,
+    workspace: ServiceWorkspace = None,
+    base_url: ServiceUrl = None,
+) -> None:
+    """Answer a question from a library: search, watch the best windows again, answer with the times that show it.
+
+    The limit of --max-cny ends looking, and never the answer: it then says what it rests on. The same question again
+    costs nothing.
+    """
+    _check_output(as_json=as_json, html=html)
+    if dry_run and (as_json or html is not None):
+        raise ConfigurationError("--dry-run excludes --json and --html: nothing is answered.")
+    k = check_search(question, k)
+    options = AskOptions(model=model, looks=looks, fps=fps, language=language)
+    settings = settings_for(region, base_url, workspace, delivery, spend_limit=_limit(max_cny))
+    _check_exists(place)
+    with _opened(place, settings, embedding) as library:
+        if dry_run:
+            finds = functools.partial(library.search, k=k)
+            show_text(str(estimate_library(question, finds, settings=settings, options=options)))
+            return
+        shown = _Shown(streams=not as_json and html is None)
+        found = shown.all(library.stream(question, k=k, options=options))
+    if html is not None:
+        write_file(html, answer_page(found, html.parent))
+        show_note(f"written: {html}")
+    elif as_json:
+        write_json(found.model_dump(mode="json"), indent=2)
+    else:
+        show_text("\n".join(_evidence_lines(found)))
+    for note in (found.basis, bill_text(found.this_run), *found.notices):
+        show_note(note)
+
+
+def remove(
+    media: Annotated[list[str], typer.Argument(metavar="FILE...", help="Videos, or folders that hold some.")],
+    *,
+    place: Place = Path(DEFAULT_PLACE),
+) -> None:
+    """Remove videos from a library; the files themselves are left alone."""
+    check_files(media, "library remove")
+    _check_exists(place)
+    library = VideoLibrary(place)
+    listed = library.videos()
+    for one in media:
+        count = library.remove(one)
+        if not count:
+            names = ", ".join(Path(video.source).name for video in listed[:5])
+            raise ConfigurationError(
+                f"{one_line(one)} is not in the library {place}, which has {len(listed)} videos: {names or 'none'}."
+            )
+        show_text(f"{one}: {count} passages removed")
+
+
+COMMANDS: tuple[Callable[..., None], ...] = (add, search, ask, remove)
+"""The commands of the group."""
+
+
+@contextlib.contextmanager
+def _opened(
+    place: Path, settings: Settings, embedding: str, options: PassageOptions | None = None
+) -> Iterator[VideoLibrary]:
+    with OmniClient(settings) as client:
+        chosen: dict[str, Any] = {} if options is None else {"options": options}
+        with VideoLibrary(place, client=client, embedding=embedding, **chosen) as library:
+            yield library
+
+
+def _check_exists(place: Path) -> None:
+    """Refuse to search where nothing was added.
+
+    Raises:
+        ConfigurationError: there is no such folder.
+    """
+    if place.exists() and not place.is_dir():
+        raise ConfigurationError(f"{place} is a file; a library is a folder. Name another one with --library.")
+    if not place.is_dir():
+        raise ConfigurationError(
+            f"There is no library {place}. Make it: qwen-omni library add FOLDER --library {place}"
+        )  # fmt: skip
+
+
+def _check_output(*, as_json: bool, html: Path | None) -> None:
+    one_form({"json": as_json, "html": html is not None}, "text")
+    if html is not None:
+        check_targets([html])
+
+
+def _limit(max_cny: float | None) -> SpendLimit | None:
+    return None if max_cny is None else SpendLimit(cny=max_cny)
+
+
+# --- What is printed ---
+
+
+class _Shown:
+    """Prints an answer while it arrives, and notes what happens before."""
+
+    def __init__(self, *, streams: bool) -> None:
+        self._streams, self._printed = streams, ""
+
+    def all(self, coming: Iterator[LibraryProgress | LibraryAnswer]) -> LibraryAnswer:
+        """Show everything; return the answer."""
+        with waiting("Searching") as spinner:
+            for one in coming:
+                if isinstance(one, LibraryAnswer):
+                    spinner.end()
+                    return self._ended(one)
+                if one.kind != "answer":
+                    spinner.say(one.text)
+                elif self._streams and one.text.startswith(self._printed):
+                    spinner.end()
+                    write_text(one.text[len(self._printed) :])
+                    self._printed = one.text
+        raise AssertionError("a question ends with its answer")
+
+    def _ended(self, found: LibraryAnswer) -> LibraryAnswer:
+        if self._streams and found.answer.startswith(self._printed):
+            write_text(f"{found.answer[len(self._printed) :]}\n")
+        elif self._streams:  # asked again: the first answer was unusable
+            write_text(f"\n{found.answer}\n")
+        return found
+
+
+def _lined(coming: Iterator[Added]) -> Iterator[tuple[str, Added]]:
+    for one in coming:
+        if one.error is not None:
+            yield left_out_text(one.source, one.error), one
+        else:
+            yield f"{one.source}: {'unchanged' if one.unchanged else f'{one.passages} passages'}", one
+
+
+def _added_text(done: Sequence[Added], place: Path) -> str:
+    kept = [one for one in done if one.error is None]
+    new = sum(not one.unchanged for one in kept)
+    gaps = sum(one.gaps for one in kept)
+    text = f"{place}: {new} added, {len(kept) - new} unchanged, {len(done) - len(kept)} left out"
+    return f"{text}; {gaps} segments could not be described, and are tried again by the next add" if gaps else text
+
+
+def _added_fact(one: Added) -> dict[str, Any]:
+    fact = {
+        "file": one.source, "passages": one.passages, "embedded": one.embedded, "removed": one.removed,
+        "unchanged": one.unchanged, "gaps": one.gaps,
+    }  # fmt: skip
+    return fact if one.error is None else {"file": one.source, "error": str(one.error)}
+
+
+def _window_fact(one: Window) -> dict[str, Any]:
+    return {"file": one.source, "start": one.start, "end": one.end, "score": one.score, "text": one.text}
+
+
+def _window_text(one: Window) -> str:
+    return f"{one.source} {clock(one.start)}-{clock(one.end)}\n{one.text}"
+
+
+def _evidence_lines(found: LibraryAnswer) -> list[str]:
+    return [
+        f"{one.source} {clock(one.start)}-{clock(one.end)}: {' '.join(one.text.split())}"
+        f"{'' if one.watched else ' (from notes)'}"
+        for one in found.evidence
+    ]

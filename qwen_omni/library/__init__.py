@@ -1,0 +1,1 @@
+"""Search and answers over many videos and recordings: an index, embeddings, and questions."""

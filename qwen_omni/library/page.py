@@ -1,0 +1,104 @@
+"""What a search found, or an answer, as a single web page with an image of each window. Pure but for the images.
+
+Every text is cleaned and escaped, and a content security policy allows the page's own style and embedded images alone:
+texts are model output about untrusted videos.
+"""
+
+import importlib.resources
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from qwen_omni.errors import ConfigurationError
+from qwen_omni.library.answers import LibraryAnswer
+from qwen_omni.redact import clean
+from qwen_omni.retrieval.windows import Window
+from qwen_omni.video.export.html import policy
+from qwen_omni.video.export.markdown import bill_text
+from qwen_omni.video.export.thumbnails import thumbnails
+from qwen_omni.video.schemas import clock
+
+_SIDE = 320  # pixels of the longer side of an image
+
+
+def windows_page(question: str, windows: Sequence[Window], folder: Path | None = None) -> str:
+    """Return a page with the windows that a search found.
+
+    Args:
+        question: what was searched for.
+        windows: what was found, best first.
+        folder: where the page will be, so that links to the videos are relative; absolute if not given.
+
+    Raises:
+        ConfigurationError: jinja2 is not installed.
+
+    Example:
+        from qwen_omni import VideoLibrary
+        from qwen_omni.library.page import windows_page
+
+        with VideoLibrary("library.lance") as library:
+            page = windows_page("a red car", library.search("a red car"))
+    """
+    entries = [_entry(one.source, (one.start, one.end), one.text, folder) for one in windows]
+    return _rendered(question, entries, {})
+
+
+def answer_page(found: LibraryAnswer, folder: Path | None = None) -> str:
+    """Return a page with an answer and what supports it; see `windows_page`."""
+    entries = [
+        {**_entry(one.source, (one.start, one.end), one.text, folder), "watched": one.watched} for one in found.evidence
+    ]
+    return _rendered(
+        found.question, entries,
+        {"answer": found.answer, "basis": found.basis, "cost": bill_text(found.this_run), "notices": found.notices},
+    )  # fmt: skip
+
+
+def _entry(source: str, times: tuple[float, float], text: str, folder: Path | None) -> dict[str, Any]:
+    start, end = times
+    images = dict(thumbnails(Path(source), [(start + end) / 2], side=_SIDE))
+    return {
+        "name": Path(source).name,
+        "link": f"{_address(Path(source), folder)}#t={start:.10g},{end:.10g}",
+        "first": clock(start),
+        "last": clock(end),
+        "lines": text.splitlines(),
+        "image": next(iter(images.values()), ""),
+        "watched": None,
+    }
+
+
+def _address(source: Path, folder: Path | None) -> str:
+    if folder is None:
+        return source.absolute().as_uri()
+    return quote(os.path.relpath(source.absolute(), folder.absolute()).replace(os.sep, "/"))
+
+
+def _rendered(question: str, entries: list[dict[str, Any]], answer: dict[str, Any]) -> str:
+    try:
+        import jinja2  # noqa: PLC0415 - an extra; loads on first use
+    except ImportError as error:
+        raise ConfigurationError("HTML pages need an extra package: pip install 'qwen-omni[cli]'.") from error
+    folder = importlib.resources.files("qwen_omni.library")
+    template, style = (
+        folder.joinpath(name).read_text(encoding="utf-8") for name in ("page.html.j2", "page.css")
+    )  # fmt: skip
+    environment = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    content = _cleaned({"title": question, "entries": entries, "answer": answer})
+    return environment.from_string(template).render(content, style=style, policy=policy(None, scripts=(), style=style))
+
+
+def _cleaned(value: Any) -> Any:  # noqa: ANN401  (texts in lists and dictionaries)
+    match value:
+        case str():
+            return clean(value, "model")
+        case list() | tuple():
+            return [_cleaned(one) for one in value]
+        case dict():
+            return {name: _cleaned(one) for name, one in value.items()}
+        case _:
+            return value

@@ -1,0 +1,115 @@
+"""The tools of a library: search over all videos that were indexed, and questions about them, as steps."""
+
+import functools
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from qwen_omni.client import AsyncOmniClient, OmniClient
+from qwen_omni.errors import ConfigurationError
+from qwen_omni.library.answers import AskOptions, LibraryAnswer
+from qwen_omni.library.ask import OnLibraryProgress, aask_library, ask_library
+from qwen_omni.library.library import WINDOWS_PER_QUESTION, VideoLibrary
+from qwen_omni.retrieval.windows import Window
+from qwen_omni.tools.definitions import AskLibrary, SearchVideos
+from qwen_omni.tools.handlers import Meter, Steps, ToolContext, Work
+from qwen_omni.tools.results import ToolOutcome, bounded, line
+
+_SEARCH_ADVICE = "Search for something narrower, or for fewer windows (k)."
+_ANSWER_ADVICE = "Ask a narrower question."
+_MOST_TEXT = 600  # letters of a window that the model is told
+
+
+def search_videos(context: ToolContext, asked: SearchVideos) -> Steps:
+    """Search the library."""
+    library = _library(context)
+    windows: list[Window] = yield Work(_found, _afound, (library, asked.query), asked.k, Meter.step)
+    lines = [f"{_name(context, one.source)}, {_range(one)}: {_short(one.text)}" for one in windows]
+    head = f"{len(windows)} windows, best first:" if windows else "Nothing in the library matches that."
+    facts = [{**_place(context, one), "text": one.text, "score": one.score} for one in windows]
+    return ToolOutcome(content=bounded([head, *lines], _SEARCH_ADVICE), artifact={"windows": facts})
+
+
+def ask_videos(context: ToolContext, asked: AskLibrary) -> Steps:
+    """Answer a question from the library, with the shots that show it."""
+    library = _library(context)
+    options = AskOptions(model=context.model, looks=asked.looks)
+    found: LibraryAnswer = yield Work(_answered, _aanswered, (library, asked.question), options, Meter.library)
+    lines = [f"{_name(context, one.source)}, {_range(one)}: {line(one.text)}" for one in found.evidence]
+    shown = ["Evidence:", *lines] if lines else []
+    text = bounded([*found.answer.splitlines(), *shown, f"({found.basis})"], _ANSWER_ADVICE)
+    facts = {
+        "answer": found.answer,
+        "evidence": [{**_place(context, one), "text": one.text, "watched": one.watched} for one in found.evidence],
+        "basis": found.basis,
+        "stopped": found.stopped,
+        "unwatched": [
+            {**_place(context, one), "reason": context.cleaned(one.reason)} for one in found.shots if one.reason
+        ],
+    }
+    return ToolOutcome(content=text, artifact=facts)
+
+
+def _library(context: ToolContext) -> VideoLibrary:
+    if context.library is None:
+        raise ConfigurationError("There is no library to search; pass library= where the tools are made.")
+    return context.library
+
+
+def _found(library: VideoLibrary, query: str, *, options: int, on_progress: Any, client: OmniClient) -> list[Window]:  # noqa: ANN401
+    del client
+    windows = library.search(query, options)
+    on_progress("searched")
+    return windows
+
+
+async def _afound(
+    library: VideoLibrary,
+    query: str,
+    *,
+    options: int,
+    on_progress: Any,  # noqa: ANN401
+    client: AsyncOmniClient,
+) -> list[Window]:
+    del client
+    windows = await library.asearch(query, options)
+    on_progress("searched")
+    return windows
+
+
+def _answered(
+    library: VideoLibrary, question: str, *, client: OmniClient, options: AskOptions, on_progress: OnLibraryProgress
+) -> LibraryAnswer:
+    search = functools.partial(library.search, k=WINDOWS_PER_QUESTION)
+    return ask_library(question, search, client=client, options=options, on_progress=on_progress)
+
+
+async def _aanswered(
+    library: VideoLibrary,
+    question: str,
+    *,
+    client: AsyncOmniClient,
+    options: AskOptions,
+    on_progress: OnLibraryProgress,
+) -> LibraryAnswer:
+    search = functools.partial(library.asearch, k=WINDOWS_PER_QUESTION)
+    return await aask_library(question, search, client=client, options=options, on_progress=on_progress)
+
+
+def _name(context: ToolContext, source: str) -> str:
+    """Return the name of a video for the model: a path in the media folder, else the name of the file."""
+    path, root = Path(source), context.folder.root
+    return line(str(path.relative_to(root)) if path.is_relative_to(root) else path.name)
+
+
+def _place(context: ToolContext, one: Any) -> Mapping[str, Any]:  # noqa: ANN401  (a window, a shot or evidence)
+    return {"path": _name(context, one.source), "start": one.start, "end": one.end}
+
+
+def _range(one: Any) -> str:  # noqa: ANN401
+    return f"{one.start:.1f}-{one.end:.1f} s"
+
+
+def _short(text: str) -> str:
+    one = line(text)
+    return one if len(one) <= _MOST_TEXT else f"{one[:_MOST_TEXT]}…"
