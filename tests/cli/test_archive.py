@@ -332,6 +332,7 @@ def test_a_stopped_run_resumes(made, standin, tmp_path):
     assert asked(standin) == 3
 
 
+@pytest.mark.slow
 @pytest.mark.long
 @pytest.mark.skipif(find_spec("ray") is None, reason="ray is not installed")
 def test_ray_makes_the_same_rows(made, standin, tmp_path):
