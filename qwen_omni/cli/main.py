@@ -44,7 +44,6 @@ def build_app() -> "typer.Typer":
     """Build the app with all subcommands."""
     import typer  # noqa: PLC0415  (an extra; loads on first use)
 
-    from qwen_omni.cli import archive, library  # noqa: PLC0415
     from qwen_omni.cli.ask import ask  # noqa: PLC0415
     from qwen_omni.cli.caption import caption  # noqa: PLC0415
     from qwen_omni.cli.doctor import doctor  # noqa: PLC0415
@@ -74,6 +73,18 @@ def build_app() -> "typer.Typer":
 
     for command in (ask, caption, doctor, estimate, mcp, probe, sample, split, standin, summarize, transcribe):
         app.command(cls=kind, help=_help_of(command))(_guarded(command))
+    _add_groups(app, group, kind)
+    return app
+
+
+def _add_groups(
+    app: "typer.Typer", group: "type[typer.core.TyperGroup]", kind: "type[typer.core.TyperCommand]"
+) -> None:
+    """Add the commands that have commands of their own."""
+    import typer  # noqa: PLC0415
+
+    from qwen_omni.cli import archive, library  # noqa: PLC0415
+
     groups = (
         ("archive", archive.COMMANDS, archive.HELP),
         ("library", library.COMMANDS, "Search many videos, and ask them: add, search, ask, remove."),
@@ -83,7 +94,6 @@ def build_app() -> "typer.Typer":
         for command in commands:
             inner.command(cls=kind, help=_help_of(command))(_guarded(command))
         app.add_typer(inner, name=name)
-    return app
 
 
 def _classes() -> "tuple[type[typer.core.TyperGroup], type[typer.core.TyperCommand]]":

@@ -39,6 +39,7 @@ _VARIABLES = {"workspace": WORKSPACE_VARIABLE, "base_url": BASE_URL_VARIABLE, "b
 """What sets an argument where the command has no option for it."""
 
 _PLACE = re.compile(r"message \d+(?: \(\w+\))?(?: part (\d+))?: (?:budget: )?(.*)")
+_TWICE = re.compile(r"(--[\w-]+) \(\1\)")  # where the core names the argument and the option
 _WORDS = {"True": "on", "False": "off"}
 _PHRASES: tuple[tuple[str, str], ...] = (
     # The bucket, which the environment sets.
@@ -174,7 +175,8 @@ class CommandLine:
         text = _PLACE.sub(self._file, text)
         for pattern, words in _COMPILED:
             text = pattern.sub(words, text)
-        return _arguments_pattern(tuple(self._arguments())).sub(self._option, text)
+        text = _arguments_pattern(tuple(self._arguments())).sub(self._option, text)
+        return _TWICE.sub(r"\1", text)
 
     def _file(self, found: re.Match[str]) -> str:
         """Return what stands for a place: nothing if the text names the file anyway."""

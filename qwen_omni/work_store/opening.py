@@ -50,5 +50,5 @@ def refuse_media(path: Path, name: str, step: str) -> None:
             with path.open("rb") as file:
                 head = file.read(_HEAD_BYTES)
     if kind in ("image", "audio", "video") or recognise(head) is not None:
-        what = "is a media file" if head else "has the name of a media file"
+        what = "is a media file" if recognise(head) is not None else "has the name of a media file"
         raise ConfigurationError(f"{path} {what}, and cannot be the {name}. {step}, for example {path.stem}.sqlite3.")

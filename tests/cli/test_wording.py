@@ -98,6 +98,7 @@ def test_no_text_of_the_core_speaks_python() -> None:
         ("caption", "reuse_unverified=True (--reuse-unverified) uses them", "--reuse-unverified uses them"),
         ("ask", "a workspace host allows 9 s (workspace='ws-...')", "a workspace host allows 9 s (--workspace ws-...)"),
         ("estimate", "a workspace host (workspace='ws-...')", "a workspace host (DASHSCOPE_WORKSPACE)"),
+        ("summarize", "Choose another with overlap= (--overlap).", "Choose another with --overlap."),
         ("ask", "Use a bucket of your own (oss=OssSettings(...)).", "Use a bucket of your own (set QWEN_OMNI_OSS_BUCKET)."),
         ("ask", "no bucket is set; pass oss=OssSettings(...), or use delivery='auto'.",
          "no bucket is set; set QWEN_OMNI_OSS_BUCKET, or use --delivery auto."),

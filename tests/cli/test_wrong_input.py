@@ -122,7 +122,7 @@ def step(command: str) -> list[Row]:
 def stores(line: str) -> list[Row]:
     """Rows about a store that cannot be one."""
     return [
-        use(f"{line} --store text.mp4", "text.mp4 is not a database: it has", "(--store)"),
+        use(f"{line} --store text.mp4", "text.mp4 has the name of a media file", "Choose another with --store"),
         use(f"{line} --store mysql://h/db", "A store cannot be at a mysql:// address", "postgresql://HOST/DATABASE"),
         use(f"{line} --store ''", "'--store': it is empty", "a variable of the shell"),
         use(f"{line} --store newer.db", "newer.db was written by a newer version", "update the package"),
@@ -159,6 +159,7 @@ TABLE: dict[str, list[Row]] = {
         use(f"plan film.mp4 {STEP} --sample many", "Invalid value for '--sample'"),
         *step("run"),
         use("run film.mp4 --do caption", "Missing option '--store'", "qwen-omni archive run --help"),
+        use("run film.mp4 --do caption --store film.mp4", "film.mp4 is a media file, and cannot be the archive store", "Choose another with --store"),
         *sources("run"),
         *service(f"run film.mp4 {STEP}"),
         use(f"run {STEP}", "Missing argument 'SOURCE", "qwen-omni archive run --help"),
@@ -167,7 +168,7 @@ TABLE: dict[str, list[Row]] = {
         use(f"run film.mp4 {STEP} --max-cny much", "Invalid value for '--max-cny'"),
         use(f"run film.mp4 {STEP} --max-tokens 1.5", "Invalid value for '--max-tokens'"),
         use(f"run film.mp4 {STEP} --max-cny 5 -m qwen9-omni", "the price of qwen9-omni is unknown", "Limit tokens with --max-tokens"),
-        use("run film.mp4 --do caption --store folder", "folder is not a file", "(--store)"),
+        use("run film.mp4 --do caption --store folder", "folder is not a file", "Choose another with --store"),
         use("run film.mp4 --do caption --store text.mp4/new.db", "text.mp4/new.db cannot be used: Not a directory"),
         fail("run film.mp4 --do caption --store postgresql://me:secret-word@127.0.0.1:9/none", "127.0.0.1:9/none cannot be used (unreachable)", "Check the host and the port"),
         *([use(f"run film.mp4 {STEP} --ray local", "pip install 'qwen-omni[ray]'")] if find_spec("ray") is None else [
@@ -199,7 +200,7 @@ TABLE: dict[str, list[Row]] = {
         use("export new.xlsx --store kept.db", "'new.xlsx' does not say a format", "end it in .parquet, .jsonl or .csv"),
         use("export new --store kept.db", "'new' does not say a format"),
         use("export new.csv --format excel --store kept.db", "--format 'excel' is not known", "choose one of parquet, jsonl, csv"),
-        use("export taken.csv --store kept.db", "taken.csv exists", "(--overwrite)"),
+        use("export taken.csv --store kept.db", "taken.csv exists", "--overwrite"),
         use("export folder --format csv --store kept.db", "folder cannot be written: it is a folder", "Choose another location"),
         use("export text.mp4/new.csv --store kept.db", "text.mp4 is not a folder", "Choose another location"),
         use(f"export {'x' * 300}.csv --store kept.db", "File name too long", "Choose another location"),
