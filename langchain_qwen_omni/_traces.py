@@ -19,7 +19,8 @@ from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.config import patch_config
 
 from langchain_qwen_omni._convert_output import to_message
-from qwen_omni.messages import MediaPart, Message, TextPart
+from qwen_omni.integrations.media_options import traced_text
+from qwen_omni.messages import Message
 from qwen_omni.video.options import ForeignTextModel
 
 if TYPE_CHECKING:
@@ -136,17 +137,8 @@ def _ignore(_: "Response") -> None:
 
 def _shown(message: Message, segment: "Segment | None") -> BaseMessage:
     """Return a message with a line of text in place of each media part."""
-    texts = [_text(part, segment) for part in message.parts]
+    texts = [traced_text(part, segment) for part in message.parts]
     return _ROLES.get(message.role, HumanMessage)([{"type": "text", "text": text} for text in texts])
-
-
-def _text(part: object, segment: "Segment | None") -> str:
-    if isinstance(part, TextPart):
-        return part.text
-    if isinstance(part, MediaPart):
-        where = "" if segment is None else f", {float(segment.start):g} s to {float(segment.end):g} s"
-        return f"[{part.modality}{where}]"
-    return f"[{type(part).__name__}]"
 
 
 def _result(response: "Response", model: str) -> LLMResult:

@@ -35,6 +35,7 @@ from qwen_omni.video.options import ForeignTextModel, Texts, choices_of, heeded_
 
 if TYPE_CHECKING:
     from qwen_omni.media.source import Anything
+    from qwen_omni.video.engine.run import OnProgress
     from qwen_omni.video.options import SummaryOptions
 
 
@@ -139,6 +140,7 @@ class LongVideoChain(Runnable[LongVideoInput, Any]):
         options: everything else, see `SummaryOptions`; further keywords are fields of it.
         input_key: the key of the video in a mapping, for graphs.
         output_key: return `{output_key: result}` instead of the result, for a node of a graph.
+        on_progress: called after every step, as in `qwen_omni.summarize`; for example a `qwen_omni.ProgressBar`.
 
     Example:
         from langchain_qwen_omni import ChatQwenOmni, LongVideoChain
@@ -147,7 +149,7 @@ class LongVideoChain(Runnable[LongVideoInput, Any]):
         print(found.summary, found.chapters, found.this_run.cny)
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - one keyword per property of a run
         self,
         llm: ChatQwenOmni,
         *,
@@ -156,6 +158,7 @@ class LongVideoChain(Runnable[LongVideoInput, Any]):
         options: "SummaryOptions | None" = None,
         input_key: str = "video",
         output_key: str | None = None,
+        on_progress: "OnProgress | None" = None,
         **choices: Any,
     ) -> None:
         from qwen_omni.video.options import SummaryOptions  # noqa: PLC0415  (loads on first use)
@@ -171,6 +174,7 @@ class LongVideoChain(Runnable[LongVideoInput, Any]):
         self.question = question
         self.input_key = input_key
         self.output_key = output_key
+        self.on_progress = on_progress
 
     def invoke(self, input: LongVideoInput, config: RunnableConfig | None = None, **kwargs: Any) -> Any:
         """Run to the end; return the summary, or the answer."""
@@ -220,6 +224,8 @@ class LongVideoChain(Runnable[LongVideoInput, Any]):
                             return
                         drive(traces.report(news), operator.call)
                         dispatch_custom_event(PROGRESS_EVENT, asdict(news), config=child)
+                        if self.on_progress is not None:
+                            self.on_progress(news)
                         yield news
             except BaseException as error:
                 drive(traces.fail(error), operator.call)
@@ -246,6 +252,8 @@ class LongVideoChain(Runnable[LongVideoInput, Any]):
                             return
                         await adrive(traces.report(news), operator.call)
                         await adispatch_custom_event(PROGRESS_EVENT, asdict(news), config=child)
+                        if self.on_progress is not None:
+                            self.on_progress(news)
                         yield news
             except BaseException as error:
                 await adrive(traces.fail(error), operator.call)

@@ -9,9 +9,10 @@ its query, or the number of bytes.
 
 import functools
 import inspect
-from collections.abc import AsyncGenerator, Callable, Generator, Iterator, Mapping, Sequence
-from contextlib import aclosing, closing, contextmanager
-from typing import Any, TypeVar, cast
+import uuid
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import aclosing, asynccontextmanager, closing, contextmanager, nullcontext
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from llama_index.core.base.llms.types import (
     AudioBlock,
@@ -23,21 +24,36 @@ from llama_index.core.base.llms.types import (
     CompletionResponse,
     DocumentBlock,
     ImageBlock,
+    MessageRole,
     TextBlock,
     VideoBlock,
 )
+from llama_index.core.callbacks import CBEventType, EventPayload
 from llama_index.core.instrumentation.events.exception import ExceptionEvent
+from llama_index.core.instrumentation.events.llm import LLMChatEndEvent, LLMChatStartEvent
 from llama_index.core.llms.llm import LLM
 from llama_index.core.prompts import BasePromptTemplate, ChatPromptTemplate
 from llama_index_instrumentation import get_dispatcher
-from llama_index_instrumentation.dispatcher import DISPATCHER_SPAN_DECORATED_ATTR, Dispatcher
+from llama_index_instrumentation.dispatcher import (
+    DISPATCHER_SPAN_DECORATED_ATTR,
+    Dispatcher,
+    active_instrument_tags,
+)
 from llama_index_instrumentation.event_handlers import NullEventHandler
 from llama_index_instrumentation.span import active_span_id
 from llama_index_instrumentation.span_handlers import NullSpanHandler
 
 from llama_index_qwen_omni._convert_input import MediaBlock, held_by
+from llama_index_qwen_omni._convert_output import to_response
+from qwen_omni.integrations.media_options import traced_text
 from qwen_omni.integrations.model_fields import UNSHOWN
+from qwen_omni.messages import Message
 from qwen_omni.redact import redact
+
+if TYPE_CHECKING:
+    from qwen_omni.media.plan.segments import Segment
+    from qwen_omni.options import ChatRequest
+    from qwen_omni.responses import Response
 
 
 def shown_messages(messages: Sequence[ChatMessage]) -> list[ChatMessage]:
@@ -256,3 +272,79 @@ def _shown(value: Any) -> Any:  # noqa: ANN401  (any argument)
             return shown_messages(value)
         case _:
             return value
+
+
+class RequestTraces:
+    """Reports the requests of a long video to LlamaIndex's handlers, each as a chat call of the LLM.
+
+    Called where a request is sent, as `AsyncTracing` of `qwen_omni.video` says. Handlers get a line of text for each
+    piece of media. A request to another LLM is reported by that.
+    """
+
+    def __init__(self, llm: LLM, *, foreign: bool) -> None:
+        self._llm = llm
+        self._foreign = foreign
+        self._dispatcher = get_dispatcher(type(llm).__module__)
+
+    @asynccontextmanager
+    async def __call__(
+        self, request: "ChatRequest", segment: "Segment | None"
+    ) -> AsyncIterator[Callable[["Response"], None]]:
+        """Report one request; what this yields takes its answer."""
+        answers: list[Response] = []
+        events = _wanted(_EVENTS, "event_handlers", NullEventHandler)
+        spans = events or _wanted(self._dispatcher, "span_handlers", NullSpanHandler)
+        if (segment is None and self._foreign) or not (spans or self._llm.callback_manager.handlers):
+            yield answers.append
+            return
+        messages = [_message(one, segment) for one in request.messages]
+        span = self._span(messages, answers, request.model) if spans else nullcontext()
+        with span, self._events(messages, answers, request.model):
+            yield answers.append
+
+    @contextmanager
+    def _span(self, messages: list[ChatMessage], answers: "list[Response]", model: str) -> Iterator[None]:
+        llm, name = self._llm, f"{type(self._llm).__name__}.achat-{uuid.uuid4()}"
+        about: dict[str, Any] = {"bound_args": inspect.signature(type(llm).achat).bind(llm, messages), "instance": llm}
+        above, tags = active_span_id.get(), active_instrument_tags.get()
+        self._dispatcher.span_enter(id_=name, parent_id=above, tags=tags, **about)
+        token = active_span_id.set(name)
+        try:
+            yield
+        except BaseException as error:
+            self._dispatcher.span_drop(id_=name, err=error, **about)
+            raise
+        else:
+            self._dispatcher.span_exit(id_=name, result=_answered(answers, model), **about)
+        finally:
+            active_span_id.reset(token)
+
+    @contextmanager
+    def _events(self, messages: list[ChatMessage], answers: "list[Response]", model: str) -> Iterator[None]:
+        manager, about = self._llm.callback_manager, {**self._llm.to_payload(), "model": model}
+        with manager.as_trace("chat"):
+            span_id = active_span_id.get()
+            _EVENTS.event(LLMChatStartEvent(model_dict=about, messages=messages, additional_kwargs={}, span_id=span_id))
+            event_id = manager.on_event_start(
+                CBEventType.LLM, payload={EventPayload.MESSAGES: messages, EventPayload.SERIALIZED: about}
+            )
+            try:
+                yield
+            except BaseException as error:
+                manager.on_event_end(CBEventType.LLM, payload={EventPayload.EXCEPTION: error}, event_id=event_id)
+                _EVENTS.event(ExceptionEvent(exception=error, span_id=span_id))
+                raise
+            response = _answered(answers, model)
+            payload: dict[str, Any] = {EventPayload.MESSAGES: messages, EventPayload.RESPONSE: response}
+            manager.on_event_end(CBEventType.LLM, payload=payload, event_id=event_id)
+            _EVENTS.event(LLMChatEndEvent(messages=messages, response=response, span_id=span_id))
+
+
+def _answered(answers: "list[Response]", model: str) -> ChatResponse | None:
+    return to_response(answers[-1], model=model) if answers else None
+
+
+def _message(message: Message, segment: "Segment | None") -> ChatMessage:
+    """Return a message with a line of text in place of each media part."""
+    blocks = [TextBlock(text=traced_text(part, segment)) for part in message.parts]
+    return ChatMessage(role=MessageRole(message.role), blocks=blocks)

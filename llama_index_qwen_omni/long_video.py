@@ -21,6 +21,7 @@ from workflows.handler import WorkflowHandler
 
 from llama_index_qwen_omni._convert_input import to_messages
 from llama_index_qwen_omni._convert_output import finish_of
+from llama_index_qwen_omni._tracing import RequestTraces
 from llama_index_qwen_omni.base import QwenOmni
 from llama_index_qwen_omni.callbacks import usage_of
 from qwen_omni.errors import UnsupportedContentError
@@ -28,7 +29,7 @@ from qwen_omni.integrations.model_fields import described
 from qwen_omni.media.source import Anything
 from qwen_omni.responses import Response
 from qwen_omni.video.ask import astream_either
-from qwen_omni.video.engine.run import Progress
+from qwen_omni.video.engine.run import OnProgress, Progress
 from qwen_omni.video.options import ForeignTextModel, SummaryOptions, Texts, choices_of, heeded_media
 
 
@@ -73,11 +74,14 @@ class LongVideoWorkflow(Workflow):
     Cancelling the task that started a run or awaits it ends the run, as `await handler.cancel_run()` does; other
     LlamaIndex workflows would go on, at your cost. Finished work is kept, and reserved budget is released.
 
+    LlamaIndex's handlers learn of every request as of a chat call of the LLM: its span, its events and its usage.
+
     Args:
         llm: the LLM; its connection and model name are used.
         text_model: merges the notes: a model of the service, or any other LLM of LlamaIndex.
         question: answer this instead of summarising. A run's own question wins.
         options: everything else, see `SummaryOptions`; further keywords are fields of it.
+        on_progress: called after every step, as in `qwen_omni.summarize`; for example a `qwen_omni.ProgressBar`.
         timeout: seconds that a run may take; unlimited if not given.
         num_concurrent_runs: the most concurrent runs of this workflow; unlimited if not given.
 
@@ -92,13 +96,14 @@ class LongVideoWorkflow(Workflow):
         print(found.summary, found.chapters)
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - one keyword per property of a run
         self,
         llm: QwenOmni,
         *,
         text_model: str | LLM | None = None,
         question: str | None = None,
         options: SummaryOptions | None = None,
+        on_progress: OnProgress | None = None,
         timeout: float | None = None,
         num_concurrent_runs: int | None = None,
         **choices: Any,
@@ -113,6 +118,7 @@ class LongVideoWorkflow(Workflow):
         self.options = replace(options or SummaryOptions(), **changes)
         self.llm = llm
         self.question = question
+        self.on_progress = on_progress
 
     def run(self, *arguments: Any, **others: Any) -> WorkflowHandler:
         """Start a run, see `Workflow.run`; it ends when the task that starts it is cancelled."""
@@ -129,12 +135,17 @@ class LongVideoWorkflow(Workflow):
     async def watch(self, ctx: Context, ev: LongVideoStart) -> StopEvent:
         """Process the video until there is a result; raises as the core does, see `qwen_omni.summarize`."""
         source, options = _wanted(ev.video, self.options)
-        coming = astream_either(source, ev.question or self.question, client=self.llm.aclient(), options=options)
+        coming = astream_either(
+            source, ev.question or self.question, client=self.llm.aclient(), options=options,
+            tracing=RequestTraces(self.llm, foreign=isinstance(options.text_model, ForeignTextModel)),
+        )  # fmt: skip
         async with contextlib.aclosing(coming):
             async for news in coming:
                 if not isinstance(news, Progress):
                     return StopEvent(result=news)
                 ctx.write_event_to_stream(LongVideoProgress(progress=news))
+                if self.on_progress is not None:
+                    self.on_progress(news)
         raise AssertionError("a run ends with its result or an error")
 
 

@@ -152,7 +152,9 @@ def _limits(settings: Settings, model: str) -> Finding:
         for uses, has in ((paced.rpm, account.rpm), (paced.tpm, account.tpm))
     ):
         return Finding(name="limits", verdict="good", text=text)
-    step = f"Pass limits=RateLimits(rpm={account.rpm}, tpm={account.tpm}), so that fewer requests are refused."
+    step = (
+        f"In Python, pass limits=RateLimits(rpm={account.rpm}, tpm={account.tpm}), so that fewer requests are refused."
+    )
     return Finding(name="limits", verdict="odd", text=text, step=step)
 
 
@@ -207,7 +209,7 @@ def _per_minute(given: Mapping[str, Any], kind: str) -> int | None:
 _SAMPLED = "Frame rate and pixels can be set in requests, and the audio of videos is heard in them."
 _NOT_SAMPLED = (
     "fps, min_pixels and max_pixels are refused before sending; the audio of local videos is sent beside them. To set "
-    "them, start vLLM with --trust-request-mm-kwargs and pass request_kwargs=True."
+    "them, start vLLM with --trust-request-mm-kwargs and, in Python, pass request_kwargs=True."
 )
 
 

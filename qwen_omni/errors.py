@@ -43,7 +43,8 @@ QwenOmniError
 └─ CaptionSyntaxError                the answer does not follow its schema (line, text, kept, problems)
 ```
 
-`retryable`, `retry_limit` and `retry_after` are all that the retry policy reads. Messages state what
+`retryable`, `retry_limit` and `retry_after` are all that the retry policy reads; `option` names the argument that an
+error is about. Messages state what
 happened, the numbers, and the next step. Keys, signed queries and media never appear in them.
 """
 
@@ -72,8 +73,16 @@ class QwenOmniError(Exception):
     retry_after: float | None = None
     """Seconds to wait before a retry, if the server sent a `Retry-After` header."""
 
+    option: str | None = None
+    """The caller's argument that the error is about, e.g. `fps`; `None` if it is not about a single one."""
+
     def __init__(self, message: str) -> None:
         super().__init__(clean(redact(message), "terminal"))
+
+    def with_option(self, name: str | None) -> Self:
+        """Set the argument that the error is about, and return the error."""
+        self.option = name
+        return self
 
     def with_hint(self, hint: str) -> Self:
         """Append a sentence to the message, and return the error."""

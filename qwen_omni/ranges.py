@@ -133,7 +133,7 @@ def checked(
     if beside:
         what = f"{', '.join(beside)} or {what}"
     head = f"{place}: " if place else ""
-    raise error(f"{head}{name} must be {what}, got {_shown(value)}.")
+    raise error(f"{head}{name} must be {what}, got {_shown(value)}.").with_option(name.partition(" ")[0])
 
 
 def check_numbers(options: Any, ranges: Mapping[str, Range]) -> None:

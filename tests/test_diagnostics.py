@@ -322,4 +322,4 @@ def test_the_doctor_says_which_limits(tmp_path):
         good = examined(replace(ours, limits=RateLimits(rpm=600, tpm=1_000_000)))["limits"]
     assert (unpaced.verdict, fast.verdict, good.verdict) == ("good", "odd", "good")
     assert "Requests are not paced; the account has 600 RPM and 1,000,000 TPM" in unpaced.text
-    assert fast.step == "Pass limits=RateLimits(rpm=600, tpm=1000000), so that fewer requests are refused."
+    assert fast.step == "In Python, pass limits=RateLimits(rpm=600, tpm=1000000), so that fewer requests are refused."

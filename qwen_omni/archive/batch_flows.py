@@ -20,6 +20,7 @@ from typing import Any, Literal, Self, TypeVar
 from urllib.parse import quote
 from weakref import WeakKeyDictionary
 
+from qwen_omni.addresses import StoreAddress
 from qwen_omni.archive.lines import BatchEstimate, Lines, estimate_lines, line_profile, total
 from qwen_omni.errors import (
     APIConnectionError,
@@ -46,7 +47,7 @@ from qwen_omni.upload.temporary import FormBody
 from qwen_omni.wire import batch as wire
 from qwen_omni.wire.batch import AnsweredLine, BatchStatus
 from qwen_omni.wire.errors import to_error
-from qwen_omni.work_store.opening import open_work_store
+from qwen_omni.work_store.opening import open_work_store, refuse_media
 from qwen_omni.work_store.sqlite import SqliteStore
 from qwen_omni.work_store.store import Claim, Found, StepKey, StoreUse, Taken, WorkStore, digest
 
@@ -568,12 +569,16 @@ def open_store(store: str | Path | WorkStore) -> WorkStore:
     """Return a store: of an address of PostgreSQL, or of a file of this machine.
 
     Raises:
-        ConfigurationError: the file is damaged, or of another program.
+        ConfigurationError: the file is media, damaged, or of another program.
         LocalResourceError: it cannot be opened.
     """
     if isinstance(store, SqliteStore) and store.path is None:
         raise ConfigurationError("A batch outlives its program, so its store must be a file, not memory.")
-    return open_work_store(store, _USE) if isinstance(store, str | Path) else store
+    if not isinstance(store, str | Path):
+        return store
+    if StoreAddress.read(store) is None:
+        refuse_media(Path(store), _USE.name, "Name another file")
+    return open_work_store(store, _USE)
 
 
 def _was_refused(error: QwenOmniError) -> bool:

@@ -50,7 +50,7 @@ from qwen_omni.settings import Settings, region_of
 from qwen_omni.video.results import pricing_of
 from qwen_omni.work_store.buffered import BufferedStore
 from qwen_omni.work_store.inputs import StoredInput
-from qwen_omni.work_store.opening import open_work_store
+from qwen_omni.work_store.opening import open_work_store, refuse_media
 from qwen_omni.work_store.store import Claim, Found, StepKey, StoreUse, Taken
 
 T = TypeVar("T")
@@ -68,10 +68,12 @@ def open_store(place: str | Path, *, lease_seconds: float | None = None) -> Buff
     """Open the store of an archive: a file, or the address of a PostgreSQL database.
 
     Raises:
-        ConfigurationError: the file is damaged, from a newer version, or of another program.
+        ConfigurationError: the file is media, damaged, from a newer version, or of another program.
         LocalResourceError: it cannot be created, read or written.
         StoreError: the server cannot be used.
     """
+    if StoreAddress.read(place) is None:
+        refuse_media(Path(place), USE.name, "Choose another with --store")
     return open_work_store(place, USE, lease_seconds=lease_seconds)
 
 

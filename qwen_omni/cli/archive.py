@@ -66,18 +66,10 @@ _Do = Annotated[
 ]
 
 
-_HELP = """Ask the same about any number of files, on one machine or many; each answer is paid for once.
+HELP = """Ask the same about any number of files, on one machine or many; each answer is paid for once.
 
 Every answer and every failure is a row in a store; the same command again resumes where the last one stopped.
 """
-
-
-def archive_app(guarded: Callable[[Callable[..., None]], Callable[..., None]]) -> typer.Typer:
-    """Build the group of commands; `guarded` turns errors into a line and an exit status."""
-    app = typer.Typer(no_args_is_help=True, help=_HELP)
-    for command in (plan, run, status, retry, export):
-        app.command()(guarded(command))
-    return app
 
 
 # --- Run, retry ---
@@ -461,3 +453,7 @@ def export(  # noqa: PLR0913  (each argument is an option of the command)
 
 def _counts_text(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in counts.items() if count)
+
+
+COMMANDS: tuple[Callable[..., None], ...] = (plan, run, status, retry, export)
+"""The commands of the group."""

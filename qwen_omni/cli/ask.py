@@ -86,8 +86,8 @@ def ask(  # noqa: PLR0913  (each argument is an option of the command)
 ) -> None:
     """Ask a question about images, recordings and videos; the answer is printed as it arrives.
 
-    The question comes last. In place of a file, - reads it from standard input (cat clip.mp4 | qwen-omni ask - "What
-    happens?"); in place of the question, - reads that. About videos too long for one request, ask with summarize
+    The question comes last. Use - in place of a file to read it from standard input (cat clip.mp4 | qwen-omni ask -
+    "What happens?"), or in place of the question to read that. For videos too long for one request, use summarize
     --question.
     """
     choices = MediaChoices(
@@ -121,6 +121,8 @@ def _check_order(media: Sequence[str], text: str) -> None:
     if _STDIN in (*media, text) and sys.stdin.isatty() and text != _STDIN:
         raise ConfigurationError("- reads media from standard input, which is a terminal: cat FILE | qwen-omni ask - …")
     check_names(media)
+    if text.encode(errors="replace").decode() != text:
+        raise ConfigurationError("The question is not UTF-8 text. Type it again, or set a UTF-8 locale.")
     if not text.strip():
         raise ConfigurationError("The question is empty. Write it last: qwen-omni ask FILE 'What happens here?'")
     if not _names_media(text):
@@ -155,7 +157,7 @@ def _source(name: str) -> str | MediaSource:
         raise ConfigurationError(
             f"Standard input holds more than {_MOST_BYTES / 1e6:,.0f} MB. Save it to a file, and pass its name."
         )
-    return MediaSource.from_bytes(data)
+    return MediaSource.from_bytes(data, title="standard input")
 
 
 def _read_question() -> str:

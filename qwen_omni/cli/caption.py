@@ -20,6 +20,7 @@ from qwen_omni.cli.options import (
     AudioTrack,
     CallTier,
     Concurrency,
+    DeliveryWay,
     Fps,
     Frame,
     MaxPixels,
@@ -38,8 +39,10 @@ from qwen_omni.cli.options import (
 )
 from qwen_omni.cli.output import (
     failed_entry,
+    in_words,
+    is_wrong_use,
     one_line,
-    show_error,
+    show_failure,
     show_note,
     show_table,
     show_usage,
@@ -53,7 +56,7 @@ from qwen_omni.media.budget import Sampling
 from qwen_omni.media.files.output import check_targets, named_after, write_file
 from qwen_omni.media.info import read_audio_track
 from qwen_omni.profiles import DEFAULT_MODEL
-from qwen_omni.redact import clean
+from qwen_omni.redact import clean, redact
 from qwen_omni.responses import Usage
 from qwen_omni.settings import default_cache_dir
 from qwen_omni.structured.batch import FileCaption, Results, caption_many, plain
@@ -89,7 +92,11 @@ def print_captions(finished: Sequence[FileCaption], form: Form, fields: Sequence
     failed = any(one.error is not None for one in finished)
     heads = ["file", *columns, *(["error"] if failed else [])]
     rows = [
-        [one.media, *(_cell(value.get(name)) for name in columns), *([str(one.error or "")] if failed else [])]
+        [
+            one.media,
+            *(_cell(value.get(name)) for name in columns),
+            *([in_words(str(one.error or ""))] if failed else []),
+        ]
         for one, value in zip(finished, values, strict=True)
     ]
     writer = csv.writer(sys.stdout, lineterminator="\n")
@@ -198,9 +205,9 @@ def caption(  # noqa: PLR0913  (each argument is an option of the command)
     model: ModelName = DEFAULT_MODEL,
     thinking: Thinking = "off",
     tier: CallTier = None,
-    as_table: Annotated[bool, typer.Option("--table", help="Print for reading; the default.")] = False,
+    as_table: Annotated[bool, typer.Option("--table", help="Print a readable table; the default.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON array with one entry per file.")] = False,
-    as_csv: Annotated[bool, typer.Option("--csv", help="Print a table for spreadsheets.")] = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV, for spreadsheets.")] = False,
     srt: Annotated[bool, typer.Option("--srt", help="Make SubRip subtitles, with --schema timed.")] = False,
     vtt: Annotated[bool, typer.Option("--vtt", help="Make WebVTT subtitles, with --schema timed.")] = False,
     timed: Annotated[bool, typer.Option("--timed", hidden=True, help="The same as --schema timed.")] = False,
@@ -218,6 +225,7 @@ def caption(  # noqa: PLR0913  (each argument is an option of the command)
     region: ServiceRegion = None,
     workspace: ServiceWorkspace = None,
     base_url: ServiceUrl = None,
+    delivery: DeliveryWay = "auto",
 ) -> None:
     """Describe each file by a schema: for products, in general, with times, or your own.
 
@@ -234,7 +242,7 @@ def caption(  # noqa: PLR0913  (each argument is an option of the command)
         sampling=Sampling(fps=fps, max_pixels=max_pixels), audio_track=read_audio_track(audio_track),
         tile=tile, frame=frame, tier=choose("tier", tier, TIERS),
     )  # fmt: skip
-    client = OmniClient(settings_for(region, base_url, workspace))
+    client = OmniClient(settings_for(region, base_url, workspace, delivery))
     stored = None if fresh else _opened(results, reuse_unverified=reuse_unverified)
     with client, contextlib.closing(stored) if stored is not None else contextlib.nullcontext():
         finished = _described(media, wanted, client=client, options=options, concurrency=concurrency, results=stored)
@@ -371,14 +379,14 @@ def _reported(coming: Iterable[FileCaption]) -> Iterator[tuple[str, FileCaption]
             how = "cached"
         else:
             how = f"done in {one.seconds:.1f} s{', but the answer was truncated' if one.truncated else ''}"
-        yield f"{one.media}: {how}", one
+        yield f"{redact(one.media)}: {how}", one
 
 
 def _end(finished: list[FileCaption]) -> None:
     """Report what failed, and exit with the matching status."""
-    failed = [one for one in finished if one.error is not None]
-    for one in failed:
-        show_error(f"{one_line(one.media)}: {one.error}")
+    failed = [(one.media, one.error) for one in finished if one.error is not None]
+    for media, error in failed:
+        show_failure(media, error)
     if failed:
-        wrong = all(isinstance(one.error, ConfigurationError) for one in failed)
+        wrong = len(failed) == len(finished) and all(is_wrong_use(error) for _, error in failed)
         raise typer.Exit(_WRONG_USE if wrong else _FAILED)

@@ -19,7 +19,7 @@ _NO_KEY = "not-needed"  # fetching a link needs none, and none is sent
 
 def doctor(
     url: Annotated[
-        str | None, typer.Argument(metavar="[URL]", help="A link to media; without one, check the account.")
+        str | None, typer.Argument(metavar="URL", help="A link to media; without one, check the account.")
     ] = None,
     *,
     model: ModelName = DEFAULT_MODEL,

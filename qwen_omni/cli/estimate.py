@@ -9,6 +9,7 @@ import typer
 from qwen_omni.cli.human import bytes_text, money_text
 from qwen_omni.cli.options import (
     BUDGETS,
+    MEDIA,
     REGIONS,
     SERVICE,
     TIERS,
@@ -25,7 +26,7 @@ from qwen_omni.cli.options import (
     choose,
     words,
 )
-from qwen_omni.cli.output import show_note, show_table, show_text, waiting, write_json
+from qwen_omni.cli.output import in_words, show_note, show_table, show_text, waiting, write_json
 from qwen_omni.media.budget import Sampling
 from qwen_omni.media.info import read_audio_track
 from qwen_omni.messages import Message, user
@@ -64,7 +65,7 @@ def estimate(  # noqa: PLR0913 - one for each option of the command line
         str, typer.Option("--question", "-q", metavar="TEXT", help="The question.")
     ] = "What is shown here?",
     model: Annotated[
-        str | None, typer.Option("--model", "-m", metavar="NAMES", help="Model; separate several with commas.")
+        str | None, typer.Option("--model", "-m", metavar="NAMES", help="Model to use; separate several with commas.")
     ] = None,
     compare: Annotated[bool, typer.Option("--compare", help="One row for each model and preset.")] = False,
     answer: Annotated[int | None, typer.Option(metavar="TOKENS", help="Expected length of the answer.")] = None,
@@ -75,7 +76,11 @@ def estimate(  # noqa: PLR0913 - one for each option of the command line
     end: End = None,
     budget: Annotated[
         str | None,
-        typer.Option(metavar="NAMES", help=f"{', '.join(BUDGETS)}; separate several with commas."),
+        typer.Option(
+            metavar="NAMES",
+            help=f"How closely to look: {', '.join(BUDGETS)}; separate several with commas.",
+            rich_help_panel=MEDIA,
+        ),
     ] = None,
     fps: Fps = None,
     max_pixels: MaxPixels = None,
@@ -110,7 +115,7 @@ def estimate(  # noqa: PLR0913 - one for each option of the command line
     if as_json:
         write_json({"estimates": [{"budget": name, **one.as_dict()} for name, one in made]})
     elif len(made) == 1:
-        show_text(str(made[0][1]))
+        show_text(in_words(str(made[0][1])))
     else:
         _show_table(made)
 
@@ -135,8 +140,21 @@ def _show_table(made: Sequence[_Made]) -> None:
     show_table(columns, [_row(name, one, abroad=abroad) for name, one in _shortened(made)], lines=False, right="  rrr")
     if any(one.refusal for _, one in made):
         show_note("A reason in full: qwen-omni estimate FILE --model MODEL --budget PRESET")
-    for note in dict.fromkeys(note for _, one in made for note in one.notes):
-        show_note(f"assumed: {note}")
+    for note in assumptions(made):
+        show_note(note)
+
+
+def assumptions(made: Sequence[_Made]) -> list[str]:
+    """Return what was assumed, each once: with the models that it applies to, if those are not all."""
+    models = dict.fromkeys(one.model for _, one in made)
+    of: dict[str, dict[str, None]] = {}
+    for _, one in made:
+        for note in one.notes:
+            of.setdefault(note, {})[one.model] = None
+    return [
+        f"assumed: {note}" if len(named) == len(models) else f"assumed for {', '.join(named)}: {note}"
+        for note, named in of.items()
+    ]
 
 
 def _shortened(made: Sequence[_Made]) -> Iterator[_Made]:
@@ -150,4 +168,4 @@ def _shortened(made: Sequence[_Made]) -> Iterator[_Made]:
 def _row(budget: str, one: Estimate, *, abroad: bool) -> tuple[str, ...]:
     cost = one.cost.usd if abroad else one.cost.cny
     tokens = f"{one.tokens.input:,}" if one.known else f"≤ {one.most.input:,}"
-    return one.model, budget, tokens, money_text(cost), bytes_text(one.upload_bytes), one.refusal
+    return one.model, budget, tokens, money_text(cost), bytes_text(one.upload_bytes), in_words(one.refusal)

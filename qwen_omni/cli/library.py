@@ -20,6 +20,7 @@ from qwen_omni.cli.options import (
     settings_for,
 )
 from qwen_omni.cli.output import (
+    in_words,
     one_line,
     show_note,
     show_text,
@@ -65,7 +66,7 @@ Language = Annotated[
 
 
 def add(  # noqa: PLR0913  (each argument is an option of the command)
-    media: Annotated[list[str], typer.Argument(metavar="FILE...", help="Videos, recordings, folders or patterns.")],
+    media: Annotated[list[str], typer.Argument(metavar="FILE", help="Videos, recordings, folders or patterns.")],
     *,
     place: Place = Path(DEFAULT_PLACE),
     model: ModelName = DEFAULT_MODEL,
@@ -187,7 +188,7 @@ def ask(  # noqa: PLR0913
 
 
 def remove(
-    media: Annotated[list[str], typer.Argument(metavar="FILE...", help="Videos, or folders that hold some.")],
+    media: Annotated[list[str], typer.Argument(metavar="FILE", help="Videos, or folders that hold some.")],
     *,
     place: Place = Path(DEFAULT_PLACE),
 ) -> None:
@@ -297,7 +298,7 @@ def _added_fact(one: Added) -> dict[str, Any]:
         "file": one.source, "passages": one.passages, "embedded": one.embedded, "removed": one.removed,
         "unchanged": one.unchanged, "gaps": one.gaps,
     }  # fmt: skip
-    return fact if one.error is None else {"file": one.source, "error": str(one.error)}
+    return fact if one.error is None else {"file": one.source, "error": in_words(str(one.error))}
 
 
 def _window_fact(one: Window) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import inspect
 import os
 import signal
 import sys
@@ -13,7 +14,7 @@ from importlib.util import find_spec
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any, ParamSpec
 
-from qwen_omni.errors import ConfigurationError, QwenOmniError
+from qwen_omni.errors import QwenOmniError
 from qwen_omni.media.work import allow_trimming
 
 if TYPE_CHECKING:
@@ -43,8 +44,6 @@ def build_app() -> "typer.Typer":
     """Build the app with all subcommands."""
     import typer  # noqa: PLC0415  (an extra; loads on first use)
 
-    from qwen_omni.cli import library  # noqa: PLC0415
-    from qwen_omni.cli.archive import archive_app  # noqa: PLC0415
     from qwen_omni.cli.ask import ask  # noqa: PLC0415
     from qwen_omni.cli.caption import caption  # noqa: PLC0415
     from qwen_omni.cli.doctor import doctor  # noqa: PLC0415
@@ -57,7 +56,8 @@ def build_app() -> "typer.Typer":
     from qwen_omni.cli.summarize import summarize  # noqa: PLC0415
     from qwen_omni.cli.transcribe import transcribe  # noqa: PLC0415
 
-    app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
+    group, kind = _classes()
+    app = typer.Typer(cls=group, no_args_is_help=True, pretty_exceptions_enable=False)
 
     @app.callback()
     def main(
@@ -72,13 +72,71 @@ def build_app() -> "typer.Typer":
         del show_version
 
     for command in (ask, caption, doctor, estimate, mcp, probe, sample, split, standin, summarize, transcribe):
-        app.command()(_guarded(command))
-    app.add_typer(archive_app(_guarded), name="archive")
-    group = typer.Typer(no_args_is_help=True, help="Search many videos, and ask them: add, search, ask, remove.")
-    for command in library.COMMANDS:
-        group.command()(_guarded(command))
-    app.add_typer(group, name="library")
+        app.command(cls=kind, help=_help_of(command))(_guarded(command))
+    _add_groups(app, group, kind)
     return app
+
+
+def _add_groups(
+    app: "typer.Typer", group: "type[typer.core.TyperGroup]", kind: "type[typer.core.TyperCommand]"
+) -> None:
+    """Add the commands that have commands of their own."""
+    import typer  # noqa: PLC0415
+
+    from qwen_omni.cli import archive, library  # noqa: PLC0415
+
+    groups = (
+        ("archive", archive.COMMANDS, archive.HELP),
+        ("library", library.COMMANDS, "Search many videos, and ask them: add, search, ask, remove."),
+    )
+    for name, commands, about in groups:
+        inner = typer.Typer(cls=group, no_args_is_help=True, help=_help_of(about))
+        for command in commands:
+            inner.command(cls=kind, help=_help_of(command))(_guarded(command))
+        app.add_typer(inner, name=name)
+
+
+def _classes() -> "tuple[type[typer.core.TyperGroup], type[typer.core.TyperCommand]]":
+    """Return the classes of the app and its commands: messages and help in the words of who types."""
+    import typer.core  # noqa: PLC0415
+
+    from qwen_omni.cli.output import speaking_of  # noqa: PLC0415
+    from qwen_omni.cli.wording import CommandLine, as_files  # noqa: PLC0415
+
+    class Group(typer.core.TyperGroup):
+        def get_params(self, ctx: Any) -> list[Any]:  # noqa: ANN401  (as typer declares it)
+            return _without_types(super().get_params(ctx))
+
+    class Command(typer.core.TyperCommand):
+        def get_params(self, ctx: Any) -> list[Any]:  # noqa: ANN401
+            return _without_types(super().get_params(ctx))
+
+        def parse_args(self, ctx: Any, args: list[str]) -> list[str]:  # noqa: ANN401
+            known = {option for one in self.params for option in (*one.opts, *one.secondary_opts)}
+            return super().parse_args(ctx, as_files(args, known, is_file=os.path.isfile))
+
+        def invoke(self, ctx: Any) -> Any:  # noqa: ANN401
+            with speaking_of(CommandLine.of(ctx)):
+                return super().invoke(ctx)
+
+    return Group, Command
+
+
+def _without_types(params: list[Any]) -> list[Any]:
+    """Leave out the Python types that typer's help shows for arguments, and for options without a value."""
+    for param in params:
+        if param.param_type_name == "argument":
+            param.display_type_rich = lambda **_: None
+        elif getattr(param, "is_flag", False) and param.metavar is None:
+            param.metavar = ""
+    return params
+
+
+def _help_of(described: Callable[..., None] | str) -> str:
+    """Return a text, or a command's docstring, with each paragraph in one line: the terminal wraps it."""
+    text = described if isinstance(described, str) else described.__doc__
+    paragraphs = inspect.cleandoc(text or "").split("\n\n")
+    return "\n\n".join(" ".join(one.split()) for one in paragraphs)
 
 
 def _show_version(*, wanted: bool) -> None:
@@ -93,7 +151,7 @@ def _guarded(command: Callable[_P, None]) -> Callable[_P, None]:
     """Turn our errors and Ctrl-C into one line and an exit status; anything else is a bug and shows a traceback."""
     import typer  # noqa: PLC0415
 
-    from qwen_omni.cli.output import show_error, show_stopped  # noqa: PLC0415
+    from qwen_omni.cli.output import is_wrong_use, show_error, show_stopped  # noqa: PLC0415
 
     @functools.wraps(command)
     def guarded(*args: _P.args, **kwargs: _P.kwargs) -> None:
@@ -104,12 +162,9 @@ def _guarded(command: Callable[_P, None]) -> Callable[_P, None]:
         except KeyboardInterrupt as stopped:
             show_stopped(str(stopped))
             raise typer.Exit(STOPPED) from None
-        except ConfigurationError as error:
-            show_error(_text(error))
-            raise typer.Exit(WRONG_USE) from None
         except QwenOmniError as error:
             show_error(_text(error))
-            raise typer.Exit(FAILED) from None
+            raise typer.Exit(WRONG_USE if is_wrong_use(error) else FAILED) from None
         except BrokenPipeError:  # the reader of the output has exited, as `head` does
             for stream in (sys.stdout, sys.stderr):
                 with contextlib.suppress(OSError, ValueError):

@@ -67,7 +67,7 @@ ModelName = Annotated[str, typer.Option("--model", "-m", metavar="NAME", help="M
 Fps = Annotated[float | None, typer.Option(metavar="NUMBER", help="Frames per second.", rich_help_panel=MEDIA)]
 MaxPixels = Annotated[
     int | None,
-    typer.Option(metavar="NUMBER", help="Most pixels per frame or image (width x height).", rich_help_panel=MEDIA),
+    typer.Option(metavar="NUMBER", help="Maximum pixels per frame or image (width x height).", rich_help_panel=MEDIA),
 ]
 Start = Annotated[
     float | None,
@@ -127,7 +127,7 @@ CallTier = Annotated[
     str | None,
     typer.Option(
         "--tier", metavar="NAME",
-        help="batch: half price, and an answer within an hour; some models only, in Beijing.",
+        help="batch: half price, answered within an hour; some models only, in Beijing.",
         autocompletion=words(TIERS),
     ),
 ]  # fmt: skip

@@ -15,22 +15,27 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import IO, Any, TypeVar
 
+from rich.cells import cell_len
 from rich.console import Console
 from rich.live import Live
 from rich.markup import escape as escape_markup
+from rich.measure import Measurement
+from rich.padding import Padding
 from rich.progress import BarColumn, Progress, ProgressColumn, TextColumn, TimeRemainingColumn
 from rich.progress_bar import ProgressBar
 from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
+from qwen_omni.cli.wording import CommandLine, with_name
+from qwen_omni.errors import QwenOmniError
 from qwen_omni.redact import clean
 from qwen_omni.responses import Usage
 
 _T = TypeVar("_T")
 _UNLIMITED = 1000  # characters
-_NARROW = 60  # columns: the terminal wraps rows of numbers more legibly than cells
 _BAR_WIDTH = 40
+_LEAST_TEXT = 20  # columns: where a text beside numbers has less, rows are shown as blocks
 _DELAY = 0.5  # seconds before a spinner is shown: what is quicker needs none
 
 
@@ -45,6 +50,28 @@ class _Console(Console):
 
 _out = _Console(highlight=False)
 _err = _Console(stderr=True, highlight=False)
+_typed = CommandLine()
+
+
+@contextlib.contextmanager
+def speaking_of(typed: CommandLine) -> Iterator[None]:
+    """Word errors and notes for what was typed while a block runs; a process runs one command."""
+    global _typed  # noqa: PLW0603  (notes come from any thread, which a context variable would not reach)
+    before, _typed = _typed, typed
+    try:
+        yield
+    finally:
+        _typed = before
+
+
+def in_words(text: str) -> str:
+    """Return a text of the core in the words of the running command."""
+    return _typed.words(text)
+
+
+def is_wrong_use(error: Exception | None) -> bool:
+    """Whether an error is about what was typed: such a command exits with 2, any other failure with 1."""
+    return _typed.is_wrong_use(error)
 
 
 def on_terminal(stream: IO[str] | None = None) -> bool:
@@ -98,12 +125,17 @@ def _escaped(piece: str) -> str:
 
 def show_error(message: str) -> None:
     """Print an error on standard error."""
-    _print(_err, f"[bold red]qwen-omni:[/] {escape(message)}")
+    _print(_err, f"[bold red]qwen-omni:[/] {escape(in_words(message))}")
+
+
+def show_failure(media: str, error: QwenOmniError) -> None:
+    """Print why a file failed, with its name unless the error has it."""
+    show_error(with_name(media, in_words(str(error))))
 
 
 def show_note(message: str) -> None:
     """Print a note on standard error."""
-    _print(_err, f"[dim]{escape(message)}[/]")
+    _print(_err, f"[dim]{escape(in_words(message))}[/]")
 
 
 def show_stopped(what: str) -> None:
@@ -137,9 +169,9 @@ _MARKS = {"good": "[green]ok[/]  ", "odd": "[yellow]odd[/] ", "bad": "[bold red]
 
 def show_finding(name: str, verdict: str, text: str, step: str) -> None:
     """Print one finding of `doctor` on standard output, and below it what to do."""
-    _print(_out, f"{_MARKS[verdict]} [bold]{escape(name)}[/]: {escape(text)}")
+    _print(_out, f"{_MARKS[verdict]} [bold]{escape(name)}[/]: {escape(in_words(text))}")
     if step:
-        _print(_out, f"      → {escape(step)}")
+        _print(_out, f"      → {escape(in_words(step))}")
 
 
 def show_usage(usage: Usage) -> None:
@@ -156,7 +188,7 @@ def _kinds(details: object) -> str:
 def show_table(
     columns: Sequence[str], rows: Iterable[Sequence[str]], *, lines: bool = True, title: str = "", right: str = ""
 ) -> None:
-    """Print a table on standard output; it is as wide as it needs to be if that is no terminal or a narrow one.
+    """Print a table on standard output: as wide as it needs to be if that is no terminal, as blocks on a narrow one.
 
     Args:
         columns: the labels; without any text, no header is drawn.
@@ -170,15 +202,58 @@ def show_table(
     for column, side in zip(columns, right.ljust(len(columns)), strict=True):
         numbers = side == "r"
         table.add_column(escape(column), overflow="fold", justify="right" if numbers else "left", no_wrap=numbers)
-    for row in rows:
+    filled = [tuple(row) for row in rows]
+    for row in filled:
         table.add_row(*map(escape, row))
-    if sys.stdout.isatty() and not (right and _out.width < _NARROW):
-        _out.print(table)
+    if sys.stdout.isatty():
+        _show_on_terminal(table, columns, filled, right)
         return
     with (wide := _Console(highlight=False, width=_UNLIMITED, file=io.StringIO())).capture() as drawn:
         wide.print(table)
     sys.stdout.write("".join(f"{line.rstrip()}\n" for line in drawn.get().splitlines()))
     sys.stdout.flush()
+
+
+def _show_on_terminal(table: Table, columns: Sequence[str], rows: Sequence[tuple[str, ...]], right: str) -> None:
+    """Print a table whose widest text is wrapped, or a block for each row if that would leave it too little room."""
+    missing = Measurement.get(_out, _out.options.update(max_width=_UNLIMITED), table).maximum - _out.width
+    texts = [at for at, kind in enumerate(right.ljust(len(columns))) if kind != "r"]
+    widths = {at: max((cell_len(row[at]) for row in rows), default=0) for at in texts}
+    widest = max(texts, key=widths.__getitem__, default=0)
+    if not right or missing <= 0 or widths[widest] - missing >= _LEAST_TEXT:
+        for at in texts if right else ():
+            table.columns[at].no_wrap = at != widest
+        _out.print(table)
+        return
+    if table.title:
+        _out.print(table.title)
+    for row in rows:
+        head, body = in_block(columns, row, right, _out.width - 2)
+        _out.print(escape(head), soft_wrap=True)
+        for line in body:
+            _out.print(Padding(escape(line), (0, 0, 0, 2)))
+
+
+def in_block(columns: Sequence[str], row: Sequence[str], right: str, width: int) -> tuple[str, list[str]]:
+    """Return a row as a heading and lines: its numbers, with their labels, and each of its longer texts.
+
+    Example:
+        >>> in_block(("model", "preset", "tokens in", "CNY", ""), ("flash", "auto", "1,377", "0.005", ""), "  rr", 40)
+        ('flash, auto', ['tokens in 1,377, CNY 0.005'])
+        >>> in_block(("from", "chapter", "about"), ("0:05", "Start", "It begins."), "r", 40)
+        ('0:05  Start', ['It begins.'])
+    """
+    kinds = right.ljust(len(columns))
+    begins = kinds.find("r") or 2  # texts name a row; if it begins with a time, that does, with the text beside it
+    named = [cell for label, cell in zip(columns[:begins], row, strict=False) if label]
+    mark = [] if columns[0] or not row[0] else [row[0]]
+    head = " ".join([*mark, ("  " if kinds[0] == "r" else ", ").join(named)])
+    rest = [*zip(columns, row, kinds, strict=True)][begins:]
+    lines = [""]
+    for number in (f"{label} {cell}" for label, cell, kind in rest if kind == "r" and cell):
+        longer = f"{lines[-1]}, {number}" if lines[-1] else number
+        lines[-1:] = [longer] if len(longer) < width else [f"{lines[-1]},", number]
+    return head, [line for line in (*lines, *(cell for _, cell, kind in rest if kind != "r")) if line]
 
 
 def show_text(text: str) -> None:
@@ -358,4 +433,4 @@ def progress(name: str, total: float, *, shown: bool) -> Iterator[Callable[[floa
 
 def failed_entry(media: str, error: Exception) -> dict[str, Any]:
     """Return what the JSON output holds about a file that failed."""
-    return {"file": media, "error": str(error), "kind": type(error).__name__}
+    return {"file": media, "error": in_words(str(error)), "kind": type(error).__name__}

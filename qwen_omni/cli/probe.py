@@ -9,7 +9,7 @@ import typer
 
 from qwen_omni.cli.human import bytes_text, rate_text, seconds_text
 from qwen_omni.cli.options import AudioTrack, Budget, ModelName, check_files
-from qwen_omni.cli.output import show_table, waiting, write_json
+from qwen_omni.cli.output import in_words, show_table, waiting, write_json
 from qwen_omni.media.info import MediaInfo, read_audio_track
 from qwen_omni.media.plan.plan import MediaPlan
 from qwen_omni.media.prepare import PrepareOptions, look_at, plan_for
@@ -129,7 +129,7 @@ def _oddities(info: MediaInfo) -> Iterator[tuple[str, str]]:
 
 
 def _plan_rows(plan: MediaPlan) -> Iterator[tuple[str, str]]:
-    yield "plan", plan.reason
+    yield "plan", in_words(plan.reason)
     if plan.tokens is not None:
         same = plan.tokens_as_is in (None, plan.tokens)
         yield "tokens", f"{plan.tokens:,}" + ("" if same else f" ({plan.tokens_as_is:,} if sent unchanged)")

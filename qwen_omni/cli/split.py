@@ -68,7 +68,8 @@ def split(  # noqa: PLR0913 - each argument is an option of the command
         raise KeyboardInterrupt(f"{wrote} in {to} kept; a new run needs another folder.") from None
     if not as_json:
         show_table(("segment", "from", "to", "size"), rows, lines=False, right=" rrr")
-        show_note(plan.reason)
+        if plan.action != "pass":
+            show_note(plan.reason)
 
 
 def _note_limit(seconds: Fraction, kind: str, choices: PrepareOptions) -> None:

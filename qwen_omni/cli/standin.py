@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from qwen_omni.cli.output import show_error, show_note
+from qwen_omni.cli.output import one_line, show_error, show_note
 from qwen_omni.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from qwen_omni.standin import Standin
+    from qwen_omni.standin import Exchange, Standin
 
 _NEEDS = ("starlette", "uvicorn", "zxingcpp", "numpy")
 _LAST_PORT = 65_535
@@ -20,15 +20,17 @@ _NO_SUCH_NAME = (socket.EAI_NONAME, socket.EAI_AGAIN, socket.EAI_FAIL, getattr(s
 
 def standin(
     *,
-    host: Annotated[str, typer.Option(help="Address to listen on. Any other than loopback opens it to others.")] = (
-        "127.0.0.1"
-    ),
-    port: Annotated[int, typer.Option(help="Port to listen on; 0 picks a free one.")] = 8787,
+    host: Annotated[
+        str, typer.Option(metavar="ADDRESS", help="Address to listen on; any but loopback lets other machines in.")
+    ] = ("127.0.0.1"),
+    port: Annotated[int, typer.Option(metavar="NUMBER", help="Port to listen on; 0 picks a free one.")] = 8787,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Do not print a line for each request.")] = False,
 ) -> None:
     """Run a local service with the API of Qwen-Omni, for trying things out without a key.
 
     It decodes the media it receives and describes what it measures: length, cuts, colours, movement, loudness.
-    It is not a model and recognises nothing; every answer says so.
+    It is not a model and recognises nothing; every answer says so. One line for each request is printed on standard
+    error: method, path, model, status and time, never keys or media.
     """
     missing = [name for name in _NEEDS if find_spec(name) is None]
     if missing:
@@ -40,7 +42,7 @@ def standin(
     from qwen_omni.standin import serve  # noqa: PLC0415  (an extra; loads on first use)
 
     try:
-        serve(host.strip("[]"), port, on_ready=_announce)
+        serve(host.strip("[]"), port, on_ready=_announce, on_exchange=None if quiet else _report)
     except (OSError, UnicodeError) as error:
         _refuse(_unusable(host, port, error))
 
@@ -63,6 +65,10 @@ def _unusable(host: str, port: int, error: OSError | UnicodeError) -> str:
     if isinstance(error, UnicodeError) or number in _NO_SUCH_NAME:
         return f"--host {host!r} is not a known address or host name: use --host 127.0.0.1."
     return f"Cannot listen on port {port} of {host}: {error.strerror or error}. Try --host 127.0.0.1 --port 0."
+
+
+def _report(exchange: "Exchange") -> None:
+    show_note(one_line(str(exchange)))
 
 
 def _announce(service: "Standin") -> None:

@@ -34,8 +34,9 @@ from qwen_omni.cli.options import (
 )
 from qwen_omni.cli.output import (
     failed_entry,
+    is_wrong_use,
     one_line,
-    show_error,
+    show_failure,
     show_note,
     show_table,
     show_text,
@@ -88,8 +89,8 @@ _Seconds = Annotated[
     float | None,
     typer.Option(
         metavar="SECONDS",
-        show_default=str(DEFAULT_SECONDS),
-        help="Maximum length of a segment, overlap included. Shorter videos go in one request.",
+        help=f"Maximum length of a segment, overlap included; default: {DEFAULT_SECONDS}. Shorter videos go in one "
+        "request.",
     ),
 ]
 _MaxGaps = Annotated[
@@ -158,8 +159,8 @@ def summarize(  # noqa: PLR0913  (each argument is an option of the command)
     """Summarise videos of any length, or answer a question about them.
 
     Every finished segment is stored at once: an interrupted run resumes where it stopped, and nothing is paid twice.
-    Several files are done one after the other; if one fails, the others are printed all the same and the exit code is
-    1.
+    Several files are processed one after the other. If one fails, the others are printed all the same, and the exit
+    code is 1.
     """
     check_files(media, "summarize")
     files = {"srt": srt, "vtt": vtt, "html": html, "markdown": markdown}
@@ -265,11 +266,11 @@ def _show_json(runs: Sequence[_Run]) -> None:
 
 def _end(runs: Sequence[_Run]) -> None:
     """Report what failed, and exit with the matching status."""
-    failed = [run for run in runs if run.error is not None]
-    for run in failed:
-        show_error(f"{one_line(run.media)}: {run.error}" if len(runs) > 1 else str(run.error))
+    failed = [(run.media, run.error) for run in runs if run.error is not None]
+    for media, error in failed:
+        show_failure(media, error)
     if failed:
-        wrong = all(isinstance(run.error, ConfigurationError) for run in failed)
+        wrong = len(failed) == len(runs) and all(is_wrong_use(error) for _, error in failed)
         raise typer.Exit(_WRONG_USE if wrong else _FAILED)
 
 

@@ -21,13 +21,23 @@ from qwen_omni.cli.options import (
     settings_for,
     words,
 )
-from qwen_omni.cli.output import failed_entry, one_line, show_error, show_note, with_progress, write_json, write_text
+from qwen_omni.cli.output import (
+    failed_entry,
+    is_wrong_use,
+    one_line,
+    show_failure,
+    show_note,
+    with_progress,
+    write_json,
+    write_text,
+)
 from qwen_omni.client import OmniClient
 from qwen_omni.errors import ConfigurationError, QwenOmniError
 from qwen_omni.media.files.output import check_targets, named_after, write_file
 from qwen_omni.media.info import read_audio_track
 from qwen_omni.profiles import Region
 from qwen_omni.profiles.transcription import TRANSCRIBERS
+from qwen_omni.redact import redact
 from qwen_omni.settings import Settings, region_of
 from qwen_omni.transcription.options import TranscriptionOptions, choose_transcriber
 from qwen_omni.transcription.transcribe import ThreadPool, transcribe as transcribe_one
@@ -105,9 +115,10 @@ def transcribe(  # noqa: PLR0913  (each argument is an option of the command)
     check_targets(paths.values())
     errors = [*_show(_heard(media, settings, options, concurrency), form, paths)]
     for name, error in errors:
-        show_error(f"{one_line(name)}: {error}")
+        show_failure(name, error)
     if errors:
-        raise typer.Exit(_WRONG_USE if all(isinstance(error, ConfigurationError) for _, error in errors) else _FAILED)
+        wrong = len(errors) == len({*media}) and all(is_wrong_use(error) for _, error in errors)
+        raise typer.Exit(_WRONG_USE if wrong else _FAILED)
 
 
 def _heard(media: list[str], settings: Settings, options: TranscriptionOptions, concurrency: int) -> list[_Heard]:
@@ -153,7 +164,7 @@ def _one(name: str, client: OmniClient, options: TranscriptionOptions) -> _Heard
 def _reported(coming: list[Future[_Heard]]) -> Iterator[tuple[str, _Heard]]:
     for future in as_completed(coming):
         one = future.result()
-        yield f"{one.media}: {'failed' if one.said is None else 'done'}", one
+        yield f"{redact(one.media)}: {'failed' if one.said is None else 'done'}", one
 
 
 def _show(finished: list[_Heard], form: Form, paths: dict[str, Path]) -> Iterator[tuple[str, QwenOmniError]]:

@@ -12,9 +12,20 @@ from typing import Any, Literal, assert_never, get_args
 from qwen_omni.errors import ConfigurationError, UnsupportedContentError
 from qwen_omni.media.budget import PRESETS, SAMPLING_RANGES, BudgetName, MediaBudget, Sampling
 from qwen_omni.media.info import AudioTrackChoice, read_audio_track
+from qwen_omni.media.plan.segments import Segment
 from qwen_omni.media.probe.probe import HEAD_BYTES, recognise
 from qwen_omni.media.source import MediaSource
-from qwen_omni.messages import FRAME_RANGES, SPAN_RANGES, AudioPart, CacheTime, FramesPart, ImagePart, VideoPart
+from qwen_omni.messages import (
+    FRAME_RANGES,
+    SPAN_RANGES,
+    AudioPart,
+    CacheTime,
+    FramesPart,
+    ImagePart,
+    MediaPart,
+    TextPart,
+    VideoPart,
+)
 from qwen_omni.ranges import check_span, checked
 
 MediaKind = Literal["image", "audio", "video"]
@@ -244,3 +255,20 @@ def frames_part(frames: tuple[MediaSource, ...], options: PartOptions, place: st
     if wrong is not None:
         raise UnsupportedContentError(f"{place}: a list of frames has no option {wrong!r}; leave frames out instead.")
     return FramesPart(frames=frames, sampling=Sampling(**options))
+
+
+def traced_text(part: object, segment: Segment | None) -> str:
+    """Return what traces show of a part of a request about a long video: texts, and a line for anything else.
+
+    Args:
+        part: the part.
+        segment: the segment that it shows, if any.
+
+    Example:
+        >>> traced_text(TextPart(text="What happens?"), None)
+        'What happens?'
+    """
+    if isinstance(part, TextPart):
+        return part.text
+    where = "" if segment is None else f", {float(segment.start):g} s to {float(segment.end):g} s"
+    return f"[{part.modality}{where}]" if isinstance(part, MediaPart) else f"[{type(part).__name__}]"

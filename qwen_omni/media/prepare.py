@@ -516,7 +516,7 @@ def _longest(look: MediaLook, seconds: Fraction, choices: PrepareOptions) -> Fra
     limits = choices.profile.limits
     longest = {"video": limits.video_seconds, "audio": limits.audio_seconds}
     if look.info.kind == "image":
-        raise UnsupportedMediaError(f"{look.label} is an image and cannot be split. Use prepare.")
+        raise UnsupportedMediaError(f"{look.label} is an image and cannot be split.")
     return min(seconds, exact_seconds(longest[look.info.kind]))
 
 

@@ -78,6 +78,7 @@ class MediaSource:
         trusted: whether the program itself named the path. Paths from message content are not trusted and
             must lie inside `media_root`.
         media_type: the MIME type, if the caller stated one. The file's content takes precedence.
+        title: what messages call it instead of its path, link or size.
 
     Example:
         >>> MediaSource.from_url("https://example.com/a.mp4?Signature=secret")
@@ -90,6 +91,7 @@ class MediaSource:
     url: str | None = None
     media_type: str | None = None
     trusted: bool = False
+    title: str = ""
 
     @classmethod
     def from_path(
@@ -99,9 +101,11 @@ class MediaSource:
         return cls(kind="path", path=Path(path), media_type=media_type, trusted=trusted)
 
     @classmethod
-    def from_bytes(cls, data: bytes | bytearray | memoryview, *, media_type: str | None = None) -> "MediaSource":
-        """Hold the media itself."""
-        return cls(kind="bytes", data=bytes(data), media_type=media_type)
+    def from_bytes(
+        cls, data: bytes | bytearray | memoryview, *, media_type: str | None = None, title: str = ""
+    ) -> "MediaSource":
+        """Hold the media itself; `title` is what messages call it instead of its size."""
+        return cls(kind="bytes", data=bytes(data), media_type=media_type, title=title)
 
     @classmethod
     def from_file(cls, file: IO[bytes], *, media_type: str | None = None) -> "MediaSource":
@@ -140,6 +144,11 @@ class MediaSource:
             return cls.from_path(_path_of(url), media_type=media_type)
         if scheme in _URL_SCHEMES:
             return cls(kind="url", url=url, media_type=media_type)
+        if "://" not in url:
+            raise UnsupportedMediaError(
+                f"{redact(url)[:120]!r} is not a URL: those begin with https://, http://, oss://, file:// or data:. "
+                "For a local file, use path instead of url."
+            )
         raise UnsupportedMediaError(
             f"{redact(url)[:120]!r} is not a URL that can be sent; use http, https, oss, file or data, "
             "or pass a local file as a path."
@@ -150,7 +159,9 @@ class MediaSource:
 
     @property
     def label(self) -> str:
-        """A short name for messages and traces: the path, the URL without its query, or the number of bytes."""
+        """A short name for messages and traces: the title, path, URL without its query, or the number of bytes."""
+        if self.title:
+            return _shown(self.title)
         match self.kind:
             case "path":
                 return _shown(str(self.path))
@@ -212,9 +223,11 @@ def local_path(drive: str, path: str, *, windows: bool) -> str:
 def _from_data_uri(uri: str, media_type: str | None) -> MediaSource:
     header, comma, payload = uri.partition(",")
     if not comma:
-        raise UnreadableMediaError("The data URI has no comma; write data:<type>;base64,<data>.")
+        raise UnreadableMediaError(
+            "The data URI has no comma, which stands between its type with ;base64 and its data."
+        )
     if ";base64" not in header.lower():
-        raise UnreadableMediaError("The data URI is not base64; write data:<type>;base64,<data>.")
+        raise UnreadableMediaError("The data URI is not base64: its type must end in ;base64, before the comma.")
     stated = header[len("data:") :].partition(";")[0] or None
     return MediaSource.from_base64(unquote(payload) if "%" in payload else payload, media_type=media_type or stated)
 

@@ -193,7 +193,7 @@ class Fitter:
         if checked and len(look.info.pages) > 1:
             raise UnsupportedMediaError(
                 f"{name} has {len(look.info.pages):,} pages and cannot be one frame. Send it as "
-                "ImagePart, which sends every page, or save one page as an image."
+                "an image, which sends every page, or save one page as an image."
             )
         return look, plan_for(look, budget=part.budget, choices=self._choices(part))
 
@@ -411,7 +411,7 @@ def _sent(part: MediaPart, source: MediaSource, plan: MediaPlan) -> MediaPart:
 # --- Limits of the model. Pure ---
 
 _KIND_NAMES: dict[MediaKind, str] = {"image": "an image", "audio": "audio without video", "video": "a video"}
-_PART_NAMES: dict[MediaKind, str] = {"image": "ImagePart", "audio": "AudioPart", "video": "VideoPart"}
+_PART_NAMES: dict[MediaKind, str] = {"image": "an image", "audio": "audio", "video": "a video"}
 _SHORTEN = "Send a shorter clip, or ask about it in segments."
 _Way = Literal["inline", "any"]
 
@@ -427,7 +427,7 @@ def check_model(model: str, base_url: str) -> None:
         raise NotFoundError(
             f"{model} was retired on {retired.on} ({retired.source}); use {retired.replacement}. Nothing was sent.",
             code="model_not_found",
-        )
+        ).with_option("model")
 
 
 def instead_of(model: str) -> str:
@@ -522,7 +522,7 @@ def check_part(part: MediaPart, info: MediaInfo, profile: Profile, name: str) ->
     if info.kind != expected:
         if expected == "image" and info.container in ANIMATED:
             raise UnsupportedMediaError(_is_animation(part, info, name))
-        as_part = "a frame" if isinstance(part, FramesPart) else f"a {_PART_NAMES[expected]}"
+        as_part = "a frame" if isinstance(part, FramesPart) else f"sent as {_PART_NAMES[expected]}"
         what = _KIND_NAMES[info.kind]
         if info.kind == "image" and info.container in ANIMATED:
             what = f"{what} of a single frame"
@@ -532,15 +532,14 @@ def check_part(part: MediaPart, info: MediaInfo, profile: Profile, name: str) ->
     match info.kind:
         case "image":
             _check_size(name, info, profile.limits.image_bytes, profile)
-            _check_sides(_selected(part, name), info, profile)
+            _check_sides(_selected(part, name), info, profile, option=_selecting(part))
         case "audio":
             _check_size(name, info, profile.limits.audio_bytes, profile)
-            _check_seconds(_selected(part, name), info, 0, profile.limits.audio_seconds, profile)
+            _check_seconds(_selected(part, name), info, (0, profile.limits.audio_seconds), profile, _selecting(part))
         case "video":
             _check_size(name, info, profile.limits.video_bytes, profile)
-            _check_seconds(
-                _selected(part, name), info, profile.limits.min_video_seconds, profile.limits.video_seconds, profile
-            )
+            bounds = (profile.limits.min_video_seconds, profile.limits.video_seconds)
+            _check_seconds(_selected(part, name), info, bounds, profile, _selecting(part))
         case _:
             assert_never(info.kind)
 
@@ -548,9 +547,9 @@ def check_part(part: MediaPart, info: MediaInfo, profile: Profile, name: str) ->
 def _is_animation(part: MediaPart, info: MediaInfo, name: str) -> str:
     what = f"{name} is an animation of {info.frame_count:,} frames ({info.container})"
     if isinstance(part, FramesPart):
-        return f"{what} and cannot be a frame. Send it as VideoPart, or save one of its frames as an image."
+        return f"{what} and cannot be a frame. Send it as a video, or save one of its frames as an image."
     return (
-        f"{what}, and one image would show only the first. Send it as VideoPart (type 'video') to show all of them, "
+        f"{what}, and one image would show only the first. Send it as a video to show all of them, "
         "or choose one with frame=0."
     )
 
@@ -582,7 +581,7 @@ def _not_taken(part: MediaPart, profile: Profile, place: str) -> UnsupportedMedi
         f"{place}: {profile.name} takes {taken}, not {part.modality} ({label}). Use {DEFAULT_MODEL}."
     )
     error.brief = f"takes no {part.modality}"
-    return error
+    return error.with_option("model")
 
 
 def _check_mixture(first: MediaKind, kind: MediaKind, profile: Profile, place: str) -> None:
@@ -598,10 +597,11 @@ def _too_many(
 ) -> MediaDoesNotFitError:
     kind, how = way
     inside = " inside the request" if how == "inline" else ""
+    plural = "" if limit == 1 else "s"
     more = how == "inline" and _most((kind, "any"), profile) > limit
     other = " send them through a store (delivery='oss' or 'temporary') or put them behind URLs," if more else ""
     return MediaDoesNotFitError(
-        f"{place}: {profile.name} takes at most {limit:,} {kind}s{inside} per request, the conversation has "
+        f"{place}: {profile.name} takes at most {limit:,} {kind}{plural}{inside} per request, the conversation has "
         f"{actual:,}. Drop older ones,{other} or ask in several requests.",
         limit=limit,
         actual=actual,
@@ -614,7 +614,7 @@ def _check_frames(part: FramesPart, profile: Profile, place: str) -> None:
     count = len(part.frames)
     if fewest <= count <= most:
         return
-    step = f"Send at least {fewest}, or one image as ImagePart." if count < fewest else "Take every second frame."
+    step = f"Send at least {fewest}, or one image." if count < fewest else "Take every second frame."
     raise MediaDoesNotFitError(
         f"{place}: the list has {count:,} frames; {profile.name} takes {fewest:,} to {most:,}. {step}",
         limit=fewest if count < fewest else most,
@@ -635,14 +635,25 @@ def _check_size(name: str, info: MediaInfo, limit: int, profile: Profile) -> Non
 
 def _selected(part: MediaPart, name: str) -> str:
     """Return the name of what is sent where the caller selects a range of a file, or fewer pixels."""
-    if isinstance(part, VideoPart | AudioPart) and (part.start or part.end is not None):
-        return f"{name}, in the selected range,"
-    if isinstance(part, ImagePart) and part.sampling.max_pixels is not None:
+    option = _selecting(part)
+    if option is None:
+        return name
+    if isinstance(part, ImagePart):
         return f"{name}, with max_pixels={part.sampling.max_pixels:,},"
-    return name
+    return f"{name}, in the selected range,"
 
 
-def _check_seconds(name: str, info: MediaInfo, least: float, most: float, profile: Profile) -> None:
+def _selecting(part: MediaPart) -> str | None:
+    """Return the caller's argument by which less than the whole file is sent."""
+    if isinstance(part, VideoPart | AudioPart):
+        return "start" if part.start else "end" if part.end is not None else None
+    return "max_pixels" if isinstance(part, ImagePart) and part.sampling.max_pixels is not None else None
+
+
+def _check_seconds(
+    name: str, info: MediaInfo, bounds: tuple[float, float], profile: Profile, option: str | None
+) -> None:
+    least, most = bounds
     if info.duration is None or least <= info.duration <= most:
         return
     short = info.duration < least
@@ -650,11 +661,11 @@ def _check_seconds(name: str, info: MediaInfo, least: float, most: float, profil
     seconds = float(info.duration)
     raise MediaDoesNotFitError(
         f"{name} lasts {seconds:,.2f} s; {profile.name} takes {info.kind} of at {'least' if short else 'most'} "
-        f"{limit:,g} s. {'Send a longer clip, or its frames as ImagePart.' if short else _SHORTEN}",
+        f"{limit:,g} s. {'Send a longer clip, or some of its frames as images.' if short else _SHORTEN}",
         limit=limit,
         actual=seconds,
         brief=f"too {'short' if short else 'long'}: {limit:,g} s at {'least' if short else 'most'}",
-    )
+    ).with_option(option)
 
 
 def check_pieces(pieces: Iterable[Piece], info: MediaInfo, profile: Profile, name: str) -> None:
@@ -668,7 +679,7 @@ def check_pieces(pieces: Iterable[Piece], info: MediaInfo, profile: Profile, nam
         _check_sides(f"{name}{which}", replace(info, width=piece.size[0], height=piece.size[1]), profile)
 
 
-def _check_sides(name: str, info: MediaInfo, profile: Profile) -> None:
+def _check_sides(name: str, info: MediaInfo, profile: Profile, *, option: str | None = None) -> None:
     limits = profile.limits
     small, large = sorted((info.width or 0, info.height or 0))
     if small < limits.min_side:
@@ -676,7 +687,7 @@ def _check_sides(name: str, info: MediaInfo, profile: Profile) -> None:
             f"{name} is {info.width} by {info.height} pixels; each side needs at least {limits.min_side}. Enlarge it.",
             limit=limits.min_side,
             actual=small,
-        )
+        ).with_option(option)
     if large > limits.max_aspect * small:
         raise MediaDoesNotFitError(
             f"{name} is {info.width} by {info.height} pixels; the long side may be {limits.max_aspect:g} times the "

@@ -496,12 +496,12 @@ def _check_whole(part: MediaPart, source: MediaSource, name: str) -> None:
         raise UnsupportedMediaError(
             f"{name} is a link, and start= and end= are for local media: links are not downloaded here. "
             "Download it, or omit them and name the seconds in the question."
-        )
+        ).with_option("start")
     if audio_track_of(part) != "auto":
         raise UnsupportedMediaError(
             f"{name} is a link, and audio_track= is for local media: the service receives links unchanged. "
             "Download it first."
-        )
+        ).with_option("audio_track")
     if isinstance(part, VideoPart | AudioPart) and names_seconds(source.url or ""):
         # No error: documents made from links cite passages this way, which query engines put unchanged into messages.
         warnings.warn(

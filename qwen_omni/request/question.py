@@ -63,7 +63,9 @@ def kind_of(source: MediaSource, media_root: Path = Path()) -> MediaKind:
 
 def _refuse_track(source: MediaSource, kind: MediaKind) -> NoReturn:
     what = "an image" if kind == "image" else "a link, which the service reads unchanged"
-    raise UnsupportedMediaError(f"{source.label} is {what}; audio_track= is for local video and audio.")
+    raise UnsupportedMediaError(f"{source.label} is {what}; audio_track= is for local video and audio.").with_option(
+        "audio_track"
+    )
 
 
 def as_part(
@@ -81,13 +83,16 @@ def as_part(
     match kind:
         case "image":
             if sampling.fps is not None:
-                raise UnsupportedMediaError(f"{source.label} is an image; fps= is for video.")
+                raise UnsupportedMediaError(f"{source.label} is an image; fps= is for video.").with_option("fps")
             return ImagePart(source=source, sampling=sampling, tile=tile, frame=frame)
         case "video":
             return VideoPart(source=source, sampling=sampling, audio_track=audio_track)
         case "audio":
             if sampling != DEFAULT_SAMPLING:
-                raise UnsupportedMediaError(f"{source.label} is audio; fps and pixels are for images and video.")
+                option = "fps" if sampling.fps is not None else "max_pixels"
+                raise UnsupportedMediaError(
+                    f"{source.label} is audio; fps and pixels are for images and video."
+                ).with_option(option)
             return AudioPart(source=source, audio_track=audio_track)
 
 
@@ -176,7 +181,7 @@ def _check_choices(parts: Sequence[Part], choices: MediaChoices) -> None:
             what = "an image" if first.modality == "image" else "audio"
             raise UnsupportedMediaError(
                 f"{first.source.label} is {what}; {name} {'are' if ' ' in name else 'is'} for {kinds}."
-            )
+            ).with_option("end" if "start" in name and choices.start is None else name.partition("=")[0])
 
 
 def _chosen(part: Part, choices: MediaChoices) -> Part:

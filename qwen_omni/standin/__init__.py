@@ -9,7 +9,7 @@ try:
     from qwen_omni.standin.asr.tasks import HttpFault, LoggedTaskCall, Outcome
     from qwen_omni.standin.media.facts import ColourSpan, Mark, MediaFacts
     from qwen_omni.standin.rules.quotas import Quota
-    from qwen_omni.standin.server.log import LoggedRequest
+    from qwen_omni.standin.server.log import Exchange, LoggedRequest
     from qwen_omni.standin.server.script import Fault, Script, ToolCall, Turn
     from qwen_omni.standin.server.server import Standin, serve
     from qwen_omni.standin.stores.signing import OssKey
@@ -22,6 +22,7 @@ except ModuleNotFoundError as error:
 
 __all__ = [
     "ColourSpan",
+    "Exchange",
     "Fault",
     "HttpFault",
     "LoggedRequest",

@@ -35,7 +35,7 @@ from qwen_omni.structured.caption import DEFAULT_OPTIONS, CaptionOptions, plan_c
 from qwen_omni.structured.parse import parse_caption
 from qwen_omni.structured.schema import CaptionSchema, SchemaLike, read_schema
 from qwen_omni.work_store.buffered import BufferedStore
-from qwen_omni.work_store.opening import open_work_store
+from qwen_omni.work_store.opening import open_work_store, refuse_media
 from qwen_omni.work_store.sqlite import is_open
 from qwen_omni.work_store.sqlite_file import read_lines
 from qwen_omni.work_store.store import LOCAL, UNVERIFIED, Claim, Found, RunStore, StepKey, StoreUse, Taken, digest
@@ -71,12 +71,14 @@ class Results(RunStore):
             lease_seconds: how long this process may stall before others take over its claims.
 
         Raises:
-            ConfigurationError: the file is damaged, from a newer version, or holds something else; raised before
-                anything is paid for.
+            ConfigurationError: the file is media, damaged, from a newer version, or holds something else; raised
+                before anything is paid for.
             LocalResourceError: it cannot be created, read or written.
             StoreError: the server cannot be used.
         """
         server = StoreAddress.read(path)
+        if server is None:
+            refuse_media(Path(path), "results file", "Name another file with --results")
         place, old = (server, None) if server is not None else _places(Path(path))
         lines = None if old is None else _read_old(old)
         use = StoreUse(name="results file" if server is None else "results store", way_out=_WAY_OUT, holds="captions")

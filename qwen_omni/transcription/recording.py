@@ -143,7 +143,7 @@ def _linked(source: MediaSource, settings: Settings, options: TranscriptionOptio
     if options.start is not None or options.end is not None:
         raise UnsupportedMediaError(
             f"{source.label} is a link, and start= and end= are for local files; nothing is downloaded."
-        )
+        ).with_option("end" if options.start is None else "start")
     return Recording(label=source.label, source=source.name, part=AudioPart(source=source))
 
 

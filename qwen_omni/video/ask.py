@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from qwen_omni.client import AsyncOmniClient, OmniClient
 from qwen_omni.media.source import Anything
 from qwen_omni.settings import Settings
+from qwen_omni.video.engine.machine import Action
 from qwen_omni.video.engine.run import (
     AsyncTracing,
     Job,
@@ -29,6 +30,7 @@ from qwen_omni.video.engine.run import (
 )
 from qwen_omni.video.options import DEFAULT_OPTIONS, SummaryOptions, on_server
 from qwen_omni.video.results import VideoSummary, gaps_of, to_bill
+from qwen_omni.video.schemas import clock
 from qwen_omni.video.source_video import SourceVideo
 from qwen_omni.video.summarize import Summary
 from qwen_omni.video.tasks import Answered, Findings, QuestionTask, VideoAnswer, promising
@@ -158,7 +160,36 @@ class _Passes(Job[Findings]):
     def _helpful(self) -> dict[int, Findings]:
         return {index: one for index, one in sorted(self._findings.items()) if one.relevance > 0}
 
-    def ended(self, run: Run[Findings]) -> Iterator[VideoAnswer]:
+    def begun(self, run: Run[Findings]) -> Iterator[Progress]:
+        """Yield the plan of a pass."""
+        if run is self._runs[0]:
+            yield run.tracker.event("planned", text=_plan_text(run, self.options))
+        elif run is self._runs[-1]:
+            count = _again(run)
+            text = f"looking again, more closely, at {count} segment{'' if count == 1 else 's'}"
+            yield self._of_all(run, run.tracker.event("planned", text=text))
+
+    def news(self, run: Run[Findings], action: Action) -> Iterator[Progress]:
+        """Yield the news of a pass, with what the earlier ones used and took."""
+        return (self._of_all(run, one) for one in run.news(action))
+
+    def _of_all(self, run: Run[Findings], news: Progress) -> Progress:
+        first = self._runs[0]
+        if run is first:
+            return news
+        before = first.tracker.event(
+            "notice", [paid for one in self._runs if one is not run for paid in one.worker.paid]
+        )
+        news = replace(
+            news, elapsed=before.elapsed, input_tokens=before.input_tokens + news.input_tokens,
+            output_tokens=before.output_tokens + news.output_tokens,
+        )  # fmt: skip
+        if run in self._runs:
+            return replace(news, segments=_again(run))
+        return replace(news, done=before.done, segments=before.segments, gaps=before.gaps)
+
+    def ended(self, run: Run[Findings]) -> Iterator[Progress | VideoAnswer]:
+        """Keep what a pass found; after the last one yield its end, and the answer."""
         run.check()
         if run.machine.joins is None:
             self._findings |= run.machine.answers
@@ -166,6 +197,7 @@ class _Passes(Job[Findings]):
         answered, first = run.machine.joined, self._runs[0]
         assert isinstance(answered, Answered)
         passes = [*self._runs, run]
+        yield self._of_all(run, run.tracker.event("done", run.worker.paid))
         yield VideoAnswer.model_validate(
             {
                 "video": first.video.facts,
@@ -180,3 +212,20 @@ class _Passes(Job[Findings]):
                 "notices": tuple(dict.fromkeys(text for one in passes for text in one.reports())),
             }
         )
+
+
+def _again(run: Run[Findings]) -> int:
+    """Return how many segments a second pass looks at."""
+    return len(run.machine.rules.wanted or ())
+
+
+def _plan_text(run: Run[Findings], options: SummaryOptions) -> str:
+    """Describe the first pass, which is about to start."""
+    video = run.video
+    segments = (
+        "1 segment" if video.about == 1 else f"about {video.about} segments of at most {float(video.seconds):g} s"
+    )
+    return (
+        f"{video.look.label}: {clock(float(video.duration))}, looked at in {segments} by {options.model}, answered by "
+        f"{options.text_model_name}"
+    )

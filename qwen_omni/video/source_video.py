@@ -225,7 +225,7 @@ def look_over(
         raise UnsupportedMediaError(
             f"{profile.name} takes {', '.join(sorted(profile.inputs))}, not {look.info.kind} ({look.label}). "
             f"Use model={DEFAULT_MODEL!r}."
-        )
+        ).with_option("model")
     return _planned(look, budget, options, choices, whole=whole)
 
 
@@ -296,7 +296,7 @@ def one_call_refusal(video: SourceVideo, options: SummaryOptions, *, share: floa
             f"{longest:,.0f} s in one call. {advice}",
             limit=longest,
             actual=seconds,
-        )
+        ).with_option("strategy")
     thinking = thinks(profile, ChatOptions(thinking=options.thinking)) and profile.max_input_thinking
     room = (thinking or profile.max_input) * share
     if tokens > room:
@@ -305,7 +305,7 @@ def one_call_refusal(video: SourceVideo, options: SummaryOptions, *, share: floa
             f"media in one call. {advice}",
             limit=room,
             actual=tokens,
-        )
+        ).with_option("strategy")
     return None
 
 

@@ -205,5 +205,7 @@ def _sampling(parts: Sequence[MediaPart], server: Server) -> Sampling:
     sampling = Sampling(fps=next(iter(rates), None), min_pixels=least, max_pixels=most)
     refuses = server.request_kwargs is False or (server.request_kwargs is None and server.name == VLLM)
     if sampling != Sampling() and refuses:
-        raise UnsupportedContentError(kwargs_hint(server))
+        raise UnsupportedContentError(kwargs_hint(server)).with_option(
+            "fps" if sampling.fps is not None else "max_pixels"
+        )
     return sampling

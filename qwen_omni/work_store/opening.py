@@ -1,8 +1,12 @@
 """Which store a place means: a file of this machine, or a database that machines share."""
 
+import contextlib
+import mimetypes
 from pathlib import Path
 
 from qwen_omni.addresses import StoreAddress
+from qwen_omni.errors import ConfigurationError
+from qwen_omni.media.probe.probe import recognise
 from qwen_omni.work_store.buffered import BufferedStore
 from qwen_omni.work_store.sqlite import SqliteStore
 from qwen_omni.work_store.store import StoreUse
@@ -23,3 +27,28 @@ def open_work_store(place: str | Path | None, use: StoreUse, *, lease_seconds: f
     from qwen_omni.work_store.postgres import PostgresStore  # noqa: PLC0415  (an extra)
 
     return PostgresStore(address, use, lease_seconds=lease_seconds)
+
+
+_HEAD_BYTES = 4096
+
+
+def refuse_media(path: Path, name: str, step: str) -> None:
+    """Refuse media in the place of a file that a caller names for a store, by its name or its content.
+
+    Args:
+        path: the named file; it is read at most.
+        name: what it should be.
+        step: what to do.
+
+    Raises:
+        ConfigurationError: it is; the file is unchanged.
+    """
+    kind = (mimetypes.guess_type(path.name)[0] or "").partition("/")[0]
+    head = b""
+    with contextlib.suppress(OSError, ValueError):  # the store reports what cannot be read
+        if path.is_file():
+            with path.open("rb") as file:
+                head = file.read(_HEAD_BYTES)
+    if kind in ("image", "audio", "video") or recognise(head) is not None:
+        what = "is a media file" if recognise(head) is not None else "has the name of a media file"
+        raise ConfigurationError(f"{path} {what}, and cannot be the {name}. {step}, for example {path.stem}.sqlite3.")

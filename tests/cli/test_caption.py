@@ -25,7 +25,7 @@ from qwen_omni.client import OmniClient
 from qwen_omni.errors import ConfigurationError, MediaOutsideRootError
 from qwen_omni.settings import Settings
 from qwen_omni.standin import Fault, Standin
-from qwen_omni.standin.marked_media import TruthMedia, make_video
+from qwen_omni.standin.marked_media import TruthMedia, make_image, make_video
 from qwen_omni.structured.batch import Results, caption_many
 from qwen_omni.structured.models import VideoCaption
 from tests.cli.conftest import Command
@@ -61,6 +61,26 @@ def test_a_result_for_every_file(caption, videos: list[TruthMedia], tmp_path: Pa
     assert told[3]["kind"] == "UnreadableMediaError"
     assert "4/4" in err
     assert len(standin.requests) == 2
+
+
+def test_an_option_that_does_not_suit_one_of_the_files(caption, videos: list[TruthMedia], tmp_path: Path) -> None:
+    """That one fails; as the other was sent, it is a failure and not wrong use."""
+    (tmp_path / "still.png").write_bytes(make_image("4711", (320, 240)))
+    status, out, err = caption(videos[0].path, "still.png", "--fps", "2")
+    assert status == 1
+    assert videos[0].codes[0] in out
+    assert "qwen-omni: still.png is an image; --fps is for video." in err
+    assert caption("still.png", "--fps", "2")[0] == 2
+
+
+@pytest.mark.parametrize("name", ["caption", "transcribe"])
+def test_no_signature_is_printed(command: Command, name: str) -> None:
+    """Neither in the line of the file nor in its error."""
+    status, _, err = command(name, "https://media.example/a.mp4?Signature=secret&Expires=9")
+    assert status == 1
+    assert "1/1 https://media.example/a.mp4?<query>: failed" in err
+    assert "qwen-omni: https://media.example/a.mp4?<query>: the signed link expired" in err
+    assert "secret" not in err
 
 
 def test_nothing_is_paid_twice(caption, videos: list[TruthMedia], standin: Standin, tmp_path: Path) -> None:

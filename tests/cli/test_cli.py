@@ -2,9 +2,11 @@
 
 import contextlib
 import io
+import itertools
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,6 +15,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import pytest
+import typer
 from typer.testing import CliRunner
 
 from qwen_omni.cli import main, output
@@ -87,7 +90,7 @@ WRONG = {
     "no question": (["ask", "FILM"], 2, "There is no question"),
     "unknown effort": (["ask", "FILM", "What?", "--thinking", "hard"], 2, "choose one of"),
     "unknown region": (["ask", "FILM", "What?", "--region", "mars"], 2, "choose one of"),
-    "fps for sound": (["ask", "SOUND", "What?", "--fps", "1"], 1, "fps"),
+    "fps for sound": (["ask", "SOUND", "What?", "--fps", "1"], 2, "--fps is for video"),
     "unknown option": (["ask", "FILM", "What?", "--nope"], 2, "nope"),
     "no route": (["ask", "https://example.com/watch", "What?"], 1, "state which"),
 }
@@ -200,6 +203,49 @@ def test_standard_input(environment, film, standin, arguments, given, asked):
     assert given == "film" or parts[-1]["text"] == (given.strip() or arguments[0])
 
 
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        (b"not media at all", "qwen-omni: standard input is not media"),
+        (b"\x89PNG\r\n\x1a\n", "qwen-omni: standard input"),
+        (b"<!DOCTYPE html><html></html>", "qwen-omni: standard input"),
+    ],
+    ids=["text", "cut", "page"],
+)
+def test_standard_input_has_a_name(environment, standin, data, said):
+    """Errors call it that, not by its number of bytes or its place in a conversation."""
+    done = CliRunner().invoke(build_app(), ["ask", "-", "What?"], env=environment, input=data)
+    assert done.exit_code == 1
+    assert done.stderr.startswith(said)
+    assert f": {len(data):,} bytes" not in done.stderr
+    assert "message 0" not in done.stderr
+    assert not standin.requests
+
+
+def test_a_name_that_begins_with_a_dash(environment, film, standin, tmp_path, monkeypatch):
+    """As *.mp4 yields it: it is the file, not an option."""
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(film.path, "-dash.mp4")
+    done = CliRunner().invoke(build_app(), ["ask", "-dash.mp4", "What?"], env=environment)
+    assert done.exit_code == 0, done.stderr
+    assert film.codes[2] in done.stdout
+    Path("-dash.mp4").write_text("notes\n" * 9)
+    done = CliRunner().invoke(build_app(), ["caption", "-dash.mp4"], env=environment)
+    assert done.stderr.splitlines()[-1].startswith("qwen-omni: -dash.mp4 is not media")
+
+
+@pytest.mark.parametrize("name", ["caption", "transcribe", "summarize"])
+def test_a_file_is_named_once_in_its_error(environment, tmp_path, name):
+    """Whichever of several files it is."""
+    (tmp_path / "notes.txt").write_text("a b c\n" * 9)
+    done = command(environment, name, str(tmp_path / "notes.txt"), str(tmp_path / "gone.mp4"))
+    assert done.returncode == 1
+    lines = [line for line in done.stderr.splitlines() if line.startswith("qwen-omni: ")]
+    assert len(lines) == 2
+    assert sorted(line.count("notes.txt") for line in lines) == [0, 1]
+    assert sorted(line.count("gone.mp4") for line in lines) == [0, 1]
+
+
 def test_a_spinner_on_a_terminal_alone(environment, film, standin, monkeypatch, capsys):
     """While the answer is awaited; it is gone before the first word, and a pipe gets none of it."""
     monkeypatch.setattr("qwen_omni.cli.output._DELAY", 0.0)
@@ -301,6 +347,21 @@ def test_values_are_completed(monkeypatch, capsys):
 
 def test_version(environment):
     assert command(environment, "--version").stdout == f"qwen-omni {version('qwen-omni')}\n"
+
+
+@pytest.mark.parametrize("name", sorted(typer.main.get_command(build_app()).commands))
+def test_help_is_for_people(environment, name, monkeypatch):
+    """At 80 columns: no type of Python, no line cut short in a paragraph, and nothing wider."""
+    monkeypatch.setattr("typer.rich_utils.MAX_WIDTH", 80)  # read from the environment once in a process
+    done = CliRunner().invoke(build_app(), [name, "--help"], env={**environment, "COLUMNS": "80"})
+    assert done.exit_code == 0
+    lines = [line.rstrip() for line in done.stdout.splitlines()]
+    assert max(map(len, lines)) <= 80
+    assert not re.search(r"<(bool|str|int|float|path|list\[.*\])>", done.stdout)
+    prose = [line.strip() for line in lines[: next(at for at, line in enumerate(lines) if line.startswith("╭"))]]
+    for line, following in itertools.pairwise(prose):
+        if line and following and not line.startswith("Usage"):
+            assert len(line) + 1 + len(following.split()[0]) > 78, line
 
 
 def test_help_names_the_commands(environment):

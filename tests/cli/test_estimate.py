@@ -55,6 +55,19 @@ def test_a_video_that_is_too_long_for_some(capsys, tmp_path):
     assert "qwen3.8-omni-flash" not in refused
 
 
+def test_what_is_assumed_is_named_once(capsys, film):
+    """With the models that it applies to, if those are not all."""
+    with pytest.raises(SystemExit):
+        run(["estimate", film, "--compare"])
+    notes = [line for line in capsys.readouterr().err.splitlines() if line.startswith("assumed")]
+    whole = [note.partition(": ")[2] for note in notes]
+    assert len(set(whole)) == len(whole)
+    about = [note for note in notes if "tokens of answer" in note]
+    assert len(about) == 2
+    assert all(note.startswith("assumed for qwen") for note in about)
+    assert not set(about[0].partition(":")[0].split()[2:]) & set(about[1].partition(":")[0].split()[2:])
+
+
 def test_options_of_the_question(capsys, film):
     """The same as those of `ask`, so that what is asked can be estimated."""
     whole, half = (

@@ -88,7 +88,7 @@ def test_several_files(run, film, longer, service, tmp_path):
     heads = [line for line in done.stdout.splitlines() if line.startswith("== ")]
     assert heads == [f"== {film.path}", f"== {longer.path}"]
     assert {path.name for path in tmp_path.iterdir()} == {"a.srt", "b.srt"}
-    assert "gone.mp4: gone.mp4 cannot be opened" in " ".join(done.stderr.split())
+    assert "qwen-omni: gone.mp4 cannot be opened" in " ".join(done.stderr.split())
     told = json.loads(run(str(longer.path), "gone.mp4", "--json").stdout)
     assert [one["file"] for one in told] == [str(film.path), str(longer.path), "gone.mp4"]
     assert told[2]["kind"] == "UnreadableMediaError"

@@ -13,6 +13,7 @@ import pysrt
 import pytest
 import webvtt
 
+from qwen_omni.samples import sample
 from qwen_omni.standin import Outcome, Standin
 from qwen_omni.standin.marked_media import TruthMedia, make_audio
 from tests.cli.conftest import Command
@@ -45,6 +46,26 @@ def test_text_and_subtitles_of_one_file(transcribe, calls: list[TruthMedia], sta
     assert told[0]["file"] == str(call.path)
     assert told[0]["sentences"][0]["words"][0]["text"] == call.codes[0]
     assert standin.tasks.submitted == 1
+
+
+@pytest.mark.parametrize(
+    "model", ["paraformer-v2", "qwen3-asr-flash", "qwen-audio-3.1-asr-flash", "qwen3.8-omni-flash"]
+)
+def test_the_sample_is_not_called_silent(transcribe, model: str) -> None:
+    """The stand-in says that it does not recognise speech, through each route; it never claims that there is none."""
+    clip = sample()
+    status, out, err = transcribe(clip.path, "-m", model)
+    assert status == 0
+    assert out.startswith("[stand-in] There is sound that may be speech, but the stand-in does not recognise speech")
+    assert "no speech was found" not in err
+
+
+def test_silence_has_no_speech(transcribe, tmp_path: Path) -> None:
+    """Nor has a steady tone."""
+    make_audio(tmp_path / "quiet.wav", codes=["", ""])
+    status, out, err = transcribe("quiet.wav")
+    assert (status, out.strip()) == (0, "")
+    assert "quiet.wav: no speech was found." in err
 
 
 def test_many_files(transcribe, calls: list[TruthMedia], tmp_path: Path, standin: Standin) -> None:

@@ -6,6 +6,7 @@ Each row ends before anything is sent: the address of the service is one that no
 
 import contextlib
 import os
+import re
 import sqlite3
 import sys
 from collections.abc import Iterator, Mapping
@@ -80,7 +81,7 @@ def service(line: str) -> list[Row]:
         use(f"{line} --base-url example.com", "must be an http or https URL", "for example https://dashscope"),
         use(f"{line} --base-url http://h/v1/chat/completions", "ends in /chat/completions", "Use http://h/v1"),
         use(f"{line} --base-url https://dashscope.aliyuncs.com", "not the address of the chat routes", "Use https://dashscope.aliyuncs.com/compatible-mode/v1"),
-        use(f"{line} --region cn --base-url http://h/v1", "Pass base_url or region, not both"),
+        use(f"{line} --region cn --base-url http://h/v1", "Pass --base-url or --region, not both"),
     ]  # fmt: skip
 
 
@@ -108,7 +109,7 @@ def step(command: str) -> list[Row]:
         use(f"{command} film.mp4 {STEP} --thinking nonsense", "--thinking 'nonsense' is not known", "choose one of on, off"),
         use(f"{command} film.mp4 {STEP} --schema produkt", "did you mean product?", "Choose product, general, timed"),
         use(f"{command} film.mp4 {STEP} --fps 0", "fps must be greater than 0", "got 0"),
-        use(f"{command} film.mp4 {STEP} --audio-track second", "audio_track must be 'auto', 'mix' or the number"),
+        use(f"{command} film.mp4 {STEP} --audio-track second", "--audio-track must be 'auto', 'mix' or the number"),
         use(f"{command} film.mp4 --do transcribe -m whisper {STORE}", "'whisper' is not a known transcription model", "choose one of"),
         use(f"{command} film.mp4 --do transcribe --speakers -1 {STORE}", "--speakers"),
         use(f"{command} film.mp4 {STEP} --tpm 0", "tpm must be", "got 0"),
@@ -121,7 +122,7 @@ def step(command: str) -> list[Row]:
 def stores(line: str) -> list[Row]:
     """Rows about a store that cannot be one."""
     return [
-        use(f"{line} --store text.mp4", "text.mp4 is not a database: it has", "(--store)"),
+        use(f"{line} --store text.mp4", "text.mp4 has the name of a media file", "Choose another with --store"),
         use(f"{line} --store mysql://h/db", "A store cannot be at a mysql:// address", "postgresql://HOST/DATABASE"),
         use(f"{line} --store ''", "'--store': it is empty", "a variable of the shell"),
         use(f"{line} --store newer.db", "newer.db was written by a newer version", "update the package"),
@@ -158,15 +159,16 @@ TABLE: dict[str, list[Row]] = {
         use(f"plan film.mp4 {STEP} --sample many", "Invalid value for '--sample'"),
         *step("run"),
         use("run film.mp4 --do caption", "Missing option '--store'", "qwen-omni archive run --help"),
+        use("run film.mp4 --do caption --store film.mp4", "film.mp4 is a media file, and cannot be the archive store", "Choose another with --store"),
         *sources("run"),
         *service(f"run film.mp4 {STEP}"),
         use(f"run {STEP}", "Missing argument 'SOURCE", "qwen-omni archive run --help"),
-        use(f"run film.mp4 {STEP} -j 0", "in_flight must be a whole number from 1", "got 0"),
+        use(f"run film.mp4 {STEP} -j 0", "--in-flight must be a whole number from 1", "got 0"),
         use(f"run film.mp4 {STEP} --max-cny -5", "cny must be from 0", "got -5"),
         use(f"run film.mp4 {STEP} --max-cny much", "Invalid value for '--max-cny'"),
         use(f"run film.mp4 {STEP} --max-tokens 1.5", "Invalid value for '--max-tokens'"),
-        use(f"run film.mp4 {STEP} --max-cny 5 -m qwen9-omni", "the price of qwen9-omni is unknown", "limit tokens"),
-        use("run film.mp4 --do caption --store folder", "folder is not a file", "(--store)"),
+        use(f"run film.mp4 {STEP} --max-cny 5 -m qwen9-omni", "the price of qwen9-omni is unknown", "Limit tokens with --max-tokens"),
+        use("run film.mp4 --do caption --store folder", "folder is not a file", "Choose another with --store"),
         use("run film.mp4 --do caption --store text.mp4/new.db", "text.mp4/new.db cannot be used: Not a directory"),
         fail("run film.mp4 --do caption --store postgresql://me:secret-word@127.0.0.1:9/none", "127.0.0.1:9/none cannot be used (unreachable)", "Check the host and the port"),
         *([use(f"run film.mp4 {STEP} --ray local", "pip install 'qwen-omni[ray]'")] if find_spec("ray") is None else [
@@ -198,7 +200,7 @@ TABLE: dict[str, list[Row]] = {
         use("export new.xlsx --store kept.db", "'new.xlsx' does not say a format", "end it in .parquet, .jsonl or .csv"),
         use("export new --store kept.db", "'new' does not say a format"),
         use("export new.csv --format excel --store kept.db", "--format 'excel' is not known", "choose one of parquet, jsonl, csv"),
-        use("export taken.csv --store kept.db", "taken.csv exists", "(--overwrite)"),
+        use("export taken.csv --store kept.db", "taken.csv exists", "--overwrite"),
         use("export folder --format csv --store kept.db", "folder cannot be written: it is a folder", "Choose another location"),
         use("export text.mp4/new.csv --store kept.db", "text.mp4 is not a folder", "Choose another location"),
         use(f"export {'x' * 300}.csv --store kept.db", "File name too long", "Choose another location"),
@@ -212,28 +214,38 @@ TABLE: dict[str, list[Row]] = {
         *choices("film.mp4 What?", thinking="on, off", tier="standard", delivery="auto", budget="auto, static"),
         use("", "Missing argument 'QUESTION'", "qwen-omni ask --help"),
         use("'' What?", "The name of a file is empty"),
-        fail("film.mp4 What? --start 1.99", "film.mp4, in the selected range, lasts 0.0", "Send a longer clip"),
-        fail("picture.png What? --max-pixels 1", "picture.png, with max_pixels=1, is", "each side needs at least 11"),
+        use("film.mp4 What? --start 1.99", "film.mp4, in the selected range, lasts 0.0", "Send a longer clip"),
+        use("picture.png What? --max-pixels 1", "picture.png, with --max-pixels 1, is", "each side needs at least 11"),
         use("film.mp4", "There is no question", "qwen-omni ask film.mp4 'What happens here?'"),
         use("gone.mp4", "There is no question", "Write it last"),
         use("https://example.com/a.mp4", "There is no question", "Write it last"),
         use("What? film.mp4", "The question comes last", "qwen-omni ask film.mp4 '"),
         use("film.mp4 ''", "The question is empty", "Write it last"),
+        use("film.mp4 What\udcff?", "The question is not UTF-8 text", "Type it again"),
+        fail("film.mp4 film.mp4 What? -m qwen3-omni-flash", "film.mp4: qwen3-omni-flash takes at most 1 video per request"),
         use("- -", "can be read only once"),
         use("- What?", "Standard input is empty", "cat FILE | qwen-omni ask -"),
         use("film.mp4 -", "Standard input holds no question", "echo 'What happens?' |"),
-        fail("sound.wav What? --fps 1", "sound.wav is audio; fps= is for video"),
-        fail("picture.png What? --start 1", "picture.png is an image; start= and end= are for video and audio"),
-        fail("sound.wav What? --budget glance", "sound.wav is audio; budget= is for images and video"),
-        fail("film.mp4 What? --start 99", "lasts 2.00 s; nothing lies in the range", "Choose a start before its end"),
+        use("sound.wav What? --fps 1", "sound.wav is audio; --fps is for video"),
+        use("picture.png What? --fps 2", "picture.png is an image; --fps is for video"),
+        use("film.mp4 What? --fps 0", "--fps must be", "got 0"),
+        use("film.mp4 What? --fps 1000", "--fps for qwen3.8-omni-flash must be", "got 1000"),
+        use("film.mp4 What? --system Hi --fps 1000", "--fps for qwen3.8-omni-flash must be", "got 1000"),
+        use("picture.png What? --frame 7", "there is no frame 7", "Choose one from 0 to 0"),
+        use("film.mp4 What? --frame 0", "film.mp4 is not an image; --frame chooses"),
+        use("picture.png What? --audio-track 1", "picture.png is an image; --audio-track is for"),
+        use("https://example.com/a.mp4 What? --start 1", "is a link, and --start and --end are for local media"),
+        use("picture.png What? --start 1", "picture.png is an image; --start and --end are for video and audio"),
+        use("sound.wav What? --budget glance", "sound.wav is audio; --budget is for images and video"),
+        use("film.mp4 What? --start 99", "lasts 2.00 s; nothing lies in the range", "Choose a start before its end"),
         use("film.mp4 What? --start soon", "'soon' is not a time", "or a time such as 1:30"),
         use("film.mp4 What? --start 1:75", "'1:75' is not a time", "Write seconds (90)"),
-        use("film.mp4 What? --start 2 --end 1", "end must be greater than start (2 s), got 1 s"),
-        use("film.mp4 What? --fps nan", "fps must be", "got nan"),
+        use("film.mp4 What? --start 2 --end 1", "--end must be greater than --start (2 s), got 1 s"),
+        use("film.mp4 What? --fps nan", "--fps must be", "got nan"),
         use("film.mp4 What? --fps many", "Invalid value for '--fps'", "qwen-omni ask --help"),
-        use("film.mp4 What? --audio-track second", "audio_track must be 'auto', 'mix' or the number", "qwen-omni probe"),
-        fail("film.mp4 What? --audio-track 7", "has no audio track 7", "Choose one of them, 'auto' or 'mix'"),
-        fail("film.mp4 What? -m qwen-plus", "qwen-plus takes text, not video", "Use qwen3.8-omni-flash"),
+        use("film.mp4 What? --audio-track second", "--audio-track must be 'auto', 'mix' or the number", "qwen-omni probe"),
+        use("film.mp4 What? --audio-track 7", "has no audio track 7", "Choose one of them, 'auto' or 'mix'"),
+        use("film.mp4 What? -m qwen-plus", "qwen-plus takes text, not video", "Use qwen3.8-omni-flash"),
         use("film.mp4 What? --tier batch", "qwen3.8-omni-flash is not offered in Batch Chat", "choose another model"),
         fail("https://youtu.be/abc What?", "is a web page of YouTube", "yt-dlp"),
         fail("https://example.com/watch What?", "does not show whether it is an image, audio or video", "state which"),
@@ -254,8 +266,17 @@ TABLE: dict[str, list[Row]] = {
         use("film.mp4 --schema crash.py:Scene", "ZeroDivisionError: division by zero"),
         use("film.mp4 --schema list.json", "does not hold a JSON object"),
         use("film.mp4 --schema general --srt", "Subtitles need captions with times", "use --schema timed"),
-        use("film.mp4 -j 0", "concurrency must be", "got 0"),
+        use("film.mp4 -j 0", "--concurrency must be", "got 0"),
+        use("film.mp4 --fps 1000", "film.mp4: --fps for qwen3.8-omni-flash must be", "got 1000"),
+        use("picture.png --fps 2", "picture.png is an image; --fps is for video"),
+        use("film.mp4 picture.png --frame 7", "film.mp4 is not an image; --frame chooses", "there is no frame 7"),
+        fail("gone.mp4 picture.png --fps 2", "gone.mp4 cannot be opened", "picture.png is an image; --fps is for video"),
         use("film.mp4 --results text.mp4/results", "--results"),
+        use("film.mp4 --results film.mp4", "film.mp4 is a media file, and cannot be the results file", "film.sqlite3"),
+        use("film.mp4 --results other/film.mp4", "other/film.mp4 is a media file", "Name another file with --results"),
+        use("film.mp4 --results nowhere/new.mov", "new.mov has the name of a media file", "new.sqlite3"),
+        use("film.mp4 --results sound.db", "sound.db is a media file", "sound.sqlite3"),
+        use("film.mp4 --delivery post", "--delivery 'post' is not known", "choose one of auto"),
         use("film.mp4 other/film.mp4 --srt", "would both become film.srt", "run them separately"),
         use("film.mp4 sound.wav --srt --out text.mp4", "text.mp4 is not a folder", "Choose another location"),
     ],
@@ -276,11 +297,11 @@ TABLE: dict[str, list[Row]] = {
         use("", "Missing argument 'FILE", "qwen-omni estimate --help"),
         use("-", "estimate does not read standard input", "save it to a file"),
         use("film.mp4 --budget tiny", "Unknown budget 'tiny'", "choose one of auto, static"),
-        use("film.mp4 --answer -1", "answer_tokens must be", "got -1"),
+        use("film.mp4 --answer -1", "--answer must be", "got -1"),
         use("film.mp4 --answer many", "Invalid value for '--answer'", "qwen-omni estimate --help"),
-        use("film.mp4 --start 2 --end 1", "end must be greater than start (2 s), got 1 s"),
-        fail("film.mp4 --start 99", "lasts 2.00 s", "Choose a start before its end"),
-        fail("picture.png --fps 1", "picture.png is an image; fps= is for video"),
+        use("film.mp4 --start 2 --end 1", "--end must be greater than --start (2 s), got 1 s"),
+        use("film.mp4 --start 99", "lasts 2.00 s", "Choose a start before its end"),
+        use("picture.png --fps 1", "picture.png is an image; --fps is for video"),
     ],
     "mcp": [
         *service("--root folder"),
@@ -302,8 +323,8 @@ TABLE: dict[str, list[Row]] = {
         use("-", "probe does not read standard input", "save it to a file"),
         use("film.mp4 sound.wav", "unexpected extra argument"),
         use("film.mp4 --budget tiny", "Unknown budget 'tiny'", "choose one of auto, static"),
-        use("film.mp4 --audio-track second", "audio_track must be 'auto', 'mix' or the number"),
-        fail("film.mp4 --audio-track 7", "has no audio track 7", "Choose one of them"),
+        use("film.mp4 --audio-track second", "--audio-track must be 'auto', 'mix' or the number"),
+        use("film.mp4 --audio-track 7", "has no audio track 7", "Choose one of them"),
         fail("https://example.com/a.mp4", "link"),
     ],
     "sample": [
@@ -329,10 +350,10 @@ TABLE: dict[str, list[Row]] = {
         use("-", "split does not read standard input", "save it to a file"),
         use("film.mp4 sound.wav", "unexpected extra argument"),
         use("film.mp4 --budget tiny", "Unknown budget 'tiny'", "choose one of auto, static"),
-        use("film.mp4 --seconds 0", "seconds must be"),
+        use("film.mp4 --seconds 0", "--seconds must be"),
         use("film.mp4 --seconds soon", "Invalid value for '--seconds'"),
-        use("film.mp4 --overlap -1", "overlap must be"),
-        use("film.mp4 --start 2 --end 1", "end must be greater than start (2 s), got 1 s"),
+        use("film.mp4 --overlap -1", "--overlap must be"),
+        use("film.mp4 --start 2 --end 1", "--end must be greater than --start (2 s), got 1 s"),
         use("film.mp4 --to text.mp4", "text.mp4 is not a folder", "Choose another location"),
         use("film.mp4 --to taken", "film-000.mp4 already exists", "choose another folder with --to"),
         fail("picture.png", "picture.png is an image and cannot be split"),
@@ -365,17 +386,17 @@ TABLE: dict[str, list[Row]] = {
         use("film.mp4 -q Who? --srt", "--question and --srt exclude each other"),
         use("film.mp4 --dry-run --html", "--dry-run and --html exclude each other", "nothing is summarised"),
         use("film.mp4 --seconds 30 --strategy single", "--seconds and --strategy single exclude each other"),
-        use("film.mp4 --seconds 0", "segment_seconds must be"),
+        use("film.mp4 --seconds 0", "--seconds must be"),
         use("film.mp4 --seconds 1 --overlap 1", "overlap"),
-        use("film.mp4 -j 0", "concurrency must be"),
-        use("film.mp4 --max-gaps -1", "max_gaps must be"),
+        use("film.mp4 -j 0", "--concurrency must be"),
+        use("film.mp4 --max-gaps -1", "--max-gaps must be"),
         use("film.mp4 --srt --out text.mp4/deeper", "text.mp4 is not a folder", "Choose another location"),
         use("film.mp4 other/film.mp4 --srt --out folder", "would both become folder/film.srt", "run them separately"),
         fail("picture.png", "picture.png"),
     ],
     "library": [
         *library("add", "film.mp4"),
-        use("add", "Missing argument 'FILE...'", "qwen-omni library add --help"),
+        use("add", "Missing argument 'FILE", "qwen-omni library add --help"),
         use("add -", "library add does not read standard input", "save it to a file"),
         use("add '' film.mp4", "The name of a file is empty"),
         use("add film.mp4 --detail huge", "--detail 'huge' is not known", "choose one of low, medium, high"),
@@ -411,7 +432,7 @@ TABLE: dict[str, list[Row]] = {
         use("ask What? --html folder", "folder cannot be written", "Choose another location"),
         use("ask What? -l none", "There is no library none", "--library none"),
         use("ask What? --nope", "No such option: --nope", "qwen-omni library ask --help"),
-        use("remove", "Missing argument 'FILE...'", "qwen-omni library remove --help"),
+        use("remove", "Missing argument 'FILE", "qwen-omni library remove --help"),
         use("remove -", "library remove does not read standard input"),
         use("remove ''", "The name of a file is empty"),
         use("remove film.mp4", "There is no library library.lance", "Make it: qwen-omni library add FOLDER"),
@@ -434,6 +455,8 @@ TABLE: dict[str, list[Row]] = {
         use("sound.wav -m qwen3-asr-flash --srt", "returns no times", "choose"),
     ],
 }  # fmt: skip
+PYTHON = r"(?<![-\w.])(?!map_reduce|avoid_negative_ts|make_zero)[a-z]+(_[a-z]+)+\b|\b[a-z_]+=|message \d|\w+Part\b|Settings\("
+"""Words of Python, which nobody who types a command knows."""
 ROWS = [pytest.param(name, row, id=f"{name} {row.line}"[:80]) for name, rows in TABLE.items() for row in rows]
 
 
@@ -459,6 +482,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (folder / "taken" / name).write_bytes(b"mine")
     (folder / "cut.mp4").write_bytes(film[: len(film) // 2])
     make_audio(folder / "sound.wav", seconds=2)
+    (folder / "sound.db").write_bytes((folder / "sound.wav").read_bytes())
     Image.new("RGB", (64, 48)).save(folder / "picture.png")
     texts = {"text.mp4": "notes\n" * 40, "empty.mp4": "", "page.mp4": "<!DOCTYPE html><html><body>Hi</body></html>",
              "taken.csv": "mine", "columns.csv": "a,b\n", "rows.jsonl": '{"uri": 5}\nnonsense\n',
@@ -505,6 +529,7 @@ def test_wrong_input(
     assert row.step in said
     assert "Traceback" not in said
     assert "secret-word" not in said
+    assert not re.search(PYTHON, said), said
     assert out == "" or command == "doctor"
 
 

@@ -50,7 +50,7 @@ async def test_an_animation_is_a_video(framework: Framework, llm: Any, standin: 
     """Every frame arrives, in order; as an image it is refused with both ways out, one of which is a frame."""
     await ask(framework, llm, Medium("video", path=media / name))
     assert standin.requests[-1].media[0].picture_codes == CODES
-    with pytest.raises(UnsupportedMediaError, match=r"4 frames.*VideoPart.*frame=0"):
+    with pytest.raises(UnsupportedMediaError, match=r"4 frames.*as a video.*frame=0"):
         await ask(framework, llm, Medium("image", path=media / name))
     await ask(framework, llm, Medium("image", path=media / name, options={"frame": 2}))
     assert standin.requests[-1].media[0].picture_codes == ("3333",)

@@ -182,11 +182,11 @@ def test_media_beyond_a_limit(profile, part, info, limit, actual):
 @pytest.mark.parametrize(
     ("part", "info", "says"),
     [
-        pytest.param(image(), VIDEO, "is a video (mp4) and cannot be a ImagePart. Send it as VideoPart", id="video"),
+        pytest.param(image(), VIDEO, "is a video (mp4) and cannot be sent as an image. Send it as a video", id="video"),
         pytest.param(video(), AUDIO, "is audio without video (wav)", id="sound-as-video"),
-        pytest.param(audio(), VIDEO, "Send it as VideoPart", id="video-as-sound"),
+        pytest.param(audio(), VIDEO, "Send it as a video", id="video-as-sound"),
         pytest.param(frames(2), VIDEO, "cannot be a frame", id="video-as-frame"),
-        pytest.param(video(), IMAGE, "Send it as ImagePart", id="image-as-video"),
+        pytest.param(video(), IMAGE, "Send it as an image", id="image-as-video"),
     ],
 )
 def test_media_that_is_not_what_its_part_says(part, info, says):

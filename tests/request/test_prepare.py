@@ -184,7 +184,9 @@ def test_crafted_lists_are_refused_and_nothing_is_followed(root):
             "1.00 s",
             id="too-short",
         ),
-        pytest.param(lambda path: path.write_bytes(making.wav(3)), UnsupportedMediaError, "AudioPart", id="sound"),
+        pytest.param(
+            lambda path: path.write_bytes(making.wav(3)), UnsupportedMediaError, "Send it as audio", id="sound"
+        ),
     ],
 )
 def test_hostile_and_unfit_files(root, make, error, says):

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import base64
+import contextlib
 import errno
 import os
+import re
 import signal
 import socket
 import subprocess
 import sys
 import time
 
+import httpx
 import pytest
 
 from qwen_omni.cli.main import run
+from qwen_omni.standin import Exchange, Fault, Standin
+from qwen_omni.standin.marked_media import make_video
 
 
 def refused(capsys, *options):
@@ -87,3 +93,52 @@ def test_ctrl_c_ends_it_quietly():
         told += running.stderr.read() or b""
     assert b"export DASHSCOPE_BASE_URL=http://127.0.0.1:" in told
     assert b"Traceback" not in told
+
+
+def test_every_request_is_a_line(tmp_path):
+    """With method, path, model, status and time; without the key, the query, or what was sent."""
+    film = make_video(tmp_path / "film.mp4", seconds=2, size=(96, 64), fps=5)
+    data = base64.b64encode(film.path.read_bytes()).decode()
+    exchanges: list[Exchange] = []
+    with Standin(on_exchange=exchanges.append) as standin:
+        body = {
+            "model": "qwen3.8-omni-flash", "stream": True, "modalities": ["text"],
+            "messages": [{"role": "user", "content": [
+                {"type": "video_url", "video_url": {"url": f"data:;base64,{data}"}},
+                {"type": "text", "text": "What is secret?"},
+            ]}],
+        }  # fmt: skip
+        with httpx.Client(base_url=standin.base_url, headers={"Authorization": f"Bearer {standin.api_key}"}) as client:
+            assert client.post("/chat/completions?token=sk-query", json=body).status_code == 200
+            client.post("/chat/completions", json=body, headers={"Authorization": "Bearer sk-wrong-key"})
+            standin.script.fault(Fault.cut(after_bytes=0))
+            with contextlib.suppress(httpx.HTTPError):
+                client.post("/chat/completions", json=body)
+            client.get(standin.base_url.replace("/compatible-mode/v1", "/api/v1/tasks/none"))
+    lines = [re.sub(r"[\d,]+ ms$", "N ms", str(one)) for one in exchanges]
+    path = "/compatible-mode/v1/chat/completions"
+    assert lines[0] == f"POST {path} qwen3.8-omni-flash 200 N ms"
+    assert lines[1] == f"POST {path} 401 N ms"
+    assert lines[2].startswith(f"POST {path} qwen3.8-omni-flash ")
+    assert lines[3] == "GET /api/v1/tasks/none 200 N ms"  # of an unknown state
+    assert len(lines) == 4
+    assert all(one.milliseconds >= 0 for one in exchanges)
+
+
+def test_lines_are_printed_unless_quiet(capsys, monkeypatch):
+    """On standard error, where the announcement is."""
+    shown = {}
+    for options in ((), ("--quiet",)):
+
+        def serve(*_: object, on_ready: object, on_exchange: object) -> None:
+            assert on_ready is not None
+            if on_exchange is not None:
+                on_exchange(Exchange(method="GET", path="/a\x1b[2J", model="m", status=404, milliseconds=1234))
+
+        monkeypatch.setattr("qwen_omni.standin.serve", serve)
+        with pytest.raises(SystemExit) as ended:
+            run(["standin", *options])
+        assert ended.value.code == 0
+        shown[options] = capsys.readouterr()
+    assert shown[()] == ("", "GET /a\\x1b[2J m 404 1,234 ms\n")
+    assert shown["--quiet",] == ("", "")

@@ -16,7 +16,7 @@ from PIL import Image
 
 import qwen_omni.standin
 from qwen_omni.standin.answers import description
-from qwen_omni.standin.answers.evidence import SIGN, gather, prose, stated_offset
+from qwen_omni.standin.answers.evidence import SIGN, gather, material_of, prose, stated_offset
 from qwen_omni.standin.answers.schema import fill
 from qwen_omni.standin.media import ocr
 from qwen_omni.standin.media.colours import NAMES, most_common, shares
@@ -319,6 +319,20 @@ def test_notes_are_joined(three):
 
 
 # Text in the picture
+
+
+def test_short_notes_are_the_material_too():
+    """However short what was found is, and however long the task: the answer is not made of the task."""
+    task = (
+        "Below is what was found in the clips of a video of 6 seconds. Answer the question from it alone: "
+        + "What? " * 9
+    )
+    notes = f"From 0:00 to 0:06: A tone.\n- 0:02 {SIGN} A green scene."
+    evidence = gather((), task, f"{task}\n{notes}", material_of([task, notes]))
+    assert material_of([task, notes]) == notes
+    assert [moment.what for moment in evidence.moments] == ["A green scene."]
+    assert not any("found in the clips" in sentence for sentence in evidence.sentences)
+    assert material_of([]) == ""
 
 
 def test_text_is_read_where_a_reader_is_installed(monkeypatch):

@@ -214,10 +214,10 @@ def _advice(lacking: str, place: Path, needed: int | None, *, own: bool) -> str:
     if lacking == "open files":
         return (
             f"This process may have {_limit('RLIMIT_NOFILE')} files open (ulimit -n). Raise that limit, or close "
-            "files; fewer workers= need fewer."
+            "files; fewer workers need fewer."
         )
     if lacking in ("memory", "threads"):
-        return "Free some memory, raise the limit of this process (ulimit -a, the container's), or use fewer workers=."
+        return "Free some memory, raise the limit of this process (ulimit -a, the container's), or use fewer workers."
     elsewhere = "choose another place" if own else "set TMPDIR to a folder that this user may write to"
     return f"Check {place} and its permissions, or {elsewhere}."
 

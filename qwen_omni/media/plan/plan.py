@@ -121,6 +121,7 @@ USUAL_SECONDS = 60
 
 WORTH_SECONDS = 2
 """Re-encoding costs sharpness, so it must save this much time if it saves no tokens."""
+_NOTABLE_SECONDS = 0.1  # of less nobody needs to read
 
 _FULLEST = 0.95  # share of the available bytes to aim for
 _LEAST_BITS = 60_000  # per second of video
@@ -444,9 +445,12 @@ def _wanted(untouched: MediaPlan, made: MediaPlan) -> str:
 
 
 def _not_worth_it(untouched: MediaPlan, made: MediaPlan) -> str:
-    return (
-        f"sent as it is: {_compared(untouched, made)}; re-encoding would save less than {WORTH_SECONDS} s and no tokens"
-    )
+    if untouched.tokens is not None and made.tokens is not None and made.tokens > untouched.tokens:
+        return f"sent as it is: re-encoded it would bill {made.tokens:,} tokens instead of {untouched.tokens:,}"
+    saved = untouched.seconds - made.seconds
+    if saved < _NOTABLE_SECONDS:
+        return "sent as it is: re-encoding would save neither time nor tokens"
+    return f"sent as it is: re-encoding would save only {saved:.1f} s, and no tokens"
 
 
 def _compared(untouched: MediaPlan, made: MediaPlan) -> str:
@@ -552,7 +556,9 @@ def _untouched(info: MediaInfo, inputs: PlanInputs, label: str) -> MediaPlan:
     """Plan to send the wanted range as it is; its tokens are not counted yet."""
     start, end = max(Fraction(0), inputs.start or Fraction(0)), info.duration
     if info.kind == "image" and (inputs.start or inputs.end is not None):
-        raise UnsupportedMediaError(f"{label} is an image and has no duration; omit start and end.")
+        raise UnsupportedMediaError(f"{label} is an image and has no duration; omit start and end.").with_option(
+            "start" if inputs.start else "end"
+        )
     if inputs.end is not None:
         end = inputs.end if end is None else min(inputs.end, end)
     if end is not None and end <= start:
@@ -562,7 +568,7 @@ def _untouched(info: MediaInfo, inputs: PlanInputs, label: str) -> MediaPlan:
             f"{label} lasts {last}; nothing lies in the range from {asked}. Choose a start before its end.",
             limit=float(info.duration or 0),
             actual=float(start),
-        )
+        ).with_option("start" if inputs.start else "end")
     whole = start == 0 and (inputs.end is None or (info.duration is not None and inputs.end >= info.duration))
     return MediaPlan(
         action="pass",
@@ -591,9 +597,11 @@ def _plan_sound(info: MediaInfo, inputs: PlanInputs, untouched: MediaPlan) -> Me
         return replace(made, reason=f"made mono MP3: {why}")
     if size * _SOUND_SLACK >= info.size_bytes:
         return replace(plan, reason="sent as it is: it is already small")
-    times = f"about {made.seconds:.1f} s to prepare and send, {plan.seconds:.1f} s as it is"
     if inputs.budget.weigh and plan.seconds <= made.seconds + WORTH_SECONDS:
-        return replace(plan, reason=f"sent as it is: {times}")
+        saved = plan.seconds - made.seconds
+        time = "no time" if saved < _NOTABLE_SECONDS else f"only {saved:.1f} s"
+        return replace(plan, reason=f"sent as it is: a smaller file would save {time}, and no tokens")
+    times = f"about {made.seconds:.1f} s to prepare and send, {plan.seconds:.1f} s as it is"
     return replace(made, reason=f"made mono MP3: {times}")
 
 

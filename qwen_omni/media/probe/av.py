@@ -294,7 +294,7 @@ def _own_errors(label: str, begins_as: str | None, size_bytes: int) -> Iterator[
     try:
         yield
     except UnsupportedMediaError as error:
-        raise UnsupportedMediaError(f"{label} {error}") from None
+        raise UnsupportedMediaError(f"{label} {error}.").with_option(error.option) from None
     except Exception as error:  # FFmpeg and its bindings raise arbitrary errors for damaged bytes
         fault = machine_fault(error, f"read {label}")
         if fault is not None:
@@ -393,9 +393,11 @@ def choose_track(
 
 def _asked_for(tracks: tuple[AudioTrack, ...], choice: int) -> int:
     if not 0 <= choice < len(tracks):
-        raise UnsupportedMediaError(no_such_track(tracks, choice))
+        raise UnsupportedMediaError(no_such_track(tracks, choice)).with_option("audio_track")
     if tracks[choice].codec is None:
-        raise UnsupportedMediaError(f"has an audio track {choice} for which there is no decoder")
+        raise UnsupportedMediaError(f"has an audio track {choice} for which there is no decoder").with_option(
+            "audio_track"
+        )
     return choice
 
 

@@ -211,11 +211,11 @@ class _Shape:
     def check(self, frame: int, label: str) -> None:
         if not 0 <= frame < len(self.frames):
             raise MediaDoesNotFitError(
-                f"{label} has {len(self.frames):,} frame{'s' * (len(self.frames) > 1)}; there is no frame={frame}. "
+                f"{label} has {len(self.frames):,} frame{'s' * (len(self.frames) > 1)}; there is no frame {frame}. "
                 f"Choose one from 0 to {len(self.frames) - 1}.",
                 limit=len(self.frames) - 1,
                 actual=frame,
-            )
+            ).with_option("frame")
 
 
 def _is_page(image: Image.Image, at: int) -> bool:

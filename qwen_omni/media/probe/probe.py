@@ -434,7 +434,9 @@ def _inspect(
         file = bounded_still(file, container=signature.container, label=label)
         return probe_still(file, container=signature.container, size_bytes=size_bytes, label=label, frame=frame)
     if frame is not None:
-        raise UnsupportedMediaError(f"{label} is not an image; frame= chooses one of an animation or of several pages.")
+        raise UnsupportedMediaError(
+            f"{label} is not an image; frame= chooses one of an animation or of several pages."
+        ).with_option("frame")
     if signature is not None and signature.group == "packed":
         _refuse_track("packed", audio_track, label)
         return _silk(file, size_bytes, label)
@@ -455,7 +457,7 @@ def _refuse_track(kind: str, audio_track: AudioTrackChoice, label: str) -> None:
     """Refuse the number of an audio track for media that has none, or only one."""
     tracks = (_SILK,) if kind == "packed" else ()
     if isinstance(audio_track, int) and audio_track not in range(len(tracks)):
-        raise UnsupportedMediaError(f"{label} {no_such_track(tracks, audio_track)}.")
+        raise UnsupportedMediaError(f"{label} {no_such_track(tracks, audio_track)}.").with_option("audio_track")
 
 
 def _second_look(file: IO[bytes], head: bytes, size_bytes: int) -> Signature | None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from qwen_omni.standin.answers import description
+from qwen_omni.standin.media.facts import utterances
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -244,8 +245,8 @@ def prose(evidence: Evidence) -> str:
 
 
 def spoken(evidence: Evidence) -> str:
-    """Return what is heard in the documented form of conversations: each sound mark is a turn."""
-    heard = [mark for facts in evidence.media for mark in facts.sound_marks]
+    """Return what is heard in the documented form of conversations: each utterance is a turn."""
+    heard = [mark for facts in evidence.media for mark in utterances(facts.sound_marks, facts.observed.sounds)]
     turns = (f"<sos><{mark.start:.2f}>{mark.code}<{mark.end:.2f}><speaker1><eos>" for mark in heard)
     return f"<soc>{''.join(turns)}<eoc>"
 

@@ -17,6 +17,7 @@ from qwen_omni.standin.answers.answers import compose
 from qwen_omni.standin.answers.embeddings import EMBEDDINGS_PATH, answer_embeddings, encode_answer
 from qwen_omni.standin.answers.schema import BadSchemaError
 from qwen_omni.standin.batch.batches import CHAT_MODELS, UNSUPPORTED
+from qwen_omni.standin.media.facts import utterances
 from qwen_omni.standin.media.perceive import Memory, Perception
 from qwen_omni.standin.rules import refusal
 from qwen_omni.standin.rules.limits import TASK_MODELS, find_model
@@ -68,7 +69,8 @@ class Request:
 class Reply:
     """One HTTP answer and how it is sent.
 
-    `ending` is how the body ends: properly, by closing too early, by a reset, or before it begins.
+    `ending` is how the body ends: properly, by closing too early, by a reset, or before it begins. `model` is what was
+    asked, for the log.
     """
 
     status: int = 200
@@ -79,6 +81,7 @@ class Reply:
     first_byte_delay: float = 0.0
     bytes_per_second: float | None = None
     ending: Literal["complete", "close", "reset", "drop"] = "complete"
+    model: str = ""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -132,7 +135,8 @@ def respond(request: Request, state: State) -> Reply:
         logged = replace(logged, refused=error.message)
     state.requests.append(logged)
     reply = _reply(body, model, logged, problem, state, answered, plain=request.line)
-    return replace(reply, first_byte_delay=reply.first_byte_delay + wait) if wait else reply
+    asked = body.get("model")
+    return replace(reply, first_byte_delay=reply.first_byte_delay + wait, model=asked if isinstance(asked, str) else "")
 
 
 def _embedded(request: Request, state: State) -> Reply:
@@ -285,7 +289,7 @@ def _judge(request: Request, body: dict[str, Any], model: ModelLimits, state: St
         )
         perception = Perception(intake=state.intake, memory=state.memory, limits=model.media, visitor=visitor)
         facts = tuple(perception.perceive(parts))
-        if model.asr and not any(one.sound_marks for one in facts):
+        if model.asr and not any(utterances(one.sound_marks, one.observed.sounds) for one in facts):
             raise algo("ASR_RESPONSE_HAVE_NO_WORDS")
     most = (is_thinking(body, model) and model.max_input_thinking) or model.max_input
     if request.line or request.path == BATCH_CHAT_PATH:

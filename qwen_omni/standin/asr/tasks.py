@@ -12,7 +12,7 @@ import json
 import math
 import threading
 import uuid
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import parse_qsl, urlencode
 
@@ -96,11 +96,12 @@ class TaskAsked:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskReply:
-    """One answer; `cut` closes the connection instead, whatever was done by then."""
+    """One answer; `cut` closes the connection instead, whatever was done by then. `model` is what was asked."""
 
     status: int = _OK
     body: bytes = b"{}"
     cut: bool = False
+    model: str = ""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -166,9 +167,10 @@ class Tasks:
                 reply = _flat(error.status, error.code, error.message)
             if fault is not None:
                 reply = TaskReply(cut=True)
+        logged = _logged(operation, asked, reply)
         with self._lock:
-            self.calls.append(_logged(operation, asked, reply))
-        return reply
+            self.calls.append(logged)
+        return replace(reply, model=logged.model)
 
     def _next_fault(self, operation: str) -> HttpFault | None:
         with self._lock:

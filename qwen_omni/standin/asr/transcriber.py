@@ -1,6 +1,7 @@
 """The stand-in's transcript of a recording: each tone code is a word, with its start and end time.
 
-It knows only what was decoded. Words close together form a sentence; speakers are distinguished by their codes: those
+It knows only what was decoded: of ordinary sound, one sentence says that speech is not recognised. Words close together
+form a sentence; speakers are distinguished by their codes: those
 that begin with an even digit belong to one speaker, the others to another.
 """
 
@@ -11,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from qwen_omni.standin.media.audio_decode import listen
+from qwen_omni.standin.media.facts import utterances
 from qwen_omni.standin.media.open import AUDIO_CONTAINERS, VIDEO_CONTAINERS, UnreadableMediaError, open_media
 
 if TYPE_CHECKING:
@@ -49,7 +51,7 @@ def take_down(data: bytes) -> Dictation:
         raise UnreadableMediaError("no sound stream")
     return Dictation(
         duration=heard.duration, sample_rate=heard.sample_rate, channels=heard.channels, container=name,
-        marks=heard.marks, sha256=hashlib.sha256(data).hexdigest(),
+        marks=utterances(heard.marks, heard.sounds), sha256=hashlib.sha256(data).hexdigest(),
     )  # fmt: skip
 
 

@@ -141,3 +141,18 @@ class MediaFacts:
     def sound_codes(self) -> tuple[str, ...]:
         """The codes in the audio, in the order in which they were played."""
         return tuple(mark.code for mark in self.sound_marks)
+
+
+_SURE = ("silence", "tone")  # nobody speaks there
+_UNRECOGNISED = "[stand-in] There is sound that may be speech, but the stand-in does not recognise speech"
+
+
+def utterances(marks: tuple[Mark, ...], sounds: tuple[SoundSpan, ...]) -> tuple[Mark, ...]:
+    """Return what a transcript holds: the codes of marked media, or the one thing that can be said about other sound.
+
+    It is empty only where nobody speaks for sure: in silence, and where there are only tones.
+    """
+    if any(len(mark.code) > 1 for mark in marks):
+        return marks
+    heard = [span for span in sounds if span.kind not in _SURE]
+    return (Mark(code=_UNRECOGNISED, start=heard[0].start, end=heard[-1].end),) if heard else ()

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import struct
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from starlette.applications import Starlette
 from starlette.routing import Route
@@ -16,6 +16,7 @@ from starlette.routing import Route
 from qwen_omni.standin.answers.service import Reply, Request, State, respond
 from qwen_omni.standin.asr.tasks import TaskAsked
 from qwen_omni.standin.batch.batches import BatchAsked
+from qwen_omni.standin.server.log import MODEL_KEY
 from qwen_omni.standin.server.store_door import StoreSending, serve_store
 
 if TYPE_CHECKING:
@@ -64,7 +65,8 @@ def _transcribed(request: HTTPRequest, body: bytes, tasks: Tasks) -> Reply:
             host=f"{request.url.scheme}://{request.url.netloc}",
         )
     )  # fmt: skip
-    return Reply(status=reply.status, pieces=(reply.body,), ending="drop" if reply.cut else "complete")
+    ending: Literal["drop", "complete"] = "drop" if reply.cut else "complete"
+    return Reply(status=reply.status, pieces=(reply.body,), ending=ending, model=reply.model)
 
 
 def _batched(request: HTTPRequest, body: bytes, batches: Batches) -> Reply:
@@ -86,6 +88,7 @@ class _Sending:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - the ASGI signature
         reply = self._reply
+        scope[MODEL_KEY] = reply.model
         await asyncio.sleep(reply.first_byte_delay)
         if reply.ending == "drop":
             self._abort()

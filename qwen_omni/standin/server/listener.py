@@ -16,7 +16,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.server import ServerState
 
 if TYPE_CHECKING:
-    from starlette.applications import Starlette
+    from starlette.types import ASGIApp
 
 _TURNS = 10
 _LOGGER = logging.getLogger("qwen_omni.standin")
@@ -26,7 +26,7 @@ _LOGGER.setLevel(logging.CRITICAL)  # uvicorn reports broken answers, which are 
 class Listener:
     """One event loop in one thread, listening on one socket."""
 
-    def __init__(self, app: Starlette, host: str, port: int) -> None:
+    def __init__(self, app: ASGIApp, host: str, port: int) -> None:
         self.accepted = 0
         self.transports: dict[tuple[str, int], asyncio.Transport] = {}
         self._socket = socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)

@@ -19,6 +19,7 @@ from qwen_omni.standin.rules.quotas import Quota, Quotas
 from qwen_omni.standin.server import environment as names
 from qwen_omni.standin.server.app import make_app
 from qwen_omni.standin.server.listener import Listener
+from qwen_omni.standin.server.log import reporting
 from qwen_omni.standin.server.script import Script
 from qwen_omni.standin.stores.intake import Intake
 from qwen_omni.standin.stores.signing import OssKey
@@ -29,7 +30,9 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
 
-    from qwen_omni.standin.server.log import LoggedRequest
+    from starlette.types import ASGIApp
+
+    from qwen_omni.standin.server.log import Exchange, LoggedRequest
 
 _LOOPBACK = "127.0.0.1"
 _OSS_KEYS = {"standin-id": OssKey(secret="standin-secret")}  # noqa: S106 - only gives access to a local folder
@@ -60,6 +63,7 @@ class Standin:
             `GET /api/v1/quotas`. Without, nothing is limited.
         implicit_cache: Report input tokens that an earlier request began with as cached, where the model has an
             implicit cache. Off by default: it makes a bill depend on what was asked before.
+        on_exchange: Called after every request, in the thread of the service.
     """
 
     def __init__(  # noqa: PLR0913 - one keyword per property of the service
@@ -77,6 +81,7 @@ class Standin:
         retired: bool = False,
         quotas: Mapping[str, Quota] | None = None,
         implicit_cache: bool = False,
+        on_exchange: Callable[[Exchange], None] | None = None,
     ) -> None:
         self.media_map = dict(media_map or {})
         self._oss = (buckets, dict(_OSS_KEYS if oss_keys is None else oss_keys), oss_region)
@@ -96,7 +101,8 @@ class Standin:
         self._name = f"[{host}]" if ":" in host else host
         self._port = port
         self._listener: Listener | None = None
-        self.app = make_app(self._state, self._transport)
+        app = make_app(self._state, self._transport)
+        self.app: ASGIApp = app if on_exchange is None else reporting(app, on_exchange)
 
     @property
     def base_url(self) -> str:
@@ -225,11 +231,12 @@ def serve(
     media_map: Mapping[str, bytes | Path] | None = None,
     keys: tuple[str, ...] = ("sk-standin",),
     on_ready: Callable[[Standin], None] | None = None,
+    on_exchange: Callable[[Exchange], None] | None = None,
 ) -> None:
-    """Run until interrupted; `on_ready` is called once connections are accepted."""
+    """Run until interrupted; `on_ready` is called once connections are accepted, `on_exchange` after every request."""
     with (
         contextlib.suppress(KeyboardInterrupt),
-        Standin(media_map=media_map, keys=keys, host=host, port=port) as standin,
+        Standin(media_map=media_map, keys=keys, host=host, port=port, on_exchange=on_exchange) as standin,
     ):
         if on_ready is not None:
             on_ready(standin)

@@ -43,7 +43,7 @@ from qwen_omni.video.engine.machine import Action, Ask, Cut, Deliver, Joins, Mac
 from qwen_omni.video.engine.worker import Checkpoint, News, Question, Upload, Worker
 from qwen_omni.video.options import DEFAULT_OPTIONS, SummaryOptions, TextModel, on_server
 from qwen_omni.video.results import Paid, pricing_of
-from qwen_omni.video.schemas import SegmentNotes
+from qwen_omni.video.schemas import SegmentNotes, clock
 from qwen_omni.video.source_video import SourceVideo, chosen_strategy, look_over
 from qwen_omni.video.tasks import Joining, NotesTask, Task
 from qwen_omni.work_store.store import LoopPulse, digest
@@ -725,6 +725,13 @@ class _Notes(Job[SegmentNotes]):
     def runs(self, settings: Settings) -> Iterator[Run[SegmentNotes]]:
         yield notes_run(self.source, settings, self.options, joins=False)
 
+    def begun(self, run: Run[SegmentNotes]) -> Iterator[Progress]:
+        if self.on_progress is not None:
+            video, about = run.video, run.video.about
+            segments = "1 segment" if about == 1 else f"about {about} segments of at most {float(video.seconds):g} s"
+            text = f"{video.look.label}: {clock(float(video.duration))}, notes of {segments} by {self.options.model}"
+            yield run.tracker.event("planned", text=text)
+
     def news(self, run: Run[SegmentNotes], action: Action) -> Iterator[Progress | SegmentNotes]:
         for one in run.news(action):
             if self.on_progress is not None or one.text in run.noticed:
@@ -737,6 +744,8 @@ class _Notes(Job[SegmentNotes]):
             if text not in before:
                 yield run.tracker.event("notice", text=text)
         run.check()
+        if self.on_progress is not None:
+            yield run.tracker.event("done", run.worker.paid)
 
     def _ready(self, run: Run[SegmentNotes]) -> Iterator[SegmentNotes]:
         """Yield the notes that have become ready."""

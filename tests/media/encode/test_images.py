@@ -319,7 +319,7 @@ def test_one_page_can_be_chosen():
     with prepare(data, choices=PrepareOptions(frame=1)) as prepared:
         assert (prepared.info.width, prepared.info.height) == (50, 30)
         assert near(Image.open(io.BytesIO(prepared.read())).getpixel((5, 5)), (0, 250, 0))
-    with pytest.raises(MediaDoesNotFitError, match="has 3 frames; there is no frame=3"):
+    with pytest.raises(MediaDoesNotFitError, match="has 3 frames; there is no frame 3"):
         prepare(data, choices=PrepareOptions(frame=3))
 
 

@@ -131,7 +131,7 @@ def test_a_planned_size_is_within_the_budget(info):
         (FILM, "glance", {}, "video", "at 1 fps"),
         (FILM, "auto", {}, "video", "either way"),
         (FILM, "auto", {"lively": True}, "video", "at 8 fps"),
-        (replace(FILM, size_bytes=2_000_000), "auto", {}, "pass", "sent as it is: about"),
+        (replace(FILM, size_bytes=2_000_000), "auto", {}, "pass", "would save neither time nor tokens"),
         (replace(FILM, size_bytes=2_000_000), "auto", {"end": Fraction(9)}, "video", "only a part"),
         (replace(FILM, width=640, height=360, fps=Fraction(4)), "static", {}, "pass", "already fits"),
         (replace(FILM, width=640, height=360, fps=Fraction(4), rotation=90), "static", {}, "video", "turned by 90"),
