@@ -2,7 +2,7 @@
 
     python -m scripts.sample
 
-Its text, question and answer are in `qwen_omni/samples.py`; a test compares them with what is heard and seen.
+Its text, question and answer are in `qwen_omni/samples/`; a test compares them with what is heard and seen.
 """
 
 import io
@@ -19,7 +19,7 @@ from PIL import Image, ImageDraw, ImageFont
 from qwen_omni.samples import SCENES
 from tests.support.speech import speak
 
-TARGET = Path(__file__).parents[1] / "qwen_omni" / "sample" / "sample.mp4"
+TARGET = Path(__file__).parents[1] / "qwen_omni" / "samples" / "sample.mp4"
 WIDTH, HEIGHT, FPS, RATE = 640, 360, 15, 22_050
 SCALE = 2  # drawn larger and reduced, for smooth edges
 LEAD = 0.4  # seconds of silence before each scene's speech

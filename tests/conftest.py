@@ -63,6 +63,12 @@ def pytest_collection() -> Iterator[None]:
         gc.enable()
 
 
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Long tests are slow ones, too: no command that leaves out the slow ones runs them."""
+    if item.get_closest_marker("long"):
+        item.add_marker("slow")
+
+
 def pytest_sessionfinish() -> None:
     """Let the end of the process find all that there is; extensions report what is left as leaks."""
     gc.unfreeze()

@@ -27,7 +27,7 @@ from tests.support.speech import speak
 
 from .conftest import chat, image_part, video_part
 
-SAMPLE = Path(qwen_omni.standin.__file__).parents[1] / "sample/sample.mp4"
+SAMPLE = Path(qwen_omni.standin.__file__).parents[1] / "samples/sample.mp4"
 RATE, FPS, SIZE = 8000, 10, (96, 64)
 RED, GREEN, BLUE, DARK = (200, 30, 30), (40, 160, 50), (40, 70, 200), (0, 0, 0)
 NOISE = np.random.default_rng(7).integers(0, 256, (16, 48, 3)).repeat(4, axis=0).repeat(8, axis=1).astype(np.uint8)

@@ -73,7 +73,7 @@ def sample(folder: str | os.PathLike[str] = ".") -> Sample:
         ('sample.mp4', 'What does a latte cost, and what comes with it?')
     """
     path = Path(folder) / NAME
-    clip = (files("qwen_omni") / "sample" / NAME).read_bytes()
+    clip = (files(__name__) / NAME).read_bytes()
     arriving = path.with_name(f".{NAME}-{secrets.token_hex(8)}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
