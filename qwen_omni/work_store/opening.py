@@ -43,9 +43,9 @@ def refuse_media(path: Path, name: str, step: str) -> None:
     Raises:
         ConfigurationError: it is; the file is unchanged.
     """
-    kind = (mimetypes.guess_type(path.name)[0] or "").partition("/")[0]
-    head = b""
+    kind, head = "", b""
     with contextlib.suppress(OSError, ValueError):  # the store reports what cannot be read
+        kind = (mimetypes.guess_type(path.name)[0] or "").partition("/")[0]
         if path.is_file():
             with path.open("rb") as file:
                 head = file.read(_HEAD_BYTES)

@@ -305,7 +305,7 @@ def test_what_goes_through_a_store_does_not_count_as_inline(standin, tmp_path, c
         _, media = delivered(asked, profile, settings_for(standin, tmp_path, delivery=route))
         assert [one.route for one in media.values()] == [route, route]
     for route in ("inline", "auto"):
-        with pytest.raises(MediaDoesNotFitError, match=r"message 0 part 1.*1 videos inside the request.*'temporary'"):
+        with pytest.raises(MediaDoesNotFitError, match=r"message 0 part 1.*1 video inside the request.*'temporary'"):
             delivered(asked, profile, settings_for(standin, tmp_path, delivery=route))
 
 
