@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 from qwen_omni.client import OmniClient
 from qwen_omni.errors import ConfigurationError
@@ -155,6 +155,17 @@ class Paced(Protocol):
         """Return how many inputs to work on at once, besides a few that are prepared."""
 
 
+@runtime_checkable
+class InOneThread(Protocol):
+    """A step that may make its calls one after another, in the thread that runs it.
+
+    Attributes:
+        in_one_thread: whether it does. Its place among the calls in flight is free again when its answer is stored.
+    """
+
+    in_one_thread: bool
+
+
 def check_step(step: Step) -> None:
     """Check a step's name and digest, which are part of keys in the store.
 
@@ -199,6 +210,7 @@ class Caption:
     schema: SchemaLike = VideoCaption
     options: CaptionOptions = CAPTION
     name: str = field(default="caption", init=False)
+    in_one_thread: ClassVar[bool] = True
 
     @property
     def model(self) -> str:

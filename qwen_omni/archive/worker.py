@@ -16,7 +16,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self, TypeVar
@@ -35,7 +35,7 @@ from qwen_omni.archive.rows import (
 )
 from qwen_omni.archive.sources import ArchiveItem, OpenedMedia, item_of, opened
 from qwen_omni.archive.spend import SharedSpendLimit
-from qwen_omni.archive.steps import Checked, Paced, Step, StepContext, StepResult, check_step
+from qwen_omni.archive.steps import Checked, InOneThread, Paced, Step, StepContext, StepResult, check_step
 from qwen_omni.client import OmniClient
 from qwen_omni.errors import ConfigurationError, LocalResourceError, StoreError
 from qwen_omni.media.work import Deadline, StoppedError, usual_workers
@@ -113,13 +113,32 @@ class _Slots:
 
     def __init__(self, most: int, work: Deadline) -> None:
         self._free, self._work = threading.BoundedSemaphore(most), work
+        self._mine = threading.local()  # what this thread keeps
 
     @contextmanager
     def taken(self) -> Iterator[None]:
         """Wait for a place, and hold it inside the `with` block; raises `StoppedError` if the work was stopped."""
-        with self._free:
+        kept: ExitStack | None = getattr(self._mine, "kept", None)
+        with ExitStack() as here:
+            if kept is None or not self._mine.taken:
+                (here if kept is None else kept).enter_context(self._free)
+                self._mine.taken = True
             self._work.check()
             yield
+
+    @contextmanager
+    def kept(self) -> Iterator[None]:
+        """Keep the place that this thread takes, for all of its calls, until the end of the `with` block.
+
+        If the answer is stored there, a process that dies never has more answers to lose than places. Other threads
+        that the block waits for would wait for the place, so all calls have to be made in this one.
+        """
+        with ExitStack() as stack:
+            self._mine.kept, self._mine.taken = stack, False
+            try:
+                yield
+            finally:
+                self._mine.kept = None
 
 
 class _Client(OmniClient):
@@ -266,6 +285,7 @@ class ArchiveWorker:
         self.run, self.origin = run_name(step.name, step.digest), self.settings.origin
         at_once = step.at_once(self.in_flight) if isinstance(step, Paced) else self.in_flight
         self.threads: int = at_once + usual_workers()
+        self._in_one_thread = isinstance(step, InOneThread) and step.in_one_thread
         self._streaks = _Streaks(self.threads)
         self._store_fault: Exception | None = None  # it concerns every input
         self._earlier: dict[str, StoredInput] = {}  # rows of the inputs in progress
@@ -437,7 +457,8 @@ class ArchiveWorker:
                 found = media.item
                 if found.settled and found.version:
                     self.store.remember_digests({(found.name, found.version): media.digest}, now=False)
-                return self._answered(media, began)
+                with self._client.slots.kept() if self._in_one_thread else nullcontext():
+                    return self._answered(media, began)
         except Exception as error:
             if isinstance(error, (StoppedError, *FATAL)) or error is self._store_fault:
                 raise

@@ -1,11 +1,13 @@
 """What the service, links and files may do to an archive: a row each, and the job goes on."""
 
 import collections
+import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
 
-from qwen_omni.archive import Caption, run
+from qwen_omni.archive import ArchiveItem, ArchiveWorker, Caption, run
 from qwen_omni.standin import Fault
 from tests.support.killing import SCHEMA, make_images
 
@@ -72,3 +74,24 @@ def test_what_passes_is_answered_by_the_next_run(standin, only_once, tmp_path):
     assert collections.Counter(row.status for row in second) == {"ok": 24}
     assert sorted(row.uri for row in second) == sorted(map(str, paths))
     assert len(standin.requests) == 44
+
+
+def test_a_place_is_free_when_its_answer_is_stored(standin, only_once, tmp_path, monkeypatch):
+    """However long that takes: at most one answer for each place is lost if the process dies."""
+    make_images(tmp_path / "images", 8)
+    unstored = []
+    with ArchiveWorker(Caption(SCHEMA), store=tmp_path / "a.db", settings=only_once, in_flight=2) as worker:
+        finish = worker.store.finish
+
+        def slowly(key, value, **options):
+            time.sleep(0.05)
+            unstored.append(len(standin.requests) - len(unstored))
+            return finish(key, value, **options)
+
+        monkeypatch.setattr(worker.store, "finish", slowly)
+        items = [ArchiveItem(uri=str(path)) for path in sorted((tmp_path / "images").iterdir())]
+        with ThreadPoolExecutor(8) as pool:
+            rows = list(pool.map(worker.process, items))
+    assert {row.status for row in rows} == {"ok"}
+    assert len(unstored) == 8
+    assert max(unstored) <= 2
