@@ -274,8 +274,9 @@ def test_a_run_that_is_closed_sends_nothing_more(standin, movie, tmp_path, quiet
     with slow_client(standin, tmp_path) as client:
         notes = iter_notes(str(movie.path), client=client, options=options)
         assert next(notes).index == 0
+        sent = len(standin.requests)  # 1, unless a busy machine lets the second segment ask first
         notes.close()
-        assert len(standin.requests) == 1
+        assert len(standin.requests) == sent < 5
         assert rate_limit.limiter_of(client.settings, OMNI)._waiting == []
 
 
