@@ -16,7 +16,7 @@ from pathlib import Path
 from qwen_omni.addresses import StoreAddress
 from qwen_omni.archive.rows import ArchiveRow, Problem, error_text, from_stored, problem_of, run_name
 from qwen_omni.archive.sources import ArchiveItem, Source, find_items, opened
-from qwen_omni.archive.steps import Checked, Estimated, Step, StepEstimate, check_step
+from qwen_omni.archive.steps import Estimated, Step, StepEstimate, check_step, models_of
 from qwen_omni.archive.worker import is_final, open_store
 from qwen_omni.errors import QwenOmniError
 from qwen_omni.profiles.rate_limits import RateLimits
@@ -119,7 +119,7 @@ def plan(
     most = checked("sample", sample, COUNT)
     chosen = settings or Settings.load(needs_key=False)
     chosen = chosen if limits is None else replace(chosen, limits=limits)
-    models = step.check(chosen) if isinstance(step, Checked) else tuple(filter(None, (step.model,)))
+    models = models_of(step, chosen)
     exists = store is not None and (StoreAddress.read(store) is not None or Path(store).is_file())
     with closing(open_store(store)) if exists and store is not None else nullcontext() as opened_store:
         planner = _Planner(step, chosen, opened_store, most)

@@ -125,8 +125,8 @@ def run(  # noqa: PLR0913  (each keyword is an independent option)
             print(row.uri, row.status, row.value or row.error)
     """
     yield from _rows(
-        source, step, _Way(mode, window_hours, on_progress), store=store, settings=settings, spend_limit=spend_limit,
-        in_flight=in_flight, limits=limits, job=job,
+        source, step, _RunMode(mode, window_hours, on_progress), store=store, settings=settings,
+        spend_limit=spend_limit, in_flight=in_flight, limits=limits, job=job,
     )  # fmt: skip
 
 
@@ -150,7 +150,7 @@ async def arun(  # noqa: PLR0913  (each keyword is an independent option)
     """
     stopping = threading.Event()
     rows = _rows(
-        source, step, _Way(mode, window_hours, on_progress, stopping), store=store, settings=settings,
+        source, step, _RunMode(mode, window_hours, on_progress, stopping), store=store, settings=settings,
         spend_limit=spend_limit, in_flight=in_flight, limits=limits, job=job,
     )  # fmt: skip
     advancing: asyncio.Future[ArchiveRow | None] | None = None
@@ -174,7 +174,7 @@ async def _ended(rows: Generator[ArchiveRow], advancing: "asyncio.Future[Archive
 
 
 @dataclass(frozen=True, slots=True)
-class _Way:
+class _RunMode:
     """How a run asks and reports: in real time or in batches, until `stopping` is set."""
 
     mode: Mode = "realtime"
@@ -187,11 +187,11 @@ class _Way:
             raise ConfigurationError(f"mode={self.mode!r:.60} is not known; choose one of {', '.join(get_args(Mode))}.")
 
 
-def _rows(source: Source, step: Step, way: _Way, **options: Any) -> Generator[ArchiveRow]:  # noqa: ANN401
+def _rows(source: Source, step: Step, how: _RunMode, **options: Any) -> Generator[ArchiveRow]:  # noqa: ANN401
     """Yield the rows of a source; the options are those of a worker."""
     with _working(step, **options) as worker:
         items = find_items(source, settings=worker.settings)
-        yield from _driven(worker, (worker.look_up(page) for page in in_pages(items)), way)
+        yield from _driven(worker, (worker.look_up(page) for page in in_pages(items)), how)
 
 
 def retry(  # noqa: PLR0913  (each keyword is an independent option)
@@ -213,7 +213,7 @@ def retry(  # noqa: PLR0913  (each keyword is an independent option)
         step: the step whose rows are meant.
         store: the store that has them.
         source: only inputs of this source. Links that need a signature have to be named here, with a new one.
-        permanent: also those that failed for a reason that is not expected to go away.
+        permanent: also those that failed for a reason that is not expected to go ahow.
         settings: as in `run`.
         spend_limit: as in `run`.
         in_flight: as in `run`.
@@ -228,7 +228,7 @@ def retry(  # noqa: PLR0913  (each keyword is an independent option)
     ) as worker:
         found = _failed_items(worker) if source is None else find_items(source, settings=worker.settings)
         pages = (worker.look_up(_to_retry(worker, page, again), again=again) for page in in_pages(found))
-        yield from _driven(worker, pages, _Way(on_progress=on_progress))
+        yield from _driven(worker, pages, _RunMode(on_progress=on_progress))
 
 
 def _failed_items(worker: ArchiveWorker) -> Iterator[ArchiveItem]:
@@ -276,7 +276,7 @@ def _working(step: Step, **options: Any) -> Iterator[ArchiveWorker]:  # noqa: AN
 
 
 def _note_unwritten(worker: ArchiveWorker, error: BaseException) -> None:
-    """Say in an error that ends a run what else is lost."""
+    """Add to an error that ends a run what else is lost."""
     try:
         worker.check_written()
     except (StoreError, LocalResourceError) as unwritten:
@@ -291,14 +291,16 @@ def in_pages(items: Iterable[ArchiveItem]) -> Iterator[list[ArchiveItem]]:
         size = min(2 * size, _MOST_PAGE)
 
 
-def _driven(worker: ArchiveWorker, pages: Iterator[list[ArchiveRow | ArchiveItem]], way: _Way) -> Generator[ArchiveRow]:
+def _driven(
+    worker: ArchiveWorker, pages: Iterator[list[ArchiveRow | ArchiveItem]], how: _RunMode
+) -> Generator[ArchiveRow]:
     """Yield the rows of looked-up pages: those that have one already, and those that are made."""
-    window, tracker = _Window(worker, way.stopping), _Tracker(worker.paid)
-    in_batches = way.mode == "batch"
-    for row in batched(worker, pages, way.window_hours, way.stopping) if in_batches else window.rows(pages):
+    window, tracker = _Window(worker, how.stopping), _Tracker(worker.paid)
+    in_batches = how.mode == "batch"
+    for row in batched(worker, pages, how.window_hours, how.stopping) if in_batches else window.rows(pages):
         tracker.add(row)
-        if way.on_progress is not None:
-            way.on_progress(tracker.progress(window.in_flight))
+        if how.on_progress is not None:
+            how.on_progress(tracker.progress(window.in_flight))
         yield row
 
 

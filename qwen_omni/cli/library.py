@@ -129,7 +129,7 @@ def search(  # noqa: PLR0913
         page = None if html is None else windows_page(query, windows, html.parent)
     if html is not None and page is not None:
         write_file(html, page)
-        show_note(f"written: {html}")
+        show_note(f"wrote {one_line(str(html))}")
     elif as_json:
         write_json([_window_fact(one) for one in windows], indent=2)
     else:
@@ -178,7 +178,7 @@ def ask(  # noqa: PLR0913
         found = shown.all(library.stream(question, k=k, options=options))
     if html is not None:
         write_file(html, answer_page(found, html.parent))
-        show_note(f"written: {html}")
+        show_note(f"wrote {one_line(str(html))}")
     elif as_json:
         write_json(found.model_dump(mode="json"), indent=2)
     else:

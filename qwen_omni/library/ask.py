@@ -65,7 +65,7 @@ _UNWATCHED = (
     CaptionSyntaxError,
     TruncatedAnswerError,
 )
-"""What only the window is at fault for: its notes count instead."""
+"""Errors that concern one window alone: its notes are used instead."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -366,7 +366,7 @@ class _Question:
     def _watched(self, shot: Shot, window: Window, number: int, *, may_pay: bool) -> Steps[Shot]:
         """Watch a window, or find the stored look; return the shot with what was found, or why it was not watched."""
         try:
-            where = answers.stretch_to_watch(window, self.options.margin)
+            where = answers.range_to_watch(window, self.options.margin)
             plan = answers.plan_look(self.question, where, self.options, self.settings)
             key = self._key(answers.look_key(self._digest(where.source), where, plan, self.options))
             if not may_pay and not isinstance(self.store.peek(key), Found):
@@ -578,7 +578,7 @@ def _existing(options: AskOptions, settings: Settings) -> Any:  # noqa: ANN401  
 
 def _estimated(work: _Question, window: Window) -> LookEstimate:
     try:
-        where = answers.stretch_to_watch(window, work.options.margin)
+        where = answers.range_to_watch(window, work.options.margin)
         plan = answers.plan_look(work.question, where, work.options, work.settings)
         key = StepKey(
             _RUN, answers.look_key(content_digest(where.source, work.settings), where, plan, work.options),

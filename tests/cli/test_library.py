@@ -74,7 +74,7 @@ def test_a_page_shows_images_links_and_nothing_untrusted(command, films, tmp_pat
     command("library", "add", films[0].path)
     question = f"When is {films[0].codes[1]} shown, <script>alert(1)</script>?"
     status, out, err = command("library", "search", question, "--html", "found.html")
-    assert (status, out, err) == (0, "", "written: found.html\n")
+    assert (status, out, err) == (0, "", "wrote found.html\n")
     page = (tmp_path / "found.html").read_text(encoding="utf-8")
     assert "<script" not in page
     assert "script-src ;" in page.replace("script-src  ;", "script-src ;")

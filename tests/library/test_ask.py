@@ -277,7 +277,7 @@ def test_without_money_for_an_answer_it_lists_what_was_found(client, standin, sh
     assert not standin.requests
     assert (found.written, found.stopped) == (False, "spend_limit")
     assert "film2.mp4 (from the notes)" in found.answer
-    assert "Nor did it allow an answer in words" in found.basis
+    assert "It left no room for a written answer either" in found.basis
     assert [one.watched for one in found.evidence] == [False] * 3
 
 
