@@ -30,7 +30,7 @@ LIBRARY_EVENT = "qwen_omni_library"
 
 
 class VideoQAChain(Runnable[str | Mapping[str, Any], Any]):
-    """Answers questions from many videos: searches, watches the best windows again, answers with what shows it.
+    """Answers questions from many videos: searches, watches the best windows again, answers with the moments found.
 
     Its input is the question, or a mapping that holds it under `input_key`. `stream` yields `LibraryProgress` values,
     with the answer as it arrives, and the `LibraryAnswer` last. A spend limit of the chat model ends looking, and never

@@ -41,7 +41,7 @@ class ArchivePlan:
         unusable: those that cannot be used: missing, empty, …
         to_ask: those that would be asked about.
         sampled: how many of these were opened for the estimate.
-        refused: how many of the sampled ones would be refused.
+        refused: how many of the sampled ones would get no answer, such as files that are not media.
         requests: of those to ask, estimated from the sample.
         input_tokens: likewise.
         output_tokens: likewise; the length of answers is assumed.
@@ -114,6 +114,12 @@ def plan(
         NotFoundError: the model is retired.
         StoreError: the store cannot be used.
         LocalResourceError: the same, for a file.
+
+    Example:
+        from qwen_omni.archive import Caption, plan
+
+        expected = plan("videos/", Caption(), store="archive.db")
+        print(expected.to_ask, expected.cost_cny, expected.days)
     """
     check_step(step)
     most = checked("sample", sample, COUNT)

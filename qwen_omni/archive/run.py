@@ -147,6 +147,16 @@ async def arun(  # noqa: PLR0913  (each keyword is an independent option)
     """Ask about every input of a source; the asynchronous `run`. `on_progress` is called from a thread.
 
     Use `contextlib.aclosing` to stop early without delay.
+
+    Example:
+        import asyncio
+        from qwen_omni.archive import Caption, arun
+
+        async def main() -> None:
+            async for row in arun("videos/", Caption(), store="archive.db"):
+                print(row.uri, row.status)
+
+        asyncio.run(main())
     """
     stopping = threading.Event()
     rows = _rows(
@@ -220,6 +230,12 @@ def retry(  # noqa: PLR0913  (each keyword is an independent option)
         limits: as in `run`.
         job: as in `run`.
         on_progress: as in `run`.
+
+    Example:
+        from qwen_omni.archive import Caption, retry
+
+        for row in retry(Caption(), store="archive.db", permanent=True):
+            print(row.uri, row.status)
     """
     check_exists(store)
     again: Retrying = (lambda _: True) if permanent else retries_transient
@@ -426,6 +442,11 @@ def status(store: str | Path, step: StepLike = None, *, origin: str | None = Non
         ConfigurationError: there is no such file.
         StoreError: the server cannot be used.
         LocalResourceError: the file cannot be read.
+
+    Example:
+        from qwen_omni.archive import status
+
+        print(status("archive.db", "caption").counts)
     """
     with _opened(store) as opened:
         wanted = _wanted(step, origin)
@@ -462,6 +483,12 @@ def iter_rows(
         ConfigurationError: there is no such file; several servers answered.
         StoreError: the server cannot be used.
         LocalResourceError: the file cannot be read.
+
+    Example:
+        from qwen_omni.archive import iter_rows
+
+        for row in iter_rows("archive.db", "caption", statuses=["failed", "refused"]):
+            print(row.uri, row.error)
     """
     with _opened(store) as opened:
         counts = opened.count_inputs(_wanted(step, origin))

@@ -178,6 +178,12 @@ def find_items(
         ConfigurationError: nothing is found; a list without a column `uri`; a package that is not installed.
         LocalResourceError: a folder or a list cannot be read.
         DeliveryError: a bucket cannot be listed.
+
+    Example:
+        from qwen_omni.archive import find_items
+
+        for item in find_items(["videos/", "https://example.com/b.mp4"]):
+            print(item.uri, item.size, item.problem)
     """
     with closing(_Seen()) as seen:
         for item in _found(source, settings, tuple(suffixes)):

@@ -54,6 +54,7 @@ from qwen_omni.cli.output import (
 from qwen_omni.errors import ConfigurationError, QwenOmniError
 from qwen_omni.pricing.limit import SpendLimit
 from qwen_omni.settings import Settings
+from qwen_omni.video.export.markdown import counted
 
 _FAILED = 1
 _SHOWN_OF_A_KIND = 5  # files without an answer; all of them are in the store
@@ -66,9 +67,9 @@ _Do = Annotated[
 ]
 
 
-HELP = """Ask the same about any number of files, on one machine or many; each answer is paid for once.
+HELP = """Ask the same question about any number of files, on one machine or many; each answer is paid for once.
 
-Every answer and every failure is a row in a store; the same command again resumes where the last one stopped.
+Every answer and every failure is a row in a store; the same command, run again, resumes where it stopped.
 """
 
 
@@ -195,7 +196,7 @@ def run(  # noqa: PLR0913  (each argument is an option of the command)
     as_json: AsJson = False,
     service: Callable[..., Settings],
 ) -> None:
-    """Ask about every file, and store each answer; the same command again resumes.
+    """Ask about every file and store each answer; run the same command again to resume.
 
     What is answered is never paid for again: not after a crash, for a copy of a file, or on another machine.
 
@@ -228,7 +229,7 @@ def retry(  # noqa: PLR0913  (each argument is an option of the command)
     as_json: AsJson = False,
     service: Callable[..., Settings],
 ) -> None:
-    """Try the files again that have no answer; `run` does that, too, but looks at every file.
+    """Try the files without an answer again; `run` does that, too, but looks at every file.
 
     By default only those that may succeed now: a limit was reached, the service was busy, a disk was full.
     """
@@ -376,7 +377,7 @@ def _plan_rows(found: ArchivePlan) -> Iterator[tuple[str, str]]:
     counts = {"done": found.done, "stored answers": found.stored, "copies": found.duplicates,
               "unusable": found.unusable}  # fmt: skip
     yield from ((label, f"{count:,}") for label, count in counts.items() if count)
-    refused = f", of {found.sampled:,} sampled {found.refused:,} would be refused" if found.refused else ""
+    refused = f", of {found.sampled:,} sampled {found.refused:,} would get no answer" if found.refused else ""
     yield "to ask", f"{found.to_ask:,}{refused}"
     if not found.to_ask:
         return
@@ -448,7 +449,7 @@ def export(  # noqa: PLR0913  (each argument is an option of the command)
             store, file, step=choose("do", do, STEPS), passages=passages, format=choose("format", form, _FORMATS),
             origin=origin, overwrite=overwrite,
         )  # fmt: skip
-    show_note(f"wrote {one_line(file)}: {count:,} {'passages' if passages else 'rows'}")
+    show_note(f"wrote {one_line(file)}: {counted(count, 'passage' if passages else 'row')}")
 
 
 def _counts_text(counts: Mapping[str, int]) -> str:

@@ -23,6 +23,7 @@ from qwen_omni.settings import Settings
 from qwen_omni.structured.ask import CaptionPlan
 from qwen_omni.structured.schema import Frozen
 from qwen_omni.structured.timed import TimedAnswer
+from qwen_omni.video.export.markdown import counted
 from qwen_omni.video.options import SummaryOptions, on_server
 from qwen_omni.video.prompts import PROMPTS_VERSION, seconds_text, words_for
 from qwen_omni.video.results import Bill
@@ -379,18 +380,18 @@ def basis_of(shots: Sequence[Shot], stopped: Stopped, *, written: bool = True) -
     Example:
         >>> seen = Shot(source="a.mp4", start=0, end=9, look=Look(relevance=1))
         >>> basis_of([seen, Shot(source="b.mp4", start=0, end=9)], "looks")
-        'Rests on 1 of 2 shots watched again, and on the notes of 1. The maximum number of looks was reached.'
+        'Based on 1 of 2 shots watched again and the notes of 1. The maximum number of looks was reached.'
     """
     if not shots:
         return "Nothing was found."
     watched = sum(shot.look is not None for shot in shots)
     failed = sum(bool(shot.reason) for shot in shots)
-    text = f"Rests on {watched} of {len(shots)} shots watched again"
+    text = f"Based on {watched} of {counted(len(shots), 'shot')} watched again"
     if watched < len(shots):
-        text += f", and on the notes of {len(shots) - watched}"
+        text += f" and the notes of {len(shots) - watched}"
     if failed:
         text += f"; {failed} could not be watched"
-    late = "" if written else " It left no room for a written answer either, so this lists what was found."
+    late = "" if written else " No budget was left for a written answer, so this lists what was found."
     return f"{text}.{_WHY[stopped]}{late}"
 
 

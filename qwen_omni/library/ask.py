@@ -128,7 +128,15 @@ def ask_library(
 def stream_library(
     question: str, search: Searcher, *, client: OmniClient | None = None, options: AskOptions = DEFAULT_ASK
 ) -> Generator[LibraryProgress | LibraryAnswer, None, None]:
-    """Yield progress, with the answer as it arrives, and at last the `LibraryAnswer`; see `ask_library`."""
+    """Yield progress, with the answer as it arrives, and at last the `LibraryAnswer`; see `ask_library`.
+
+    Example:
+        from qwen_omni import VideoLibrary, stream_library
+
+        with VideoLibrary("library.lance") as library:
+            for event in stream_library("Who scores first?", library.search):
+                print(event)
+    """
     with contextlib.ExitStack() as closing:
         asker = client if client is not None else closing.enter_context(OmniClient())
         work = _answering(answers.check_question(question), options, asker.settings)
@@ -164,7 +172,15 @@ async def aask_library(
     options: AskOptions = DEFAULT_ASK,
     on_progress: OnLibraryProgress | None = None,
 ) -> LibraryAnswer:
-    """Answer a question from the videos that a search finds; the asynchronous `ask_library`."""
+    """Answer a question from the videos that a search finds; the asynchronous `ask_library`.
+
+    Example:
+        import asyncio
+        from qwen_omni import VideoLibrary, aask_library
+
+        with VideoLibrary("library.lance") as library:
+            print(asyncio.run(aask_library("Who scores first?", library.asearch)).answer)
+    """
     found: LibraryAnswer | None = None
     async with contextlib.aclosing(astream_library(question, search, client=client, options=options)) as coming:
         async for one in coming:

@@ -187,7 +187,7 @@ def _order(draft: _Draft) -> tuple[float, float]:
 
 def _add(spot: _Spot, drafts: list[_Draft], seconds: float, gap: float) -> None:
     """Add a hit, the next best one, to the first window that it belongs to, or begin one with it."""
-    if any(_is_double(spot, other) for draft in drafts for other in draft.spots):
+    if any(_is_duplicate(spot, other) for draft in drafts for other in draft.spots):
         return
     for draft in drafts:
         if _takes(draft, spot, seconds, gap):
@@ -196,7 +196,7 @@ def _add(spot: _Spot, drafts: list[_Draft], seconds: float, gap: float) -> None:
     drafts.append(_Draft(spot.start, spot.end, [spot]))
 
 
-def _is_double(one: _Spot, other: _Spot) -> bool:
+def _is_duplicate(one: _Spot, other: _Spot) -> bool:
     """Whether two hits are about the same event: the same text, at times that touch."""
     return gap_between(one, other) <= NEAR_SECONDS and says_the_same(one.hit.text, other.hit.text)
 

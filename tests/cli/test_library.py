@@ -104,9 +104,7 @@ def test_the_limit_ends_looking_and_not_the_answer(command, films, standin):
     standin.clear()
     status, out, err = command("library", "ask", "Which sign is first?", "--max-cny", 0.002)
     assert status == 0
-    assert (
-        "Rests on 0 of 1 shots watched again, and on the notes of 1. The spend limit did not allow another look." in err
-    )
+    assert "Based on 0 of 1 shot watched again and the notes of 1. The spend limit did not allow another look." in err
     assert out.startswith("[stand-in]")
     assert not any(request.media for request in standin.requests)
 
