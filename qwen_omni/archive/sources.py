@@ -1,7 +1,7 @@
 """The inputs of an archive: folders, patterns, lists, links and buckets → items, one by one.
 
 Nothing is opened here but lists of files: an item has the version that the file system or the bucket reports. What
-cannot be used is an item with a problem, so that it gets a row. `opened` opens one item, computes its digest, and
+cannot be used is an item with a problem, so it gets a row, too. `opened` opens one item, computes its digest, and
 fetches what is remote into a temporary file.
 """
 

@@ -1,7 +1,7 @@
 """A question to a library: its options, what is asked about each window, and what the answer rests on. Pure.
 
 The model that watches says when something is seen or heard; the text model joins what was found and names the shots it
-used. Times are never written anew by the text model, so that they are those of the one that watched.
+used. The text model never writes times, so all times come from the model that watched.
 """
 
 from collections.abc import Sequence
