@@ -25,7 +25,7 @@ from pydantic import SecretStr
 from qwen_omni.addresses import StoreAddress
 from qwen_omni.archive.export import arrow_schema, encodable
 from qwen_omni.archive.rows import ArchiveRow, error_text
-from qwen_omni.archive.run import ArchiveProgress, OnProgress, in_pages
+from qwen_omni.archive.run import ArchiveProgress, OnProgress, in_pages, made_since
 from qwen_omni.archive.sources import LIST_COLUMNS, ArchiveItem, Source, find_items
 from qwen_omni.archive.steps import Step
 from qwen_omni.archive.worker import ArchiveWorker
@@ -328,7 +328,7 @@ class _Watched:
 
     def row(self, row: ArchiveRow) -> ArchiveRow:
         """Count a row and return it."""
-        now, paid = self._now, not row.reused and row.finished_at >= self._began_at
+        now, paid = self._now, made_since(row, self._began_at)
         self._report(
             counts={**now.counts, row.status: now.counts.get(row.status, 0) + 1},
             reused=now.reused + (row.status == "ok" and not paid),

@@ -374,6 +374,11 @@ class _Window:
                 yield state
 
 
+def made_since(row: ArchiveRow, began_at: float) -> bool:
+    """Whether a row was made, and its calls were paid for, by a run that began at a time in seconds since the epoch."""
+    return not row.reused and row.finished_at >= began_at
+
+
 class _Tracker:
     """Counts the rows of a run."""
 
@@ -386,7 +391,7 @@ class _Tracker:
     def add(self, row: ArchiveRow) -> None:
         """Count a row."""
         self._counts[row.status] = self._counts.get(row.status, 0) + 1
-        self._reused += row.status == "ok" and (row.reused or row.finished_at < self._began_at)
+        self._reused += row.status == "ok" and not made_since(row, self._began_at)
 
     def progress(self, in_flight: int) -> ArchiveProgress:
         """Return how far the run has come."""

@@ -167,7 +167,8 @@ def _windows(ranked: Iterable[tuple[Hit, float]], *, seconds: float, per_video: 
 def evidence_of(hits: Sequence[Hit]) -> list[float]:
     """Return how much each hit counts, from 1 for the best one downwards.
 
-    Scores may be similarities or distances; their order shows which. Without scores, or with scores in no order, the rank counts.
+    Scores may be similarities or distances; their order shows which. Without scores, or with scores in no order, the
+    rank counts.
 
     Example:
         >>> evidence_of([Hit(text=str(score), metadata={}, score=score) for score in (1, 4, 5)])
