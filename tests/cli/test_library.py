@@ -83,7 +83,7 @@ def test_a_page_shows_images_links_and_nothing_untrusted(command, films, tmp_pat
     assert (tmp_path / link).resolve() == films[0].path.resolve()
     assert command("library", "ask", question, "--html", "answer.html")[0] == 0
     page = (tmp_path / "answer.html").read_text(encoding="utf-8")
-    assert "shots watched again" in page
+    assert "shot watched again" in page
     assert "watched again</span>" in page
     assert 'class="answer"' in page
     assert "<script" not in page
