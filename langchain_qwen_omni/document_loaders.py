@@ -19,7 +19,7 @@ from qwen_omni.client import AsyncOmniClient, OmniClient
 from qwen_omni.media.files.find import OnError, Sources, find_media, named_apart
 from qwen_omni.ranges import FRAME_RATE, checked
 from qwen_omni.retrieval.index import MediaReading, PassageOptions, TranscriptReading, Wanted, iter_passages
-from qwen_omni.retrieval.passages import Mode, Passage, TranscriptMode, stretch_of
+from qwen_omni.retrieval.passages import Mode, Passage, TranscriptMode, time_range_of
 from qwen_omni.retrieval.thumbnails import SIDE, thumbnail_of
 from qwen_omni.settings import Settings
 from qwen_omni.transcription.options import DEFAULT_OPTIONS as TRANSCRIPTION_DEFAULTS, TranscriptionOptions
@@ -169,7 +169,7 @@ def clip(document: Document, *, fps: float | None = None, margin: float = 2.0) -
         print(llm.invoke([question]).text)
     """
     with as_langchain_errors():
-        stretch = stretch_of(document.metadata, margin=margin)
+        stretch = time_range_of(document.metadata, margin=margin)
         fps = None if fps is None else checked("fps", fps, FRAME_RATE)
     extras: dict[str, Any] = {"start": stretch.start, "end": stretch.end}
     if stretch.audio_track is not None:

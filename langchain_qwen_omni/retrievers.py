@@ -30,7 +30,7 @@ _DEFAULTS = WindowOptions()
 class VideoRetriever(BaseRetriever):
     """Finds the windows of videos that answer a question, in any store of the video loader's documents.
 
-    Passages that belong together become one window, each event is told once, and windows with several good passages
+    Passages that belong together become one window, each event appears once, and windows with several good passages
     come first. The documents have the same metadata as those of the loader, and the score of their best passage as
     `score`; `clip(document)` is the window, ready to be asked about.
 
@@ -50,15 +50,15 @@ class VideoRetriever(BaseRetriever):
     search_kwargs: dict[str, Any] = Field(default_factory=dict)
     """Passed to the vector store's search: a filter, for example."""
     k: int = _DEFAULTS.k
-    """Most windows."""
+    """Maximum number of windows."""
     fetch_k: int = _DEFAULTS.fetch_k
     """Passages to ask the vector store for; several become one window. A retriever has its own number."""
     seconds: float = _DEFAULTS.seconds
     """Longest window, unless a single passage is longer."""
     per_video: int = _DEFAULTS.per_video
-    """Most windows of one video."""
+    """Maximum number of windows of one video."""
     gap: float = _DEFAULTS.gap
-    """Passages at most so many seconds apart are neighbours."""
+    """Passages no more than this many seconds apart are neighbours."""
     words: bool = _DEFAULTS.words
     """Whether passages that share rare words with the question move up. Turn it off where the store has hybrid search
     of its own."""

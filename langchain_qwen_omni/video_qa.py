@@ -30,7 +30,7 @@ LIBRARY_EVENT = "qwen_omni_library"
 
 
 class VideoQAChain(Runnable[str | Mapping[str, Any], Any]):
-    """Answers questions from many videos: searches, watches the best windows again, answers with what shows it.
+    """Answers questions from many videos: searches, watches the best windows again, answers with the moments found.
 
     Its input is the question, or a mapping that holds it under `input_key`. `stream` yields `LibraryProgress` values,
     with the answer as it arrives, and the `LibraryAnswer` last. A spend limit of the chat model ends looking, and never
@@ -79,7 +79,7 @@ class VideoQAChain(Runnable[str | Mapping[str, Any], Any]):
         return result
 
     async def ainvoke(self, input: str | Mapping[str, Any], config: RunnableConfig | None = None, **kwargs: Any) -> Any:
-        """The same in `asyncio`."""
+        """Return the answer; the asynchronous `invoke`."""
         return [piece async for piece in self.astream(input, config, **kwargs)][-1]
 
     def stream(
@@ -91,7 +91,7 @@ class VideoQAChain(Runnable[str | Mapping[str, Any], Any]):
     async def astream(
         self, input: str | Mapping[str, Any], config: RunnableConfig | None = None, **kwargs: Any
     ) -> AsyncIterator[Any]:
-        """The same in `asyncio`."""
+        """Yield progress, and the answer last; the asynchronous `stream`."""
 
         async def only() -> AsyncIterator[str | Mapping[str, Any]]:
             yield input

@@ -47,7 +47,7 @@ class VideoQueryProgress(BaseEvent):
 
 
 class VideoQueryEngine(BaseQueryEngine):
-    """Answers questions from many videos: searches, watches the best windows again, answers with what shows it.
+    """Answers questions from many videos: searches, watches the best windows again, answers with the moments found.
 
     The response holds the answer; its `source_nodes` are what supports it, with `source`, `start` and `end`, and its
     `metadata["answer"]` is the whole `LibraryAnswer` as JSON. A spend limit of the LLM ends looking, and never the

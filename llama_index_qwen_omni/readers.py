@@ -63,7 +63,7 @@ from qwen_omni.retrieval.passages import (
     fragment_url,
     kind_of,
     known,
-    stretch_of,
+    time_range_of,
 )
 from qwen_omni.retrieval.thumbnails import SIDE, thumbnail_of
 from qwen_omni.settings import Settings
@@ -261,7 +261,7 @@ def clip(node: BaseNode, *, fps: int | None = None, margin: float = 2.0) -> Vide
         print(llm.chat([question]).message.content)
     """
     fps = None if fps is None else checked("fps", fps, _FPS)
-    stretch = stretch_of(node.metadata, margin=margin)
+    stretch = time_range_of(node.metadata, margin=margin)
     url = fragment_url(stretch.source, stretch.start, stretch.end, stretch.audio_track)
     return VideoBlock(url=url, fps=fps) if stretch.kind == "video" else AudioBlock(url=url)
 

@@ -26,18 +26,18 @@ _DEFAULTS = WindowOptions()
 class VideoRetriever(BaseRetriever):
     """Finds the windows of videos that answer a question, in any index of the video reader's nodes.
 
-    Passages that belong together become one window, each event is told once, and windows with several good passages
+    Passages that belong together become one window, each event appears once, and windows with several good passages
     come first. The nodes have the same metadata as those of the reader and the score of their best passage;
     `clip(node)` is the window, ready to be asked about. Nodes that name no time range of a video are left out with a
     warning.
 
     Args:
         store: a vector store, an index, or a retriever.
-        k: most windows.
+        k: maximum number of windows.
         fetch_k: passages to ask the index for; several become one window. A retriever has its own number.
         seconds: longest window, unless a single passage is longer.
-        per_video: most windows of one video.
-        gap: passages at most so many seconds apart are neighbours.
+        per_video: maximum number of windows of one video.
+        gap: passages no more than this many seconds apart are neighbours.
         words: whether passages that share rare words with the question move up. Turn it off where the store has hybrid
             search of its own.
         search_kwargs: passed to the index's `as_retriever`: `filters`, `vector_store_query_mode="hybrid"`, …
@@ -115,13 +115,13 @@ class VideoWindowPostprocessor(BaseNodePostprocessor):
     """
 
     k: int = _DEFAULTS.k
-    """Most windows."""
+    """Maximum number of windows."""
     seconds: float = _DEFAULTS.seconds
     """Longest window, unless a single passage is longer."""
     per_video: int = _DEFAULTS.per_video
-    """Most windows of one video."""
+    """Maximum number of windows of one video."""
     gap: float = _DEFAULTS.gap
-    """Passages at most so many seconds apart are neighbours."""
+    """Passages no more than this many seconds apart are neighbours."""
     words: bool = _DEFAULTS.words
     """Whether passages that share rare words with the question move up; there must be a question."""
 

@@ -35,7 +35,7 @@ from qwen_omni.work_store.store import StepKey, digest, is_gone, new_owner
 
 _MOST = 5_000  # inputs of one batch
 _POLL_SECONDS = 60.0  # between two looks at a batch
-_CREATED_SECONDS = 900.0  # after which a batch that another machine was about to create is taken for given up
+_CREATED_SECONDS = 900.0  # after which a batch that another machine was about to create counts as abandoned
 
 Looked = Iterator[list[ArchiveRow | ArchiveItem]]
 
@@ -281,7 +281,7 @@ class _Batches:
 
 
 def _look(key: str) -> Callable[[Any, float], tuple[Any, bool | None]]:
-    """Return what finds out whether a batch was given up before it was created; `None` if its record is gone."""
+    """Return what finds out whether a batch was abandoned before it was created; `None` if its record is gone."""
 
     def look(known: Any, now: float) -> tuple[Any, bool | None]:  # noqa: ANN401  (JSON)
         if not isinstance(known, dict) or known.get("key") != key:

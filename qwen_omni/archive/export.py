@@ -70,6 +70,12 @@ def export(  # noqa: PLR0913  (each keyword is an independent option)
             servers answered.
         LocalResourceError: the disk is full, or the location is not writable.
         StoreError: the server of the store cannot be reached.
+
+    Example:
+        from qwen_omni.archive import export
+
+        export("archive.db", "captions.csv", step="caption", overwrite=True)
+        export("archive.db", "passages.jsonl", passages=True, overwrite=True)
     """
     target = Path(path)
     chosen = export_format(target, format)

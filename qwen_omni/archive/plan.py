@@ -16,7 +16,7 @@ from pathlib import Path
 from qwen_omni.addresses import StoreAddress
 from qwen_omni.archive.rows import ArchiveRow, Problem, error_text, from_stored, problem_of, run_name
 from qwen_omni.archive.sources import ArchiveItem, Source, find_items, opened
-from qwen_omni.archive.steps import Checked, Estimated, Step, StepEstimate, check_step
+from qwen_omni.archive.steps import Estimated, Step, StepEstimate, check_step, models_of
 from qwen_omni.archive.worker import is_final, open_store
 from qwen_omni.errors import QwenOmniError
 from qwen_omni.profiles.rate_limits import RateLimits
@@ -41,7 +41,7 @@ class ArchivePlan:
         unusable: those that cannot be used: missing, empty, …
         to_ask: those that would be asked about.
         sampled: how many of these were opened for the estimate.
-        refused: how many of the sampled ones would be refused.
+        refused: how many of the sampled ones would get no answer, such as files that are not media.
         requests: of those to ask, estimated from the sample.
         input_tokens: likewise.
         output_tokens: likewise; the length of answers is assumed.
@@ -114,12 +114,18 @@ def plan(
         NotFoundError: the model is retired.
         StoreError: the store cannot be used.
         LocalResourceError: the same, for a file.
+
+    Example:
+        from qwen_omni.archive import Caption, plan
+
+        expected = plan("videos/", Caption(), store="archive.db")
+        print(expected.to_ask, expected.cost_cny, expected.days)
     """
     check_step(step)
     most = checked("sample", sample, COUNT)
     chosen = settings or Settings.load(needs_key=False)
     chosen = chosen if limits is None else replace(chosen, limits=limits)
-    models = step.check(chosen) if isinstance(step, Checked) else tuple(filter(None, (step.model,)))
+    models = models_of(step, chosen)
     exists = store is not None and (StoreAddress.read(store) is not None or Path(store).is_file())
     with closing(open_store(store)) if exists and store is not None else nullcontext() as opened_store:
         planner = _Planner(step, chosen, opened_store, most)

@@ -25,8 +25,8 @@ from pydantic import SecretStr
 from qwen_omni.addresses import StoreAddress
 from qwen_omni.archive.export import arrow_schema, encodable
 from qwen_omni.archive.rows import ArchiveRow, error_text
-from qwen_omni.archive.run import ArchiveProgress, OnProgress, in_pages
-from qwen_omni.archive.sources import ArchiveItem, Source, find_items
+from qwen_omni.archive.run import ArchiveProgress, OnProgress, in_pages, made_since
+from qwen_omni.archive.sources import LIST_COLUMNS, ArchiveItem, Source, find_items
 from qwen_omni.archive.steps import Step
 from qwen_omni.archive.worker import ArchiveWorker
 from qwen_omni.errors import ConfigurationError, QwenOmniError
@@ -46,7 +46,6 @@ WORKER_CPUS = 0.5
 _READING_CPUS = 1.0  # of the task that reads the list, and of the one that writes the result
 _CALLS_AT_ONCE = 2  # of `ArchiveWorker` in one process: the next block fills the gaps that the last rows of one leave
 _QUEUED = 1  # blocks that wait at a worker, so that it never waits for the driver
-_READ = ("uri", "version", "etag", "size")  # columns of the list
 _NO_KEY = "none is needed"
 _IN_FLIGHT = Range(least=1, most=100_000, whole=True)
 _WORKERS = Range(least=1, most=10_000, whole=True)
@@ -147,7 +146,7 @@ class RayWorker:
 
     def __call__(self, block: "pa.Table") -> "pa.Table":
         """Return the rows of a block, whose columns have the same types in every block."""
-        named = {name: block[name].to_pylist() for name in _READ if name in block.column_names}
+        named = {name: block[name].to_pylist() for name in LIST_COLUMNS if name in block.column_names}
         return to_table(self._worker(named))
 
     def __del__(self) -> None:
@@ -329,7 +328,7 @@ class _Watched:
 
     def row(self, row: ArchiveRow) -> ArchiveRow:
         """Count a row and return it."""
-        now, paid = self._now, not row.reused and row.finished_at >= self._began_at
+        now, paid = self._now, made_since(row, self._began_at)
         self._report(
             counts={**now.counts, row.status: now.counts.get(row.status, 0) + 1},
             reused=now.reused + (row.status == "ok" and not paid),
@@ -406,7 +405,7 @@ def check_cluster(address: str) -> None:
     """Check that something listens at the address of a cluster; Ray itself looks for minutes.
 
     Raises:
-        ConfigurationError: nothing does, or it is no address.
+        ConfigurationError: nothing does, or it is not an address.
     """
     if address in (LOCAL, "auto"):
         return

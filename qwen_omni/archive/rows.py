@@ -38,8 +38,8 @@ class ArchiveRow:
         step_digest: identifies everything that decides the answer: prompt, schema, model, options.
         model: the model that was asked.
         status: what became of it.
-        error_code: why it has no value, in a word that does not change; empty for `ok`.
-        error: the same for people.
+        error_code: why it has no value, as a stable code; empty for `ok`.
+        error: the same, as a readable sentence.
         retryable: whether it may succeed when it is tried again.
         value: the answer, as JSON.
         truncated: whether the answer was cut short (`allow_truncated=True`).
@@ -48,7 +48,7 @@ class ArchiveRow:
         cost_cny: what all attempts cost, in yuan; `None` if a price is not known.
         reused: whether the answer had been paid for before, for the same content.
         attempt: how many attempts there were; 0 if nothing was asked.
-        worker: the process that stored the row, for people.
+        worker: the process that stored the row, as HOST:PID.
         started_at: when the last attempt began, in seconds since the epoch.
         finished_at: when it ended.
     """
@@ -83,7 +83,7 @@ class ArchiveRow:
         """Read a row from its columns; others are ignored.
 
         Raises:
-            ConfigurationError: a column is missing, or the status is none.
+            ConfigurationError: a column is missing, or the status is unknown.
         """
         missing = [name for name in _REQUIRED if name not in columns]
         if missing:
@@ -108,8 +108,8 @@ class Problem:
 
     Attributes:
         status: what that makes of its row.
-        code: the reason in a word.
-        text: the reason for people, without keys, signatures or media.
+        code: the reason, as a stable code.
+        text: the reason, as a readable sentence without keys, signatures or media.
         retryable: whether the input may succeed when it is tried again.
         alike: whether other inputs are likely to fail for the same reason, which then concerns the whole run.
     """
@@ -207,7 +207,7 @@ def problem_of(error: BaseException) -> Problem:
 
 
 def error_text(error: BaseException) -> str:
-    """Return an error for people: one line, without secrets, of limited length."""
+    """Return the text of an error: one line, without secrets, of limited length."""
     text = _PLACE.sub("", str(error)) if isinstance(error, QwenOmniError) else f"{type(error).__name__}: {error}"
     return in_one_line(text)
 

@@ -125,8 +125,8 @@ def run(  # noqa: PLR0913  (each keyword is an independent option)
             print(row.uri, row.status, row.value or row.error)
     """
     yield from _rows(
-        source, step, _Way(mode, window_hours, on_progress), store=store, settings=settings, spend_limit=spend_limit,
-        in_flight=in_flight, limits=limits, job=job,
+        source, step, _RunMode(mode, window_hours, on_progress), store=store, settings=settings,
+        spend_limit=spend_limit, in_flight=in_flight, limits=limits, job=job,
     )  # fmt: skip
 
 
@@ -147,10 +147,20 @@ async def arun(  # noqa: PLR0913  (each keyword is an independent option)
     """Ask about every input of a source; the asynchronous `run`. `on_progress` is called from a thread.
 
     Use `contextlib.aclosing` to stop early without delay.
+
+    Example:
+        import asyncio
+        from qwen_omni.archive import Caption, arun
+
+        async def main() -> None:
+            async for row in arun("videos/", Caption(), store="archive.db"):
+                print(row.uri, row.status)
+
+        asyncio.run(main())
     """
     stopping = threading.Event()
     rows = _rows(
-        source, step, _Way(mode, window_hours, on_progress, stopping), store=store, settings=settings,
+        source, step, _RunMode(mode, window_hours, on_progress, stopping), store=store, settings=settings,
         spend_limit=spend_limit, in_flight=in_flight, limits=limits, job=job,
     )  # fmt: skip
     advancing: asyncio.Future[ArchiveRow | None] | None = None
@@ -174,7 +184,7 @@ async def _ended(rows: Generator[ArchiveRow], advancing: "asyncio.Future[Archive
 
 
 @dataclass(frozen=True, slots=True)
-class _Way:
+class _RunMode:
     """How a run asks and reports: in real time or in batches, until `stopping` is set."""
 
     mode: Mode = "realtime"
@@ -187,11 +197,11 @@ class _Way:
             raise ConfigurationError(f"mode={self.mode!r:.60} is not known; choose one of {', '.join(get_args(Mode))}.")
 
 
-def _rows(source: Source, step: Step, way: _Way, **options: Any) -> Generator[ArchiveRow]:  # noqa: ANN401
+def _rows(source: Source, step: Step, how: _RunMode, **options: Any) -> Generator[ArchiveRow]:  # noqa: ANN401
     """Yield the rows of a source; the options are those of a worker."""
     with _working(step, **options) as worker:
         items = find_items(source, settings=worker.settings)
-        yield from _driven(worker, (worker.look_up(page) for page in in_pages(items)), way)
+        yield from _driven(worker, (worker.look_up(page) for page in in_pages(items)), how)
 
 
 def retry(  # noqa: PLR0913  (each keyword is an independent option)
@@ -213,13 +223,19 @@ def retry(  # noqa: PLR0913  (each keyword is an independent option)
         step: the step whose rows are meant.
         store: the store that has them.
         source: only inputs of this source. Links that need a signature have to be named here, with a new one.
-        permanent: also those that failed for a reason that is not expected to go away.
+        permanent: also those that failed for a reason that is not expected to go ahow.
         settings: as in `run`.
         spend_limit: as in `run`.
         in_flight: as in `run`.
         limits: as in `run`.
         job: as in `run`.
         on_progress: as in `run`.
+
+    Example:
+        from qwen_omni.archive import Caption, retry
+
+        for row in retry(Caption(), store="archive.db", permanent=True):
+            print(row.uri, row.status)
     """
     check_exists(store)
     again: Retrying = (lambda _: True) if permanent else retries_transient
@@ -228,7 +244,7 @@ def retry(  # noqa: PLR0913  (each keyword is an independent option)
     ) as worker:
         found = _failed_items(worker) if source is None else find_items(source, settings=worker.settings)
         pages = (worker.look_up(_to_retry(worker, page, again), again=again) for page in in_pages(found))
-        yield from _driven(worker, pages, _Way(on_progress=on_progress))
+        yield from _driven(worker, pages, _RunMode(on_progress=on_progress))
 
 
 def _failed_items(worker: ArchiveWorker) -> Iterator[ArchiveItem]:
@@ -276,7 +292,7 @@ def _working(step: Step, **options: Any) -> Iterator[ArchiveWorker]:  # noqa: AN
 
 
 def _note_unwritten(worker: ArchiveWorker, error: BaseException) -> None:
-    """Say in an error that ends a run what else is lost."""
+    """Add to an error that ends a run what else is lost."""
     try:
         worker.check_written()
     except (StoreError, LocalResourceError) as unwritten:
@@ -291,14 +307,16 @@ def in_pages(items: Iterable[ArchiveItem]) -> Iterator[list[ArchiveItem]]:
         size = min(2 * size, _MOST_PAGE)
 
 
-def _driven(worker: ArchiveWorker, pages: Iterator[list[ArchiveRow | ArchiveItem]], way: _Way) -> Generator[ArchiveRow]:
+def _driven(
+    worker: ArchiveWorker, pages: Iterator[list[ArchiveRow | ArchiveItem]], how: _RunMode
+) -> Generator[ArchiveRow]:
     """Yield the rows of looked-up pages: those that have one already, and those that are made."""
-    window, tracker = _Window(worker, way.stopping), _Tracker(worker.paid)
-    in_batches = way.mode == "batch"
-    for row in batched(worker, pages, way.window_hours, way.stopping) if in_batches else window.rows(pages):
+    window, tracker = _Window(worker, how.stopping), _Tracker(worker.paid)
+    in_batches = how.mode == "batch"
+    for row in batched(worker, pages, how.window_hours, how.stopping) if in_batches else window.rows(pages):
         tracker.add(row)
-        if way.on_progress is not None:
-            way.on_progress(tracker.progress(window.in_flight))
+        if how.on_progress is not None:
+            how.on_progress(tracker.progress(window.in_flight))
         yield row
 
 
@@ -356,6 +374,11 @@ class _Window:
                 yield state
 
 
+def made_since(row: ArchiveRow, began_at: float) -> bool:
+    """Whether a row was made, and its calls were paid for, by a run that began at a time in seconds since the epoch."""
+    return not row.reused and row.finished_at >= began_at
+
+
 class _Tracker:
     """Counts the rows of a run."""
 
@@ -368,7 +391,7 @@ class _Tracker:
     def add(self, row: ArchiveRow) -> None:
         """Count a row."""
         self._counts[row.status] = self._counts.get(row.status, 0) + 1
-        self._reused += row.status == "ok" and (row.reused or row.finished_at < self._began_at)
+        self._reused += row.status == "ok" and not made_since(row, self._began_at)
 
     def progress(self, in_flight: int) -> ArchiveProgress:
         """Return how far the run has come."""
@@ -424,6 +447,11 @@ def status(store: str | Path, step: StepLike = None, *, origin: str | None = Non
         ConfigurationError: there is no such file.
         StoreError: the server cannot be used.
         LocalResourceError: the file cannot be read.
+
+    Example:
+        from qwen_omni.archive import status
+
+        print(status("archive.db", "caption").counts)
     """
     with _opened(store) as opened:
         wanted = _wanted(step, origin)
@@ -460,6 +488,12 @@ def iter_rows(
         ConfigurationError: there is no such file; several servers answered.
         StoreError: the server cannot be used.
         LocalResourceError: the file cannot be read.
+
+    Example:
+        from qwen_omni.archive import iter_rows
+
+        for row in iter_rows("archive.db", "caption", statuses=["failed", "refused"]):
+            print(row.uri, row.error)
     """
     with _opened(store) as opened:
         counts = opened.count_inputs(_wanted(step, origin))

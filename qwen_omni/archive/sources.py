@@ -1,7 +1,7 @@
 """The inputs of an archive: folders, patterns, lists, links and buckets → items, one by one.
 
 Nothing is opened here but lists of files: an item has the version that the file system or the bucket reports. What
-cannot be used is an item with a problem, so that it gets a row. `opened` opens one item, computes its digest, and
+cannot be used is an item with a problem, so it gets a row, too. `opened` opens one item, computes its digest, and
 fetches what is remote into a temporary file.
 """
 
@@ -37,6 +37,8 @@ Source = Named | Iterable[Named]
 
 LIST_SUFFIXES = (".parquet", ".csv", ".jsonl", ".ndjson")
 """Files that list inputs, one per row, in a column `uri`."""
+LIST_COLUMNS = ("uri", "version", "etag", "size")
+"""The columns of a list that are read."""
 
 _SECRET = re.compile(
     r"sign|expires|token|credential|accesskey|secret|password|x-(?:amz|oss|goog)-|^(?:policy|key-pair-id|sig|se|sp|sv|sr|"
@@ -176,6 +178,12 @@ def find_items(
         ConfigurationError: nothing is found; a list without a column `uri`; a package that is not installed.
         LocalResourceError: a folder or a list cannot be read.
         DeliveryError: a bucket cannot be listed.
+
+    Example:
+        from qwen_omni.archive import find_items
+
+        for item in find_items(["videos/", "https://example.com/b.mp4"]):
+            print(item.uri, item.size, item.problem)
     """
     with closing(_Seen()) as seen:
         for item in _found(source, settings, tuple(suffixes)):
@@ -202,7 +210,7 @@ class _Seen:
 
 def _found(source: Source, settings: Settings | None, suffixes: tuple[str, ...]) -> Iterator[ArchiveItem]:
     if isinstance(source, Mapping):
-        yield _listed(source, "the list")
+        yield item_of_row(source, "the list")
     elif isinstance(source, str | os.PathLike):
         yield from _named(os.fspath(source), settings, suffixes)
     else:
@@ -285,22 +293,43 @@ def _in_list(path: Path) -> Iterator[ArchiveItem]:
     reader = {".parquet": _parquet_rows, ".csv": _csv_rows}.get(path.suffix.lower(), _json_rows)
     try:
         for number, row in enumerate(reader(path), 1):
-            yield row if isinstance(row, ArchiveItem) else _listed(row, f"{path} row {number}")
+            yield row if isinstance(row, ArchiveItem) else item_of_row(row, f"{path} row {number}")
     except OSError as error:
         raise machine_fault(error, f"read {path}", path=path) or ConfigurationError(
             f"The list {path} cannot be read: {error.strerror or error}."
         ) from error
 
 
-def _listed(row: Mapping[str, Any], where: str) -> ArchiveItem:
-    """Return the item of one row of a list."""
+def item_of_row(row: Mapping[str, Any], where: str, *, named: bool = True) -> ArchiveItem:
+    """Return the item of one row of a list, whatever a file or an engine wrote into its cells.
+
+    Args:
+        row: the values by column; see `LIST_COLUMNS`.
+        where: the place of the row, for messages.
+        named: whether a row without a uri is stored under that place.
+
+    Example:
+        >>> item_of_row({"uri": "https://host/a.mp4", "version": float("nan"), "size": 7.0}, "row 1")
+        ArchiveItem(uri='https://host/a.mp4', version='', size=7, problem=None, settled=True)
+    """
     uri = row.get("uri")
     if not isinstance(uri, str | os.PathLike) or not os.fspath(uri):
         shown = "is missing" if uri is None or uri == "" else f"is {type(uri).__name__}, not text"
-        return _unusable(where, "no_uri", f"{where}: its uri {shown}.")
-    version = row.get("version") or row.get("etag") or ""
-    size = row.get("size")
-    return item_of(uri, version=str(version), size=size if isinstance(size, int) else None)
+        return _unusable(where if named else "", "no_uri", f"{where}: its uri {shown}.")
+    version = _text_of(row.get("version")) or _text_of(row.get("etag"))
+    return item_of(uri, version=version, size=_size_of(row.get("size")))
+
+
+def _text_of(cell: object) -> str:
+    return "" if cell is None or cell != cell else str(cell)  # noqa: PLR0124  (NaN, which pandas has for a missing cell)
+
+
+def _size_of(cell: Any) -> int | None:  # noqa: ANN401  (a number, text, or what a missing cell is)
+    try:
+        size = int(cell)
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return size if size >= 0 else None
 
 
 def _json_rows(path: Path) -> Iterator[Mapping[str, Any] | ArchiveItem]:
@@ -350,7 +379,7 @@ def _parquet_rows(path: Path) -> Iterator[Mapping[str, Any] | ArchiveItem]:
         with parquet.ParquetFile(path) as file:
             names = file.schema_arrow.names
             _check_columns(path, names)
-            columns = [name for name in ("uri", "version", "etag", "size") if name in names]
+            columns = [name for name in LIST_COLUMNS if name in names]
             for batch in file.iter_batches(batch_size=1_000, columns=columns):
                 yield from batch.to_pylist()
     except pa.ArrowException as error:

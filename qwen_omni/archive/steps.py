@@ -180,6 +180,11 @@ def check_step(step: Step) -> None:
         raise ConfigurationError(f"The digest {step.digest!r:.80} of {step.name} must be a word of its own.")
 
 
+def models_of(step: Step, settings: Settings) -> tuple[str, ...]:
+    """Return the models that a step asks, checked where the step can do that; raises what its `check` raises."""
+    return step.check(settings) if isinstance(step, Checked) else tuple(filter(None, (step.model,)))
+
+
 def _asked(options: Any, **others: Any) -> dict[str, Any]:  # noqa: ANN401  (a dataclass; JSON)
     """Return the options that decide an answer and differ from the usual ones."""
     usual = type(options)()
@@ -369,7 +374,7 @@ class Transcribe:
         return _key(self.name, _asked(self.options))
 
     def check(self, settings: Settings) -> tuple[str, ...]:
-        """Return no model, because transcriptions have limits of their own; raise if the model has not such options."""
+        """Return no model, because transcriptions have limits of their own; raise if it lacks one of the options."""
         choose_transcriber(self.options, region_of(settings.base_url))
         return ()
 
@@ -432,6 +437,6 @@ class FunctionStep:
 
 
 def options_of(step: Step) -> Mapping[str, Any]:
-    """Return the options of a step, for people; empty for a function."""
+    """Return the options of a step that differ from the defaults; empty for a function."""
     options = getattr(step, "options", None)
     return {} if options is None else _asked(options)

@@ -33,9 +33,9 @@ from qwen_omni.archive.rows import (
     run_name,
     to_stored,
 )
-from qwen_omni.archive.sources import ArchiveItem, OpenedMedia, item_of, opened
+from qwen_omni.archive.sources import LIST_COLUMNS, ArchiveItem, OpenedMedia, item_of_row, opened
 from qwen_omni.archive.spend import SharedSpendLimit
-from qwen_omni.archive.steps import Checked, InOneThread, Paced, Step, StepContext, StepResult, check_step
+from qwen_omni.archive.steps import InOneThread, Paced, Step, StepContext, StepResult, check_step, models_of
 from qwen_omni.client import OmniClient
 from qwen_omni.errors import ConfigurationError, LocalResourceError, StoreError
 from qwen_omni.media.work import Deadline, StoppedError, usual_workers
@@ -84,7 +84,7 @@ class Busy:
     Attributes:
         item: the input, with the version that was read.
         digest: SHA-256 of its content.
-        holder: who asks, for people.
+        holder: the process that asks, in readable words.
     """
 
     item: ArchiveItem
@@ -185,16 +185,16 @@ class _Streaks:
             return self.alike >= _MOST_ALIKE
 
 
-class _Company:
-    """Work beside others or, where it may end the whole process, alone."""
+class _Isolation:
+    """Lets inputs run side by side; one that may end the whole process runs alone."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
         self._others, self._alone = 0, False
 
     @contextmanager
-    def room(self, *, alone: bool) -> Iterator[None]:
-        """Hold a place; with `alone`, when everyone else has left, and while nobody enters."""
+    def entered(self, *, alone: bool) -> Iterator[None]:
+        """Hold a place; with `alone`, wait until all others have left, and keep them out."""
         with self._changed:
             self._changed.wait_for(lambda: not self._alone)
             self._alone, self._others = alone, self._others + 1
@@ -265,7 +265,7 @@ class ArchiveWorker:
         chosen = (settings or Settings.load()).with_key()
         if limits is not None:
             chosen = replace(chosen, limits=limits)
-        models = step.check(chosen) if isinstance(step, Checked) else tuple(filter(None, (step.model,)))
+        models = models_of(step, chosen)
         self.paid = UsageLedger()
         self._closing = ExitStack()
         self.store = open_store(store, lease_seconds=lease_seconds)
@@ -277,7 +277,7 @@ class ArchiveWorker:
             self._closing.close()
             raise
         self._work = Deadline()
-        self._company = _Company()
+        self._isolation = _Isolation()
         self._client.slots = _Slots(self.in_flight, self._work)
         self._client.preparing = _Slots(_PREPARED_PER_CORE * usual_workers(), self._work)
         self._closing.callback(self._client.close)
@@ -411,7 +411,7 @@ class ArchiveWorker:
         return state
 
     def attempt_again(self, busy: Busy) -> ArchiveRow | Busy:
-        """Look again for an answer that was in progress elsewhere; ask if nobody does any more. Raises as `process`."""
+        """Look again for an answer that was in progress elsewhere; ask if no process does now. Raises as `process`."""
         self._work.check()
         key = StepKey(self.run, busy.digest, self.origin)
         state = self.patiently(lambda: self.store.peek(key))
@@ -466,7 +466,7 @@ class ArchiveWorker:
             return self._failed(item, self._problem(error, item), began), error
 
     def _problem(self, error: Exception, item: ArchiveItem) -> Problem:
-        """Return what an error makes of an input; the server of a link is no concern of other inputs."""
+        """Return what an error makes of an input; a fault of one link's server says nothing about other inputs."""
         problem = problem_of(error)
         fetching = "://" in item.uri and problem.code != "local_resource"
         return replace(problem, alike=False) if fetching else problem
@@ -487,7 +487,7 @@ class ArchiveWorker:
             region=region_of(self.settings.base_url), prices=self.settings.prices, rate=self.settings.exchange_rate
         )
         try:
-            with self._company.room(alone=losses >= _SUSPECTED):
+            with self._isolation.entered(alone=losses >= _SUSPECTED):
                 if losses >= _SUSPECTED:
                     self.store.note(state, {"losses": losses})  # from here on it may be the cause
                 result = self._asked(media, ledger)
@@ -694,15 +694,8 @@ def _used(ledger: UsageLedger) -> dict[str, Any]:
 
 
 def _item_of_batch(batch: Mapping[str, Sequence[Any]], at: int) -> ArchiveItem:
-    def column(name: str) -> Any:  # noqa: ANN401  (a value of an engine)
-        return batch[name][at] if name in batch else None
-
-    uri = column("uri")
-    if not isinstance(uri, str | os.PathLike):
-        text = f"The uri of a row is {type(uri).__name__}, not text."
-        return ArchiveItem(uri="", problem=Problem(status="skipped", code="no_uri", text=text))
-    version, size = column("version") or column("etag") or "", column("size")
-    return item_of(uri, version=str(version), size=None if size is None else int(size))
+    row = {name: batch[name][at] for name in LIST_COLUMNS if name in batch}
+    return item_of_row(row, f"row {at + 1} of the batch", named=False)
 
 
 def _batch_of(rows: Sequence[ArchiveRow]) -> dict[str, list[Any]]:

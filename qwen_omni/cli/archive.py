@@ -28,7 +28,7 @@ from qwen_omni.archive.sources import find_items
 from qwen_omni.archive.steps import Step
 from qwen_omni.cli.archive_options import (
     SPEED,
-    WORK,
+    STEPS,
     AsJson,
     InFlight,
     Sources,
@@ -54,6 +54,7 @@ from qwen_omni.cli.output import (
 from qwen_omni.errors import ConfigurationError, QwenOmniError
 from qwen_omni.pricing.limit import SpendLimit
 from qwen_omni.settings import Settings
+from qwen_omni.video.export.markdown import counted
 
 _FAILED = 1
 _SHOWN_OF_A_KIND = 5  # files without an answer; all of them are in the store
@@ -62,13 +63,13 @@ _MODES: dict[str, Mode] = {name: name for name in get_args(Mode)}
 _FORMATS: dict[str, ExportFormat] = {name: name for name in FORMATS}
 _Do = Annotated[
     str | None,
-    typer.Option("--do", metavar="STEP", help="Only this step of `run`.", autocompletion=words(WORK)),
+    typer.Option("--do", metavar="STEP", help="Only this step of `run`.", autocompletion=words(STEPS)),
 ]
 
 
-HELP = """Ask the same about any number of files, on one machine or many; each answer is paid for once.
+HELP = """Ask the same question about any number of files, on one machine or many; each answer is paid for once.
 
-Every answer and every failure is a row in a store; the same command again resumes where the last one stopped.
+Every answer and every failure is a row in a store; the same command, run again, resumes where it stopped.
 """
 
 
@@ -76,7 +77,7 @@ Every answer and every failure is a row in a store; the same command again resum
 
 
 @dataclass(slots=True, kw_only=True)
-class _Watch:
+class _RunView:
     """What is shown of a run.
 
     Attributes:
@@ -114,7 +115,7 @@ class _Watch:
         now, left = self.progress, self._left_text()
         rows = [
             ("archive", self.name), ("done", self._done_text()), ("without answer", self._wrong_text() or "0"),
-            ("in progress", f"{now.in_flight:,}"), ("tokens", self._tokens_text()), ("money", self._money_text()),
+            ("in progress", f"{now.in_flight:,}"), ("tokens", self._tokens_text()), ("cost", self._cost_text()),
             ("left", left),
         ]  # fmt: skip
         fraction = now.done / self.total if self.total else None
@@ -123,14 +124,14 @@ class _Watch:
     def sentence(self, *more: str) -> str:
         """Return how far the run has come, in one line."""
         parts = (
-            f"{self._done_text()} done", self._wrong_text(), f"tokens {self._tokens_text()}", self._money_text(), *more,
+            f"{self._done_text()} done", self._wrong_text(), f"tokens {self._tokens_text()}", self._cost_text(), *more,
         )  # fmt: skip
         return "; ".join(filter(None, parts))
 
     def _done_text(self) -> str:
         now = self.progress
         of_all = "" if self.total is None else f" of {self.total:,}"
-        reused = f" ({now.reused:,} stored before)" if now.reused else ""
+        reused = f" ({now.reused:,} reused)" if now.reused else ""
         return f"{now.done:,}{of_all}{reused}"
 
     def _wrong_text(self) -> str:
@@ -139,7 +140,7 @@ class _Watch:
     def _tokens_text(self) -> str:
         return f"{self.progress.input_tokens:,} in, {self.progress.output_tokens:,} out"
 
-    def _money_text(self) -> str:
+    def _cost_text(self) -> str:
         return f"CNY {money_text(self.progress.cost_cny)}{self._limit_text()}"
 
     def _limit_text(self) -> str:
@@ -195,7 +196,7 @@ def run(  # noqa: PLR0913  (each argument is an option of the command)
     as_json: AsJson = False,
     service: Callable[..., Settings],
 ) -> None:
-    """Ask about every file, and store each answer; the same command again resumes.
+    """Ask about every file and store each answer; run the same command again to resume.
 
     What is answered is never paid for again: not after a crash, for a copy of a file, or on another machine.
 
@@ -203,17 +204,17 @@ def run(  # noqa: PLR0913  (each argument is an option of the command)
     """
     check_files(source, "archive run")
     settings = service()
-    watch = _watch(step, store, settings, limit)
+    view = _view(step, store, settings, limit)
     options: dict[str, Any] = {
         "store": store, "settings": settings, "spend_limit": limit,
-        "on_progress": lambda news: setattr(watch, "progress", news),
+        "on_progress": lambda news: setattr(view, "progress", news),
     }  # fmt: skip
     if in_flight is not None:
         options["in_flight"] = in_flight
     coming = _coming(source, step, ray, choose("mode", mode, _MODES) or "realtime", window_hours, options)
-    _count(watch, source, settings)
-    _follow(coming, watch, lambda: _rows_in(store, step))
-    _finish(watch, as_json=as_json)
+    _count(view, source, settings)
+    _follow(coming, view, lambda: _rows_in(store, step))
+    _finish(view, as_json=as_json)
 
 
 @sharing(step=read_step, service=read_service, limit=read_spend_limit)
@@ -228,22 +229,22 @@ def retry(  # noqa: PLR0913  (each argument is an option of the command)
     as_json: AsJson = False,
     service: Callable[..., Settings],
 ) -> None:
-    """Try the files again that have no answer; `run` does that, too, but looks at every file.
+    """Try the files without an answer again; `run` does that, too, but looks at every file.
 
     By default only those that may succeed now: a limit was reached, the service was busy, a disk was full.
     """
     check_files(source or [], "archive retry")
     check_exists(store)
     settings = service()
-    watch = _watch(step, store, settings, limit)
+    view = _view(step, store, settings, limit)
     coming = retry_rows(
         step, store=store, source=source or None, permanent=permanent, settings=settings, spend_limit=limit,
-        in_flight=8 if in_flight is None else in_flight, on_progress=lambda news: setattr(watch, "progress", news),
+        in_flight=8 if in_flight is None else in_flight, on_progress=lambda news: setattr(view, "progress", news),
     )  # fmt: skip
-    _follow(coming, watch, lambda: _rows_in(store, step))
-    if not watch.progress.done:
+    _follow(coming, view, lambda: _rows_in(store, step))
+    if not view.progress.done:
         show_note("Nothing to try again." if permanent else "Nothing to try again; --permanent tries all failures.")
-    _finish(watch, as_json=as_json)
+    _finish(view, as_json=as_json)
 
 
 def _coming(
@@ -263,10 +264,10 @@ def _on_ray(address: str, source: list[str], step: Step, **options: Any) -> Gene
     return run_on_ray(source, step, address=address, **options)
 
 
-def _watch(step: Step, store: str, settings: Settings, limit: SpendLimit | None) -> _Watch:
+def _view(step: Step, store: str, settings: Settings, limit: SpendLimit | None) -> _RunView:
     limits = settings.rate_limits(step.model) if step.model else None
     name = f"{_place_text(store)}: {step.name}{f' by {step.model}' if step.model else ''}"
-    return _Watch(name=name, limit=limit, per_minute=None if limits is None else limits.tpm)
+    return _RunView(name=name, limit=limit, per_minute=None if limits is None else limits.tpm)
 
 
 def _place_text(store: str) -> str:
@@ -274,22 +275,22 @@ def _place_text(store: str) -> str:
     return store if address is None else address.without_password()
 
 
-def _follow(coming: Generator[ArchiveRow], watch: _Watch, stored: Callable[[], int]) -> None:
+def _follow(coming: Generator[ArchiveRow], view: _RunView, stored: Callable[[], int]) -> None:
     """Show a run until it ends.
 
     Args:
         coming: the rows.
-        watch: what is shown.
+        view: what is shown.
         stored: returns how many rows of the step the store has.
     """
     before = stored()
     try:
-        with contextlib.closing(coming), live_facts(watch.look):
+        with contextlib.closing(coming), live_facts(view.look):
             for row in coming:
-                watch.add(row)
+                view.add(row)
     except KeyboardInterrupt:
-        count = f"at least {watch.progress.done:,}" if before else f"{stored():,}"
-        of_all = "" if watch.total is None else f" of {watch.total:,}"
+        count = f"at least {view.progress.done:,}" if before else f"{stored():,}"
+        of_all = "" if view.total is None else f" of {view.total:,}"
         raise KeyboardInterrupt(f"{count.capitalize()}{of_all} rows stored; run again to resume.") from None
 
 
@@ -299,26 +300,26 @@ def _rows_in(store: str, step: Step) -> int:
     return status_of(store, step).total if exists else 0
 
 
-def _count(watch: _Watch, source: list[str], settings: Settings) -> None:
+def _count(view: _RunView, source: list[str], settings: Settings) -> None:
     """Count the inputs on a thread; what prevents that ends the run itself."""
 
     def work() -> None:
         with contextlib.suppress(QwenOmniError, OSError):
-            watch.total = sum(1 for _ in find_items(source, settings=settings))
+            view.total = sum(1 for _ in find_items(source, settings=settings))
 
     threading.Thread(target=work, daemon=True, name="qwen-omni-count").start()
 
 
-def _finish(watch: _Watch, *, as_json: bool) -> None:
+def _finish(view: _RunView, *, as_json: bool) -> None:
     """Print what became of the files; exit with 1 if one has no answer."""
-    now = watch.progress
+    now = view.progress
     if as_json:
         write_json({"counts": dict(now.counts), "reused": now.reused, "input_tokens": now.input_tokens,
                     "output_tokens": now.output_tokens, "cost_cny": now.cost_cny})  # fmt: skip
     elif now.done:
-        show_note(watch.sentence(f"took {span_text(now.elapsed)}"))
-    if watch.failures:
-        show_error(_failures_text(watch))
+        show_note(view.sentence(f"took {span_text(now.elapsed)}"))
+    if view.failures:
+        show_error(_failures_text(view))
         raise typer.Exit(_FAILED)
 
 
@@ -328,13 +329,13 @@ def _row_text(row: ArchiveRow) -> str:
     return one_line(f"{row.status.replace('_', ' ')}: {named}")
 
 
-def _failures_text(watch: _Watch) -> str:
+def _failures_text(view: _RunView) -> str:
     """Return how many files have no answer, why, and what to do."""
-    count, again = watch.failures.total(), watch.again
-    reasons = _counts_text(dict(watch.failures.most_common()))
+    count, again = view.failures.total(), view.again
+    reasons = _counts_text(dict(view.failures.most_common()))
     step = "run again to try it again" if again == 1 else f"run again to try {again:,} of them again"
     then = f"; {step}." if again else "; they would fail again unchanged."
-    return f"Files without an answer: {count:,} of {watch.progress.done:,} ({reasons}){then}"
+    return f"Files without an answer: {count:,} of {view.progress.done:,} ({reasons}){then}"
 
 
 # --- Plan, status, export ---
@@ -376,7 +377,7 @@ def _plan_rows(found: ArchivePlan) -> Iterator[tuple[str, str]]:
     counts = {"done": found.done, "stored answers": found.stored, "copies": found.duplicates,
               "unusable": found.unusable}  # fmt: skip
     yield from ((label, f"{count:,}") for label, count in counts.items() if count)
-    refused = f", of {found.sampled:,} sampled {found.refused:,} would be refused" if found.refused else ""
+    refused = f", of {found.sampled:,} sampled {found.refused:,} would get no answer" if found.refused else ""
     yield "to ask", f"{found.to_ask:,}{refused}"
     if not found.to_ask:
         return
@@ -392,11 +393,11 @@ def _plan_rows(found: ArchivePlan) -> Iterator[tuple[str, str]]:
 
 
 def status(store: StoreName, *, do: _Do = None, as_json: AsJson = False) -> None:
-    """Show what is stored: rows with and without an answer, tokens, money, and what is in flight.
+    """Show what is stored: rows with and without an answer, tokens, cost, and what is in progress.
 
     Reads the store alone, so it can be asked while a run works, from any machine that reaches the store.
     """
-    found = status_of(store, choose("do", do, WORK))
+    found = status_of(store, choose("do", do, STEPS))
     if as_json:
         write_json(asdict(found))
         return
@@ -406,10 +407,10 @@ def status(store: StoreName, *, do: _Do = None, as_json: AsJson = False) -> None
 def _status_rows(found: ArchiveStatus) -> Iterator[tuple[str, str]]:
     yield "rows", f"{found.total:,}"
     yield from ((name.replace("_", " "), f"{count:,}") for name, count in found.counts.items())
-    yield "in flight", f"{found.in_flight:,}"
+    yield "in progress", f"{found.in_flight:,}"
     yield "tokens", f"{found.input_tokens:,} in, {found.output_tokens:,} out"
     unpriced = f" and the unknown cost of {found.unpriced:,} rows" if found.unpriced else ""
-    yield "money", f"CNY {money_text(found.cost_cny)}{unpriced}"
+    yield "cost", f"CNY {money_text(found.cost_cny)}{unpriced}"
     for label, when in (("since", found.since), ("last", found.until)):
         if when is not None:
             yield label, f"{datetime.fromtimestamp(when).astimezone():%Y-%m-%d %H:%M:%S %z}"
@@ -445,10 +446,10 @@ def export(  # noqa: PLR0913  (each argument is an option of the command)
         raise ConfigurationError("archive export writes a file, which appears when it is complete. Name one.")
     with waiting(f"Writing {Path(file).name}"):
         count = export_rows(
-            store, file, step=choose("do", do, WORK), passages=passages, format=choose("format", form, _FORMATS),
+            store, file, step=choose("do", do, STEPS), passages=passages, format=choose("format", form, _FORMATS),
             origin=origin, overwrite=overwrite,
         )  # fmt: skip
-    show_note(f"wrote {one_line(file)}: {count:,} {'passages' if passages else 'rows'}")
+    show_note(f"wrote {one_line(file)}: {counted(count, 'passage' if passages else 'row')}")
 
 
 def _counts_text(counts: Mapping[str, int]) -> str:

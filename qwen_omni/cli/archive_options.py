@@ -30,13 +30,13 @@ from qwen_omni.structured.caption import CaptionOptions
 from qwen_omni.transcription.options import TranscriptionOptions
 from qwen_omni.video.options import DETAIL_FPS, SummaryOptions
 
-Work = Literal["caption", "summarize", "transcribe", "notes"]
-WORK: dict[str, Work] = {name: name for name in get_args(Work)}
-_ALL: tuple[Work, ...] = get_args(Work)
-_LONG: tuple[Work, ...] = ("summarize", "notes")
-_ASKING: tuple[Work, ...] = ("caption", *_LONG)
-SUITS: dict[str, tuple[Work, ...]] = {
-    "model": _ALL, "language": _ALL, "audio_track": _ALL, "schema": ("caption",), "prompt": ("caption",),
+StepName = Literal["caption", "summarize", "transcribe", "notes"]
+STEPS: dict[str, StepName] = {name: name for name in get_args(StepName)}
+_EVERY: tuple[StepName, ...] = get_args(StepName)
+_LONG: tuple[StepName, ...] = ("summarize", "notes")
+_ASKING: tuple[StepName, ...] = ("caption", *_LONG)
+SUITS: dict[str, tuple[StepName, ...]] = {
+    "model": _EVERY, "language": _EVERY, "audio_track": _EVERY, "schema": ("caption",), "prompt": ("caption",),
     "fps": ("caption",), "max_pixels": ("caption",), "thinking": _ASKING, "focus": _LONG, "detail": _LONG,
     "text_model": ("summarize",), "speakers": ("transcribe",),
 }  # fmt: skip
@@ -82,7 +82,7 @@ def _step_option(help: str, *, panel: str = STEP, metavar: str = "TEXT", **more:
 def read_step(  # noqa: PLR0913, PLR0917  (each argument is an option of the command)
     do: Annotated[
         str,
-        typer.Option("--do", metavar="STEP", help=f"What to do: {', '.join(WORK)}.", autocompletion=words(WORK)),
+        typer.Option("--do", metavar="STEP", help=f"What to do: {', '.join(STEPS)}.", autocompletion=words(STEPS)),
     ],
     model: Annotated[str | None, typer.Option("--model", "-m", metavar="NAME", help="Model to use.")] = None,
     schema: Annotated[
@@ -119,19 +119,19 @@ def read_step(  # noqa: PLR0913, PLR0917  (each argument is an option of the com
     Raises:
         ConfigurationError: there is no such step, or it does not take an option that was given.
     """
-    work = choose("do", do, WORK)
-    assert work is not None
+    step = choose("do", do, STEPS)
+    assert step is not None
     given = {name: value for name, value in locals().items() if name in SUITS and value is not None}
     for name in given:
-        if work not in SUITS[name]:
+        if step not in SUITS[name]:
             raise ConfigurationError(
-                f"--{name.replace('_', '-')} does not apply to --do {work}, only to {' and '.join(SUITS[name])}."
+                f"--{name.replace('_', '-')} does not apply to --do {step}, only to {' and '.join(SUITS[name])}."
             )
     if thinking is not None:
         given["thinking"] = choose("thinking", thinking, EFFORTS)
     if audio_track is not None:
         given["audio_track"] = read_audio_track(audio_track)
-    return _MAKERS[work](given)
+    return _MAKERS[step](given)
 
 
 def _caption(given: dict[str, Any]) -> Step:
@@ -152,7 +152,7 @@ def _transcribe(given: dict[str, Any]) -> Step:
     return Transcribe(options=TranscriptionOptions(**given))
 
 
-_MAKERS: dict[Work, Callable[[dict[str, Any]], Step]] = {
+_MAKERS: dict[StepName, Callable[[dict[str, Any]], Step]] = {
     "caption": _caption,
     "summarize": functools.partial(_long, Summarize),
     "transcribe": _transcribe,

@@ -43,7 +43,7 @@ from qwen_omni.profiles.embedding import DEFAULT_EMBEDDING_MODEL
 from qwen_omni.retrieval.index import PassageOptions
 from qwen_omni.retrieval.windows import WINDOW_SECONDS, Window
 from qwen_omni.settings import Settings
-from qwen_omni.video.export.markdown import bill_text
+from qwen_omni.video.export.markdown import bill_text, counted
 from qwen_omni.video.options import DETAIL_FPS, Detail, SummaryOptions
 from qwen_omni.video.schemas import clock
 
@@ -129,7 +129,7 @@ def search(  # noqa: PLR0913
         page = None if html is None else windows_page(query, windows, html.parent)
     if html is not None and page is not None:
         write_file(html, page)
-        show_note(f"written: {html}")
+        show_note(f"wrote {one_line(str(html))}")
     elif as_json:
         write_json([_window_fact(one) for one in windows], indent=2)
     else:
@@ -159,8 +159,8 @@ def ask(  # noqa: PLR0913
 ) -> None:
     """Answer a question from a library: search, watch the best windows again, answer with the times that show it.
 
-    The limit of --max-cny ends looking, and never the answer: it then says what it rests on. The same question again
-    costs nothing.
+    --max-cny limits how much is watched, never the answer, which then says what it is based on. The same question
+    costs nothing a second time.
     """
     _check_output(as_json=as_json, html=html)
     if dry_run and (as_json or html is not None):
@@ -178,7 +178,7 @@ def ask(  # noqa: PLR0913
         found = shown.all(library.stream(question, k=k, options=options))
     if html is not None:
         write_file(html, answer_page(found, html.parent))
-        show_note(f"written: {html}")
+        show_note(f"wrote {one_line(str(html))}")
     elif as_json:
         write_json(found.model_dump(mode="json"), indent=2)
     else:
@@ -204,7 +204,7 @@ def remove(
             raise ConfigurationError(
                 f"{one_line(one)} is not in the library {place}, which has {len(listed)} videos: {names or 'none'}."
             )
-        show_text(f"{one}: {count} passages removed")
+        show_text(f"{one}: {counted(count, 'passage')} removed")
 
 
 COMMANDS: tuple[Callable[..., None], ...] = (add, search, ask, remove)
@@ -282,7 +282,7 @@ def _lined(coming: Iterator[Added]) -> Iterator[tuple[str, Added]]:
         if one.error is not None:
             yield left_out_text(one.source, one.error), one
         else:
-            yield f"{one.source}: {'unchanged' if one.unchanged else f'{one.passages} passages'}", one
+            yield f"{one.source}: {'unchanged' if one.unchanged else counted(one.passages, 'passage')}", one
 
 
 def _added_text(done: Sequence[Added], place: Path) -> str:

@@ -1,7 +1,7 @@
 """A question to a library: its options, what is asked about each window, and what the answer rests on. Pure.
 
 The model that watches says when something is seen or heard; the text model joins what was found and names the shots it
-used. Times are never written anew by the text model, so that they are those of the one that watched.
+used. The text model never writes times, so all times come from the model that watched.
 """
 
 from collections.abc import Sequence
@@ -16,13 +16,14 @@ from qwen_omni.media.source import MediaSource
 from qwen_omni.messages import AudioPart, MediaPart, VideoPart
 from qwen_omni.profiles import DEFAULT_MODEL, DEFAULT_TEXT_MODEL, Profile
 from qwen_omni.ranges import COUNT, START, Range, check_numbers
-from qwen_omni.retrieval.passages import TimeRange, stretch_of
+from qwen_omni.retrieval.passages import TimeRange, time_range_of
 from qwen_omni.retrieval.windows import Window
 from qwen_omni.servers import Server
 from qwen_omni.settings import Settings
 from qwen_omni.structured.ask import CaptionPlan
 from qwen_omni.structured.schema import Frozen
 from qwen_omni.structured.timed import TimedAnswer
+from qwen_omni.video.export.markdown import counted
 from qwen_omni.video.options import SummaryOptions, on_server
 from qwen_omni.video.prompts import PROMPTS_VERSION, seconds_text, words_for
 from qwen_omni.video.results import Bill
@@ -39,7 +40,7 @@ _RANGES = {
 _HELPS = 0.5  # relevance from which a look that is sure ends looking
 _NOTHING = "The library holds nothing about this question."
 _FINDING_ROOM = "x " * 600  # as long as what one look finds, for the share of a limit that is kept for the answer
-_MOST_TEXT = 4_000  # letters of the notes of a window that the answer is told
+_MOST_TEXT = 4_000  # characters of a window's notes that the text model receives
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,8 +108,8 @@ class Look(Frozen):
     evidence: tuple[TimedNote, ...] = ()
 
     @property
-    def settles(self) -> bool:
-        """Whether it helps to answer at all; `sure` says how far it does so alone."""
+    def is_relevant(self) -> bool:
+        """Whether it helps to answer the question; `sure` says how far it does so alone."""
         return self.relevance >= _HELPS
 
 
@@ -202,7 +203,7 @@ def check_question(question: str) -> str:
 # --- One look ---
 
 
-def stretch_to_watch(window: Window, margin: float) -> TimeRange:
+def range_to_watch(window: Window, margin: float) -> TimeRange:
     """Return the time range of a window, with a margin.
 
     Raises:
@@ -210,7 +211,7 @@ def stretch_to_watch(window: Window, margin: float) -> TimeRange:
     """
     facts = dict(window.hits[0].metadata) if window.hits else {}
     facts.update(source=window.source, start=window.start, end=window.end)
-    return stretch_of(facts, margin=margin)
+    return time_range_of(facts, margin=margin)
 
 
 def part_of(where: TimeRange, options: AskOptions, profile: Profile) -> MediaPart:
@@ -265,7 +266,7 @@ def is_enough(look: Look, options: AskOptions) -> bool:
         >>> is_enough(Look(relevance=1, sure=0.9), AskOptions()), is_enough(Look(relevance=0, sure=1), AskOptions())
         (True, False)
     """
-    return look.settles and look.sure >= options.sure
+    return look.is_relevant and look.sure >= options.sure
 
 
 # --- The answer ---
@@ -367,8 +368,8 @@ def _evidence(shot: Shot) -> list[LibraryEvidence]:
 
 _WHY = {
     "": "",
-    "sure": " The last look settled it, so that the others were not watched.",
-    "looks": " No more looks were wanted.",
+    "sure": " The last look settled the question, so the others were not watched.",
+    "looks": " The maximum number of looks was reached.",
     "spend_limit": " The spend limit did not allow another look.",
 }
 
@@ -379,18 +380,18 @@ def basis_of(shots: Sequence[Shot], stopped: Stopped, *, written: bool = True) -
     Example:
         >>> seen = Shot(source="a.mp4", start=0, end=9, look=Look(relevance=1))
         >>> basis_of([seen, Shot(source="b.mp4", start=0, end=9)], "looks")
-        'Rests on 1 of 2 shots watched again, and on the notes of 1. No more looks were wanted.'
+        'Based on 1 of 2 shots watched again and the notes of 1. The maximum number of looks was reached.'
     """
     if not shots:
         return "Nothing was found."
     watched = sum(shot.look is not None for shot in shots)
     failed = sum(bool(shot.reason) for shot in shots)
-    text = f"Rests on {watched} of {len(shots)} shots watched again"
+    text = f"Based on {watched} of {counted(len(shots), 'shot')} watched again"
     if watched < len(shots):
-        text += f", and on the notes of {len(shots) - watched}"
+        text += f" and the notes of {len(shots) - watched}"
     if failed:
         text += f"; {failed} could not be watched"
-    late = "" if written else " Nor did it allow an answer in words, so that this lists what was found."
+    late = "" if written else " No budget was left for a written answer, so this lists what was found."
     return f"{text}.{_WHY[stopped]}{late}"
 
 

@@ -2,7 +2,7 @@
 
 Search, look again at the best windows at a higher frame rate, answer from what was found. Looks end when one of them
 is sure, when enough were made, or when the spend limit allows no other: a share of the limit is kept for the answer.
-Looks and answers are stored in the work store, so that the same question costs nothing again.
+Looks and answers are stored in the work store, so the same question costs nothing the second time.
 
 The search may be any function from a question to windows: that of a `VideoLibrary`, or a retriever over another store.
 """
@@ -65,7 +65,7 @@ _UNWATCHED = (
     CaptionSyntaxError,
     TruncatedAnswerError,
 )
-"""What only the window is at fault for: its notes count instead."""
+"""Errors that concern one window alone: its notes are used instead."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,7 +128,15 @@ def ask_library(
 def stream_library(
     question: str, search: Searcher, *, client: OmniClient | None = None, options: AskOptions = DEFAULT_ASK
 ) -> Generator[LibraryProgress | LibraryAnswer, None, None]:
-    """Yield progress, with the answer as it arrives, and at last the `LibraryAnswer`; see `ask_library`."""
+    """Yield progress, with the answer as it arrives, and at last the `LibraryAnswer`; see `ask_library`.
+
+    Example:
+        from qwen_omni import VideoLibrary, stream_library
+
+        with VideoLibrary("library.lance") as library:
+            for event in stream_library("Who scores first?", library.search):
+                print(event)
+    """
     with contextlib.ExitStack() as closing:
         asker = client if client is not None else closing.enter_context(OmniClient())
         work = _answering(answers.check_question(question), options, asker.settings)
@@ -164,7 +172,15 @@ async def aask_library(
     options: AskOptions = DEFAULT_ASK,
     on_progress: OnLibraryProgress | None = None,
 ) -> LibraryAnswer:
-    """Answer a question from the videos that a search finds; the asynchronous `ask_library`."""
+    """Answer a question from the videos that a search finds; the asynchronous `ask_library`.
+
+    Example:
+        import asyncio
+        from qwen_omni import VideoLibrary, aask_library
+
+        with VideoLibrary("library.lance") as library:
+            print(asyncio.run(aask_library("Who scores first?", library.asearch)).answer)
+    """
     found: LibraryAnswer | None = None
     async with contextlib.aclosing(astream_library(question, search, client=client, options=options)) as coming:
         async for one in coming:
@@ -366,7 +382,7 @@ class _Question:
     def _watched(self, shot: Shot, window: Window, number: int, *, may_pay: bool) -> Steps[Shot]:
         """Watch a window, or find the stored look; return the shot with what was found, or why it was not watched."""
         try:
-            where = answers.stretch_to_watch(window, self.options.margin)
+            where = answers.range_to_watch(window, self.options.margin)
             plan = answers.plan_look(self.question, where, self.options, self.settings)
             key = self._key(answers.look_key(self._digest(where.source), where, plan, self.options))
             if not may_pay and not isinstance(self.store.peek(key), Found):
@@ -578,7 +594,7 @@ def _existing(options: AskOptions, settings: Settings) -> Any:  # noqa: ANN401  
 
 def _estimated(work: _Question, window: Window) -> LookEstimate:
     try:
-        where = answers.stretch_to_watch(window, work.options.margin)
+        where = answers.range_to_watch(window, work.options.margin)
         plan = answers.plan_look(work.question, where, work.options, work.settings)
         key = StepKey(
             _RUN, answers.look_key(content_digest(where.source, work.settings), where, plan, work.options),

@@ -9,7 +9,7 @@ import asyncio
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from qwen_omni.errors import APIConnectionError, ConfigurationError
 from qwen_omni.pricing.costs import Cost, Pricing, TokenCounts, count_text, is_exact, own_pricing
@@ -25,10 +25,11 @@ from qwen_omni.wire.errors import to_error
 
 _OK = 200
 _MOST_BYTES = 64 * 2**20  # of an answer: ten vectors of 2,048 numbers are under 1 MB
-_LETTERS_A_TOKEN = 8  # no text has more letters a token for long, so that only long texts are counted
+_CHARACTERS_PER_TOKEN = 8  # no text has more for long, so what is far beyond the limit is cut before it is counted
 _ROOM = 0.6  # share of the limit that a text is cut to: what is counted here may be a third too low
 
 
+@runtime_checkable
 class Embedding(Protocol):
     """Turns texts into vectors; texts of like meaning are near each other.
 
@@ -63,7 +64,7 @@ def shortened(text: str, most_tokens: int) -> str:
     if len(text) <= most_tokens // 2 or count_text(text, "qwen2") <= most_tokens * (1 if is_exact() else _ROOM):
         return text
     most = max(1, int(most_tokens * _ROOM))
-    text = text[: most * _LETTERS_A_TOKEN]
+    text = text[: most * _CHARACTERS_PER_TOKEN]
     while (tokens := count_text(text, "qwen2")) > most:
         text = text[: int(len(text) * most / tokens * 0.98)]
     return text
@@ -309,6 +310,8 @@ def as_embedding(given: object, settings: Settings | None = None) -> Embedding:
             return TextEmbedding(given, settings=settings)
         case TextEmbedding() | _Foreign():
             return given
+    if isinstance(given, Embedding) and isinstance(given.name, str):
+        return given
     for documents, query in _METHODS:
         if callable(getattr(given, documents, None)) and callable(getattr(given, query, None)):
             return _Foreign(given, documents, query)

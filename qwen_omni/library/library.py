@@ -79,7 +79,7 @@ class VideoLibrary:
         options: how passages are made.
 
     Raises:
-        ConfigurationError: LanceDB is not installed, the place is a file, or the embedding is none.
+        ConfigurationError: LanceDB is not installed, the place is a file, or `embedding` is not an embedding.
 
     Example:
         from qwen_omni import VideoLibrary
@@ -150,12 +150,12 @@ class VideoLibrary:
                 self._store.refresh()
 
     def _added(self, name: str, known: Video | None, on_progress: OnProgress | None) -> Added:
-        version = version_of(name, self._options, self._settings())
+        version = version_of(name, self._options, self.settings)
         if known is not None and known.version == version:
             return Added(source=name, passages=known.passages, unchanged=True)
         gaps = 0
 
-        def watch(news: Progress) -> None:
+        def count_gaps(news: Progress) -> None:
             nonlocal gaps
             gaps += news.kind == "gap"
             if on_progress is not None:
@@ -165,14 +165,14 @@ class VideoLibrary:
         fresh = not vectors
         ids: set[str] = set()
         embedded = 0
-        for batch in _in_batches(_each_once(self._passages(name, watch), ids)):
+        for batch in _in_batches(_each_once(self._passages(name, count_gaps), ids)):
             embedded += self._write(batch, vectors, fresh=fresh)
         removed = self._store.drop(name, keep=ids)
         self._store.finish(Video(source=name, version="" if gaps else version, passages=len(ids)))
         return Added(source=name, passages=len(ids), embedded=embedded, removed=removed, gaps=gaps)
 
-    def _passages(self, name: str, watch: OnProgress) -> Iterator[Passage]:
-        found = iter_passages(name, name, self._options, client=self._asked(), on_progress=watch)
+    def _passages(self, name: str, on_progress: OnProgress) -> Iterator[Passage]:
+        found = iter_passages(name, name, self._options, client=self.client, on_progress=on_progress)
         with contextlib.closing(found) as passages:
             yield from (passage for passage in passages if passage.text.strip())
 
@@ -291,8 +291,8 @@ class VideoLibrary:
 
     @property
     def settings(self) -> Settings:
-        """Settings of the service."""
-        return self._settings()
+        """Settings of the service: those of the client, or of the environment."""
+        return self._client.settings if self._client is not None else Settings.load(needs_key=False)
 
     @property
     def client(self) -> OmniClient:
@@ -301,18 +301,12 @@ class VideoLibrary:
         Raises:
             ConfigurationError: none was given, and there is no key in the environment.
         """
-        return self._asked()
-
-    def _settings(self) -> Settings:
-        return self._client.settings if self._client is not None else Settings.load(needs_key=False)
-
-    def _asked(self) -> OmniClient:
         if self._client is None:
             self._client, self._owned = OmniClient(), True
         return self._client
 
     def _stamp(self) -> Stamp:
-        return Stamp(embedding=self._embedding.name, origin=self._settings().origin, dimensions=0)
+        return Stamp(embedding=self._embedding.name, origin=self.settings.origin, dimensions=0)
 
     def _opened(self) -> PassageStore:
         """Return the store, once it is known to hold what this embedding and this service made."""
@@ -367,7 +361,7 @@ def _words_at_least() -> Iterator[list[float]]:
     except SpendLimitError:
         vector.clear()
         warnings.warn(
-            "The spend limit did not allow to embed the question, so that words alone were compared.",
+            "The spend limit left no room to embed the question, so only its words were compared.",
             UserWarning,
             stacklevel=4,
         )

@@ -168,8 +168,8 @@ def complete(facts: Mapping[str, Any]) -> dict[str, Value]:
     """Return metadata with every key of `UNKNOWN`, each with a value of its type; other keys stay as they are.
 
     Example:
-        >>> told = complete({"source": "a.mp4", "duration": 9, "language": None, "course": "physics"})
-        >>> told["duration"], told["language"], told["width"], told["course"]
+        >>> facts = complete({"source": "a.mp4", "duration": 9, "language": None, "course": "physics"})
+        >>> facts["duration"], facts["language"], facts["width"], facts["course"]
         (9.0, '', -1, 'physics')
     """
     plain = {
@@ -221,7 +221,7 @@ def fragment_url(source: str, start: float, end: float, audio_track: AudioTrackC
     return f"{base.partition('#')[0]}#t={start:.10g},{end:.10g}{track}"
 
 
-def stretch_of(metadata: Mapping[str, Any], *, margin: float = 0.0) -> TimeRange:
+def time_range_of(metadata: Mapping[str, Any], *, margin: float = 0.0) -> TimeRange:
     """Return the time range of a passage, from its metadata, to ask about it again.
 
     Args:
@@ -233,7 +233,7 @@ def stretch_of(metadata: Mapping[str, Any], *, margin: float = 0.0) -> TimeRange
 
     Example:
         >>> metadata = {"source": "talk.mp4", "start": 1.0, "end": 30.0, "duration": 31.0, "video_codec": "h264"}
-        >>> found = stretch_of(metadata, margin=2)
+        >>> found = time_range_of(metadata, margin=2)
         >>> found.start, found.end
         (0.0, 31.0)
     """

@@ -8,7 +8,7 @@ from urllib.request import url2pathname
 
 from qwen_omni.errors import ConfigurationError, UnreadableMediaError
 from qwen_omni.ranges import Range, checked
-from qwen_omni.retrieval.passages import stretch_of
+from qwen_omni.retrieval.passages import time_range_of
 from qwen_omni.video.export.thumbnails import thumbnail_at
 from qwen_omni.video.schemas import clock
 
@@ -37,12 +37,12 @@ def thumbnail_of(metadata: Mapping[str, Any], *, side: int = SIDE) -> bytes:
     """
     side = checked("side", side, _SIDES)
     point = metadata.get("start") == metadata.get("end")
-    stretch = stretch_of(metadata, margin=_MOMENT if point else 0)
-    if stretch.kind != "video":
-        raise ConfigurationError(f"{stretch.source} has no video, so a passage of it has no thumbnail.")
-    file = url2pathname(urlsplit(stretch.source).path) if stretch.source.startswith("file:") else stretch.source
-    middle = (stretch.start + stretch.end) / 2
+    place = time_range_of(metadata, margin=_MOMENT if point else 0)
+    if place.kind != "video":
+        raise ConfigurationError(f"{place.source} has no video, so a passage of it has no thumbnail.")
+    file = url2pathname(urlsplit(place.source).path) if place.source.startswith("file:") else place.source
+    middle = (place.start + place.end) / 2
     image = thumbnail_at(Path(file), middle, side=side)
     if not image:
-        raise UnreadableMediaError(f"{stretch.source} shows no image at {clock(middle)}.")
+        raise UnreadableMediaError(f"{place.source} shows no image at {clock(middle)}.")
     return image

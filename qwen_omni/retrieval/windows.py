@@ -45,7 +45,7 @@ class Hit:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Window:
-    """A time range of a video that answers a question, as far as its passages tell.
+    """A time range of a video that its passages suggest answers a question.
 
     Attributes:
         source: path or URL of the video.
@@ -118,15 +118,15 @@ def to_windows(
     r"""Join the passages that a search found into windows, best first.
 
     Neighbours and overlaps become one window while it is not longer than `seconds`; only a single passage may be. The
-    same event, found twice, is told once. A long passage in which a shorter one was found is narrowed to where that is.
+    same event, found twice, appears once. A long passage in which a shorter one was found is narrowed to where that is.
     Windows with several good passages come before those with one. Windows of one video do not overlap. Passages without
     a time range are left out.
 
     Args:
         hits: the passages, best first.
         seconds: longest window.
-        per_video: most windows of one video.
-        gap: passages at most so many seconds apart are neighbours.
+        per_video: maximum number of windows of one video.
+        gap: passages no more than this many seconds apart are neighbours.
 
     Raises:
         ConfigurationError: a number is out of its range.
@@ -167,7 +167,8 @@ def _windows(ranked: Iterable[tuple[Hit, float]], *, seconds: float, per_video: 
 def evidence_of(hits: Sequence[Hit]) -> list[float]:
     """Return how much each hit counts, from 1 for the best one downwards.
 
-    Scores may be similarities or distances; their order shows which. Where there are none in order, the rank counts.
+    Scores may be similarities or distances; their order shows which. Without scores, or with scores in no order, the
+    rank counts.
 
     Example:
         >>> evidence_of([Hit(text=str(score), metadata={}, score=score) for score in (1, 4, 5)])
@@ -187,7 +188,7 @@ def _order(draft: _Draft) -> tuple[float, float]:
 
 def _add(spot: _Spot, drafts: list[_Draft], seconds: float, gap: float) -> None:
     """Add a hit, the next best one, to the first window that it belongs to, or begin one with it."""
-    if any(_is_double(spot, other) for draft in drafts for other in draft.spots):
+    if any(_is_duplicate(spot, other) for draft in drafts for other in draft.spots):
         return
     for draft in drafts:
         if _takes(draft, spot, seconds, gap):
@@ -196,8 +197,8 @@ def _add(spot: _Spot, drafts: list[_Draft], seconds: float, gap: float) -> None:
     drafts.append(_Draft(spot.start, spot.end, [spot]))
 
 
-def _is_double(one: _Spot, other: _Spot) -> bool:
-    """Whether two hits tell of the same event: the same text, at times that touch."""
+def _is_duplicate(one: _Spot, other: _Spot) -> bool:
+    """Whether two hits are about the same event: the same text, at times that touch."""
     return gap_between(one, other) <= NEAR_SECONDS and says_the_same(one.hit.text, other.hit.text)
 
 
@@ -256,14 +257,14 @@ def _window(source: str, draft: _Draft) -> Window:
 def _text(draft: _Draft) -> str:
     """Return what the hits of a window say, in order of time; those about much more than the window only if alone."""
     within = [spot for spot in draft.spots if gap_between(spot, draft) <= 0 and spot.length <= draft.length]
-    told: list[_Spot] = []
+    kept: list[_Spot] = []
     for spot in sorted(within or draft.spots[:1], key=lambda one: -len(one.hit.text)):
-        if not any(spot.hit.text.strip() in other.hit.text for other in told):
-            told.append(spot)
-    if len(told) == 1:
-        return told[0].hit.text
-    told.sort(key=lambda one: (one.start, one.end))
-    return "\n".join(f"{clock(one.start)} {one.hit.text}" for one in told)
+        if not any(spot.hit.text.strip() in other.hit.text for other in kept):
+            kept.append(spot)
+    if len(kept) == 1:
+        return kept[0].hit.text
+    kept.sort(key=lambda one: (one.start, one.end))
+    return "\n".join(f"{clock(one.start)} {one.hit.text}" for one in kept)
 
 
 def shared_words(question: str, hits: Sequence[Hit]) -> list[float]:
@@ -301,11 +302,11 @@ class WindowOptions:
     """How the passages that a store returns become windows.
 
     Attributes:
-        k: most windows.
+        k: maximum number of windows.
         fetch_k: passages to ask the store for; several become one window, so more than `k`.
         seconds: longest window, unless a single passage is longer.
-        per_video: most windows of one video.
-        gap: passages at most so many seconds apart are neighbours.
+        per_video: maximum number of windows of one video.
+        gap: passages no more than this many seconds apart are neighbours.
         words: whether passages that share rare words with the question move up. It helps where the store only compares
             vectors; turn it off where the store has hybrid search of its own.
 

@@ -54,7 +54,7 @@ if TYPE_CHECKING:
     from qwen_omni.responses import Response
     from qwen_omni.video.tasks import VideoAnswer
 
-_MOST_NEWS = 200  # letters of a report
+_MOST_NEWS = 200  # characters of a report
 _PART_ADVICE = "Ask about a part of it with start and end."
 
 
@@ -107,7 +107,7 @@ class Meter:
             self._report(self._whole, text)
 
     def library(self, news: "LibraryProgress") -> None:
-        """Report an event of a question to a library; the answer itself is no progress."""
+        """Report an event of a question to a library; the answer itself is not progress."""
         if news.kind in ("found", "looked", "unwatched", "stopped"):
             self.step(f"{news.kind} {news.number or ''} {news.text}"[:_MOST_NEWS].replace("  ", " "))
         elif news.kind != "answer":

@@ -17,7 +17,7 @@ from qwen_omni.tools.results import ToolOutcome, bounded, line
 
 _SEARCH_ADVICE = "Search for something narrower, or for fewer windows (k)."
 _ANSWER_ADVICE = "Ask a narrower question."
-_MOST_TEXT = 600  # letters of a window that the model is told
+_MOST_TEXT = 600  # characters of a window's text that the model receives
 
 
 def search_videos(context: ToolContext, asked: SearchVideos) -> Steps:

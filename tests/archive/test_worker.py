@@ -446,6 +446,21 @@ def test_a_batch_of_columns(path, tmp_path):
     assert status(path).total == 4  # one for each input that has a name
 
 
+def test_a_batch_with_the_missing_values_of_pandas(path):
+    """Whole columns become floats there, with NaN for what is missing; no cell ends the batch."""
+    nan = float("nan")
+    batch = {
+        "uri": ["https://127.0.0.1:9/a.mp4", "https://127.0.0.1:9/b.mp4", nan],
+        "version": [nan, nan, "v3"], "etag": ["tag", nan, ""], "size": [7.0, nan, "many"],
+    }  # fmt: skip
+    with open_worker(Asking(), path) as worker:
+        found = worker(batch)
+    assert found["status"] == ["failed", "failed", "skipped"]
+    assert found["etag"] == ["tag", "", ""]
+    assert found["error_code"][2] == "no_uri"
+    assert status(path).total == 2
+
+
 def test_a_worker_that_is_closed_begins_nothing(path, tmp_path):
     step, (file,) = Asking(), files(tmp_path / "in", "a")
     worker = open_worker(step, path)

@@ -20,7 +20,7 @@ from qwen_omni.archive.rows import ArchiveRow
 from qwen_omni.archive.run import ArchiveProgress, iter_rows
 from qwen_omni.archive.steps import Caption, Notes, Summarize, Transcribe
 from qwen_omni.cli import archive
-from qwen_omni.cli.archive_options import SUITS, WORK, read_step
+from qwen_omni.cli.archive_options import STEPS, SUITS, read_step
 from qwen_omni.cli.human import span_text
 from qwen_omni.cli.main import build_app
 from qwen_omni.cli.output import live_facts
@@ -113,7 +113,7 @@ def test_status_adds_up_what_rows_say(run, tmp_path):
     assert found["input_tokens"] == sum(row.input_tokens for row in rows) > 0
     assert found["cost_cny"] == pytest.approx(sum(row.cost_cny for row in rows))
     code, out, _ = run("status", "--store", "a.db")
-    lines = dict(line.split(maxsplit=1) for line in out.splitlines() if not line.startswith("in flight"))
+    lines = dict(line.split(maxsplit=1) for line in out.splitlines() if not line.startswith("in progress"))
     assert (lines["rows"], lines["ok"], lines["skipped"]) == ("5", "4", "1")
     assert lines["tokens"] == f"{found['input_tokens']:,} in, {found['output_tokens']:,} out"
 
@@ -125,7 +125,7 @@ def test_a_plan_says_what_is_done(run):
     lines = dict(re.split(r" {2,}", line, maxsplit=1) for line in out.splitlines())
     assert [*lines] == ["files", "copies", "to ask", "media", "requests", "tokens", "cost", "takes"]
     assert (lines["files"], lines["copies"]) == ("5", "1")
-    assert lines["to ask"] == "4, of 4 sampled 1 would be refused"
+    assert lines["to ask"] == "4, of 4 sampled 1 would get no answer"
     assert (lines["media"], lines["requests"]) == ("6 s", "3")
     tokens = [int(number.replace(",", "")) for number in re.findall(r"\d[\d,]*(?= )", lines["tokens"])]
     assert lines["takes"] == f"at least {span_text(sum(tokens) / 1000 * 60)} at 1,000 TPM"
@@ -217,30 +217,30 @@ def test_a_database_that_machines_share(run, standin, postgres, monkeypatch):
 # --- What is shown ---
 
 
-def _watch(**more):
+def _view(**more):
     progress = ArchiveProgress(
         counts={"ok": 30, "failed": 5, "over_budget": 2}, reused=10, in_flight=8, input_tokens=1_400_000,
         output_tokens=40_000, cost_cny=1.234, elapsed=60.0,
     )  # fmt: skip
     usual = {"name": "a.db: caption", "limit": SpendLimit(cny=500), "per_minute": 2_000_000, "total": 100}
-    return archive._Watch(**{**usual, "progress": progress, **more})
+    return archive._RunView(**{**usual, "progress": progress, **more})
 
 
 def test_the_facts_of_a_run():
     """63 files are left; 20 were asked about in a minute, and took 1,440,000 tokens."""
-    facts = _watch().look()
+    facts = _view().look()
     assert dict(facts.rows) == {
         "archive": "a.db: caption",
-        "done": "37 of 100 (10 stored before)",
+        "done": "37 of 100 (10 reused)",
         "without answer": "5 failed, 2 over budget",
         "in progress": "8",
         "tokens": "1,400,000 in, 40,000 out",
-        "money": "CNY 1.23 of 500.00",
+        "cost": "CNY 1.23 of 500.00",
         "left": "3 min 9 s at this pace, 2 min 16 s at 2,000,000 tokens a minute",
     }
     assert facts.fraction == 0.37
     assert facts.sentence == (
-        "37 of 100 (10 stored before) done; 5 failed, 2 over budget; tokens 1,400,000 in, 40,000 out; CNY 1.23 of "
+        "37 of 100 (10 reused) done; 5 failed, 2 over budget; tokens 1,400,000 in, 40,000 out; CNY 1.23 of "
         "500.00; 8 in progress; 3 min 9 s at this pace, 2 min 16 s at 2,000,000 tokens a minute"
     )
 
@@ -257,7 +257,7 @@ def test_the_facts_of_a_run():
 )
 def test_how_long_the_rest_takes(more, left):
     """Nothing is said where nothing is known: the number of files, or what one of them takes."""
-    assert dict(_watch(**more).look().rows)["left"] == left
+    assert dict(_view(**more).look().rows)["left"] == left
 
 
 def test_a_table_on_a_terminal(run, monkeypatch):
@@ -265,7 +265,7 @@ def test_a_table_on_a_terminal(run, monkeypatch):
     with terminal(monkeypatch) as shown:
         run(*RUN, "--max-cny", "5")
     (text,) = shown
-    for label in ("archive", "done", "without answer", "in progress", "tokens", "money"):
+    for label in ("archive", "done", "without answer", "in progress", "tokens", "cost"):
         assert label in text
     assert "a.db: caption by qwen3.8-omni-flash" in text
     assert "of 5" in text
@@ -275,18 +275,18 @@ def test_a_table_on_a_terminal(run, monkeypatch):
 
 def test_a_line_now_and_then_elsewhere(capsys):
     """No control sequences where nothing can be redrawn."""
-    with live_facts(_watch().look, every=0.02):
+    with live_facts(_view().look, every=0.02):
         time.sleep(0.2)
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) >= 2
-    assert {*lines} == {_watch().look().sentence}
+    assert {*lines} == {_view().look().sentence}
 
 
 def test_failures_of_one_kind_are_not_listed_for_ever(capsys):
     """The first five of each reason, then one line; the names of files are not trusted."""
     row = ArchiveRow(uri="a\x1b[31m.mp4", step="caption", step_digest="d", status="over_budget", error_code="spend_limit",
                      error="No money.", retryable=True)  # fmt: skip
-    watch = _watch()
+    watch = _view()
     for _ in range(9):
         watch.add(row)
     watch.add(replace(row, status="failed", error_code="rate_limit", error="Busy."))
@@ -399,7 +399,7 @@ def test_every_option_of_a_step_is_offered_by_each_command():
     commands = typer.main.get_command(build_app()).commands["archive"].commands
     for name in ("plan", "run", "retry"):
         assert {"do", *SUITS} <= {one.name for one in commands[name].params}
-    assert {work for works in SUITS.values() for work in works} == {*WORK}
+    assert {work for works in SUITS.values() for work in works} == {*STEPS}
 
 
 def test_in_batches(run, standin, made, tmp_path, monkeypatch):

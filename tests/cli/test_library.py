@@ -74,7 +74,7 @@ def test_a_page_shows_images_links_and_nothing_untrusted(command, films, tmp_pat
     command("library", "add", films[0].path)
     question = f"When is {films[0].codes[1]} shown, <script>alert(1)</script>?"
     status, out, err = command("library", "search", question, "--html", "found.html")
-    assert (status, out, err) == (0, "", "written: found.html\n")
+    assert (status, out, err) == (0, "", "wrote found.html\n")
     page = (tmp_path / "found.html").read_text(encoding="utf-8")
     assert "<script" not in page
     assert "script-src ;" in page.replace("script-src  ;", "script-src ;")
@@ -83,7 +83,7 @@ def test_a_page_shows_images_links_and_nothing_untrusted(command, films, tmp_pat
     assert (tmp_path / link).resolve() == films[0].path.resolve()
     assert command("library", "ask", question, "--html", "answer.html")[0] == 0
     page = (tmp_path / "answer.html").read_text(encoding="utf-8")
-    assert "shots watched again" in page
+    assert "shot watched again" in page
     assert "watched again</span>" in page
     assert 'class="answer"' in page
     assert "<script" not in page
@@ -104,9 +104,7 @@ def test_the_limit_ends_looking_and_not_the_answer(command, films, standin):
     standin.clear()
     status, out, err = command("library", "ask", "Which sign is first?", "--max-cny", 0.002)
     assert status == 0
-    assert (
-        "Rests on 0 of 1 shots watched again, and on the notes of 1. The spend limit did not allow another look." in err
-    )
+    assert "Based on 0 of 1 shot watched again and the notes of 1. The spend limit did not allow another look." in err
     assert out.startswith("[stand-in]")
     assert not any(request.media for request in standin.requests)
 

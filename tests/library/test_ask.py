@@ -79,7 +79,7 @@ def test_the_right_second_of_the_right_video(client, standin, shelf, search):
     assert search.asked == [shelf.question(0, second)]
     assert [(one.source, one.start, one.watched) for one in found.evidence] == [(str(film.path), float(second), True)]
     assert film.codes[second] in found.answer
-    assert found.basis == "Rests on 3 of 3 shots watched again."
+    assert found.basis == "Based on 3 of 3 shots watched again."
     assert found.this_run.requests == len(standin.requests) == 4
     assert found.this_run.cny == pytest.approx(client.settings.ledger.total.cny)
 
@@ -108,7 +108,7 @@ def test_a_recording_is_listened_to(client, standin, tmp_path):
 def test_a_sure_look_ends_looking(client, standin, shelf, search):
     found = ask_library(shelf.question(2, 1), search, client=client)
     assert (found.stopped, len(looks(standin))) == ("sure", 1)
-    assert found.basis.startswith("Rests on 1 of 3 shots watched again, and on the notes of 2.")
+    assert found.basis.startswith("Based on 1 of 3 shots watched again and the notes of 2.")
 
 
 def test_the_same_question_costs_nothing_again(client, standin, shelf, search):
@@ -218,7 +218,7 @@ def test_no_more_looks_than_wanted(client, standin, shelf, search, count):
     unsure(standin)
     found = ask_library(shelf.question(0, 4), search, client=client, options=replace(UNSURE, looks=count))
     assert (len(looks(standin)), found.stopped, found.written) == (count, "looks", True)
-    assert f"Rests on {count} of 3 shots watched again, and on the notes of {3 - count}." in found.basis
+    assert f"Based on {count} of 3 shots watched again and the notes of {3 - count}." in found.basis
 
 
 def test_the_spend_limit_stops_looking_and_not_the_answer(client, standin, shelf, search):
@@ -233,7 +233,7 @@ def test_the_spend_limit_stops_looking_and_not_the_answer(client, standin, shelf
         found = ask_library(shelf.question(0, 4), search, client=poor, options=UNSURE)
     assert (len(looks(standin)), found.stopped, found.written) == (2, "spend_limit", True)
     assert found.basis == (
-        "Rests on 2 of 3 shots watched again, and on the notes of 1. The spend limit did not allow another look."
+        "Based on 2 of 3 shots watched again and the notes of 1. The spend limit did not allow another look."
     )
     assert limit.spent.cny <= limit.limits["CNY"]
     assert limit.reserved.tokens == 0
@@ -255,7 +255,7 @@ def test_with_any_limit_there_is_an_answer(client, standin, shelf, search):
         assert found.written
         assert limit.spent.tokens <= limit.limits["tokens"]
         counts.append(sum(shot.look is not None for shot in found.shots))
-        assert f"Rests on {counts[-1]} of 3 shots" in found.basis
+        assert f"Based on {counts[-1]} of 3 shots" in found.basis
         assert (found.stopped == "spend_limit") == (counts[-1] < 3)
     assert counts == sorted(counts)
     assert set(counts) >= {0, 1, 3}
@@ -277,7 +277,7 @@ def test_without_money_for_an_answer_it_lists_what_was_found(client, standin, sh
     assert not standin.requests
     assert (found.written, found.stopped) == (False, "spend_limit")
     assert "film2.mp4 (from the notes)" in found.answer
-    assert "Nor did it allow an answer in words" in found.basis
+    assert "No budget was left for a written answer" in found.basis
     assert [one.watched for one in found.evidence] == [False] * 3
 
 
@@ -420,7 +420,7 @@ def test_evidence_is_that_of_the_shots_that_were_used(shots, used):
 def test_the_basis_counts_every_shot(shots, stopped, written):
     text = basis_of(shots, stopped, written=written)
     watched = sum(shot.look is not None for shot in shots)
-    assert not shots or f"{watched} of {len(shots)} shots" in text
+    assert not shots or f"{watched} of {len(shots)} shot" in text
     assert ("spend limit" in text) == (bool(shots) and stopped == "spend_limit")
 
 

@@ -224,6 +224,28 @@ def test_embeddings_of_the_frameworks(theirs):
     assert as_embedding(made) is made
 
 
+class Own:
+    """Has the methods of `Embedding`, and says itself what it is."""
+
+    name = "own model 7"
+
+    def embed_documents(self, texts):
+        return [[float(len(text)), 1.0] for text in texts]
+
+    def embed_query(self, text):
+        return self.embed_documents([text])[0]
+
+    async def aembed_query(self, text):
+        return self.embed_query(text)
+
+
+def test_an_embedding_with_a_name_keeps_it():
+    """The name decides which vectors are compared, so two models of one class do not mix."""
+    own = Own()
+    assert as_embedding(own) is own
+    assert as_embedding(own).name == "own model 7"
+
+
 def test_an_embedding_that_loses_texts_is_named():
     class Loses(LikeLangChain):
         def embed_documents(self, texts):

@@ -198,10 +198,10 @@ def test_the_spend_limit_stops_adding_and_leaves_words_to_search(store, client, 
     library = VideoLibrary(store, client=poor)
     with pytest.raises(SpendLimitError):
         library.add(shelf.films[1].path)
-    with pytest.warns(UserWarning, match="words alone were compared"):
+    with pytest.warns(UserWarning, match="only its words were compared"):
         (window, *_) = library.search(shelf.films[0].codes[3])
     assert shelf.films[0].codes[3] in window.text
-    with pytest.warns(UserWarning, match="words alone"):
+    with pytest.warns(UserWarning, match="only its words"):
         assert asyncio.run(library.asearch(shelf.films[0].codes[3]))
 
 

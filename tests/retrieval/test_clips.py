@@ -10,7 +10,7 @@ import llama_index_qwen_omni
 from qwen_omni import TranscriptionOptions, transcribe
 from qwen_omni.client import OmniClient
 from qwen_omni.errors import ConfigurationError
-from qwen_omni.retrieval.passages import stretch_of, to_passages
+from qwen_omni.retrieval.passages import time_range_of, to_passages
 from qwen_omni.standin.marked_media import make_audio
 
 
@@ -35,7 +35,7 @@ def test_a_passage_of_a_part_of_a_recording(settings, tmp_path):
 def test_an_older_document_of_a_part():
     """Its `duration` is that of the part, which says nothing about where the file ends."""
     told = {"source": "call.mp3", "start": 100.0, "end": 130.0, "duration": 40.0, "kind": "speech"}
-    found = stretch_of(told, margin=2)
+    found = time_range_of(told, margin=2)
     assert (found.start, found.end) == (98, 132)
 
 
@@ -47,7 +47,7 @@ def test_a_stretch_ends_after_it_starts(start, length, margin, duration):
     """Whatever the metadata say, or it is our error."""
     told = {"source": "a.mp4", "start": start, "end": start + length, "duration": duration}
     try:
-        found = stretch_of(told, margin=margin)
+        found = time_range_of(told, margin=margin)
     except ConfigurationError as error:
         assert "choose a margin" in str(error)
         return

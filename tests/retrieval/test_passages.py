@@ -18,7 +18,7 @@ from qwen_omni.retrieval.passages import (
     kind_of,
     known,
     make_passage,
-    stretch_of,
+    time_range_of,
     to_passages,
     whole_passage,
 )
@@ -68,11 +68,11 @@ def test_unknown_values_are_read_as_unknown():
     (bare,) = PASSAGES["segment of which nothing is known"]
     old = {"source": "a.mp4", "start": 0.0, "end": 9.0}
     for metadata in (bare.metadata, old):
-        assert (kind_of(metadata), stretch_of(metadata).audio_track) == ("video", None)
-        assert stretch_of(metadata, margin=99).end == 108
+        assert (kind_of(metadata), time_range_of(metadata).audio_track) == ("video", None)
+        assert time_range_of(metadata, margin=99).end == 108
     assert known({"segment": 0}, "segment") == 0
     (full,) = PASSAGES["caption"]
-    assert (stretch_of(full.metadata, margin=99).end, stretch_of(full.metadata).audio_track) == (30, 1)
+    assert (time_range_of(full.metadata, margin=99).end, time_range_of(full.metadata).audio_track) == (30, 1)
     assert kind_of(complete({"audio_codec": "aac"})) == "audio"
 
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from qwen_omni.errors import ConfigurationError
-from qwen_omni.retrieval.passages import UNKNOWN, complete, stretch_of
+from qwen_omni.retrieval.passages import UNKNOWN, complete, time_range_of
 from qwen_omni.retrieval.windows import (
     Hit,
     Window,
@@ -178,7 +178,7 @@ def test_a_window_is_a_passage():
     told = {name: found.metadata[name] for name in ("start", "end", "language", "kind", "speakers", "course")}
     assert told == {"start": 10, "end": 22, "language": "en", "kind": "window", "speakers": "", "course": "physics"}
     assert str(found.metadata["url"]).endswith("a.mp4#t=10,22")
-    stretch = stretch_of(found.metadata)
+    stretch = time_range_of(found.metadata)
     assert (stretch.source, stretch.start, stretch.end) == ("a.mp4", 10, 22)
     assert to_passage(window).id == found.id
     assert to_passage(to_windows([hit(10, 23)])[0]).id != found.id

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from qwen_omni import Transcript
-from qwen_omni.retrieval.passages import stretch_of, to_passages
+from qwen_omni.retrieval.passages import time_range_of, to_passages
 from qwen_omni.standin.marked_media import TruthMedia
 from tests.transcription.conftest import Ask
 
@@ -27,7 +27,7 @@ def test_a_transcript_names_its_file(ask: Ask, name: str, recording: TruthMedia,
     shutil.copyfile(recording.path, path)
     said = ask(path)
     assert said.source == str(path)
-    assert [Path(stretch_of(one.metadata).source) for one in to_passages(said)] == [path]
+    assert [Path(time_range_of(one.metadata).source) for one in to_passages(said)] == [path]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere names are text")

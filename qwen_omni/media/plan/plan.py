@@ -121,7 +121,7 @@ USUAL_SECONDS = 60
 
 WORTH_SECONDS = 2
 """Re-encoding costs sharpness, so it must save this much time if it saves no tokens."""
-_NOTABLE_SECONDS = 0.1  # of less nobody needs to read
+_NOTABLE_SECONDS = 0.1  # a smaller saving is reported as none
 
 _FULLEST = 0.95  # share of the available bytes to aim for
 _LEAST_BITS = 60_000  # per second of video
