@@ -35,6 +35,7 @@ from qwen_omni.library.answers import AskOptions, LibraryAnswer
 from qwen_omni.library.ask import LibraryProgress, estimate_library
 from qwen_omni.library.library import DEFAULT_PLACE, WINDOWS_PER_QUESTION, Added, VideoLibrary, check_search
 from qwen_omni.library.page import answer_page, windows_page
+from qwen_omni.library.store import is_folder
 from qwen_omni.media.files.find import find_media, left_out_text
 from qwen_omni.media.files.output import check_targets, write_file
 from qwen_omni.pricing.limit import SpendLimit
@@ -160,7 +161,7 @@ def ask(  # noqa: PLR0913
     """Answer a question from a library: search, watch the best windows again, answer with the times that show it.
 
     --max-cny limits how much is watched, never the answer, which then says what it is based on. The same question
-    costs nothing a second time.
+    costs no more than its embedding a second time.
     """
     _check_output(as_json=as_json, html=html)
     if dry_run and (as_json or html is not None):
@@ -225,14 +226,14 @@ def _check_exists(place: Path) -> None:
     """Refuse to search where nothing was added.
 
     Raises:
-        ConfigurationError: there is no such folder.
+        ConfigurationError: there is no such folder, or it holds something else.
     """
-    if place.exists() and not place.is_dir():
-        raise ConfigurationError(f"{place} is a file; a library is a folder. Name another one with --library.")
-    if not place.is_dir():
+    if not is_folder(place):
         raise ConfigurationError(
             f"There is no library {place}. Make it: qwen-omni library add FOLDER --library {place}"
         )  # fmt: skip
+    if any(place.iterdir()) and not any(place.glob("*.lance")):
+        raise ConfigurationError(f"{place} is a folder of other files, and no library. Name another with --library.")
 
 
 def _check_output(*, as_json: bool, html: Path | None) -> None:

@@ -2,7 +2,7 @@
 
 Search, look again at the best windows at a higher frame rate, answer from what was found. Looks end when one of them
 is sure, when enough were made, or when the spend limit allows no other: a share of the limit is kept for the answer.
-Looks and answers are stored in the work store, so the same question costs nothing the second time.
+Looks and answers are stored in the work store, so the same question costs no more than the search.
 
 The search may be any function from a question to windows: that of a `VideoLibrary`, or a retriever over another store.
 """

@@ -6,6 +6,7 @@ OpenAI compatible - Embedding, read 2026-11-29.
 """
 
 import asyncio
+import math
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -282,6 +283,8 @@ def _plain(found: Any, count: int, name: str) -> Vectors:  # noqa: ANN401  (list
         raise ConfigurationError(
             f"{name} returned {len(vectors):,} vectors for {count:,} texts, or of several lengths."
         )
+    if not all(vector and all(map(math.isfinite, vector)) for vector in vectors):
+        raise ConfigurationError(f"{name} returned a vector that is empty, or has numbers that are not finite.")
     return vectors
 
 

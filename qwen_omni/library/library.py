@@ -15,17 +15,17 @@ from pathlib import Path
 from typing import Any, Self
 
 from qwen_omni.client import OmniClient
-from qwen_omni.errors import ConfigurationError, SpendLimitError
+from qwen_omni.errors import ConfigurationError, SpendLimitError, UnreadableMediaError
 from qwen_omni.library.answers import DEFAULT_ASK, AskOptions, LibraryAnswer
 from qwen_omni.library.ask import LibraryProgress, OnLibraryProgress, ask_library, content_digest, stream_library
 from qwen_omni.library.embeddings import Embedding, as_embedding
 from qwen_omni.library.store import LanceStore, PassageStore, Row, Stamp, Video
 from qwen_omni.media.files.find import UNREADABLE, OnError, Sources, find_media
-from qwen_omni.ranges import POSITIVE_COUNT, checked
+from qwen_omni.ranges import checked
 from qwen_omni.redact import redact
 from qwen_omni.retrieval.index import PassageOptions, iter_passages
 from qwen_omni.retrieval.passages import Passage
-from qwen_omni.retrieval.windows import WINDOW_SECONDS, Hit, Window, WindowOptions
+from qwen_omni.retrieval.windows import MOST_WINDOWS, WINDOW_COUNT, WINDOW_SECONDS, Hit, Window, WindowOptions
 from qwen_omni.settings import Settings
 from qwen_omni.video.engine.run import OnProgress, Progress
 from qwen_omni.work_store.store import digest
@@ -104,7 +104,7 @@ class VideoLibrary:
         self._client, self._owned = client, False
         self._options = options
         self._embedding: Embedding = as_embedding(embedding, None if client is None else client.settings)
-        self._checked = False
+        self._held: Stamp | None = None
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _rebuilt, (self._given, None if self._owned else self._client, self._embedding, self._options)
@@ -122,7 +122,8 @@ class VideoLibrary:
             on_progress: called after every step.
 
         Raises:
-            ConfigurationError: the library was made with another embedding or by another service.
+            ConfigurationError: a source is a link, or the library was made with another embedding or by another
+                service.
             QwenOmniError: see `qwen_omni.errors`; what was finished is kept, and the next call resumes there.
         """
         return list(self.iter_add(sources, on_error=on_error, on_progress=on_progress))
@@ -131,12 +132,16 @@ class VideoLibrary:
         self, sources: Sources, *, on_error: OnError = "raise", on_progress: OnProgress | None = None
     ) -> Generator[Added, None, None]:
         """Add videos and recordings one after another; yield what became of each. See `add`."""
+        found = [os.fspath(source) for source in find_media(sources)]
+        for source in found:
+            _check_local(source)
         known = {video.source: video for video in self._opened().videos()}
         wrote = False
         try:
-            for source in find_media(sources):
-                name = _name_of(os.fspath(source))
+            for source in found:
+                name = source
                 try:
+                    name = _name_of(source)
                     done = self._added(name, known.get(name), on_progress)
                 except UNREADABLE as error:
                     if on_error == "raise":
@@ -183,7 +188,10 @@ class VideoLibrary:
             known.update(zip(new, self._embedding.embed_documents(new), strict=True))
         rows = [Row(passage=one, vector=known[one.text]) for one in batch]
         if self._store.stamp() is None:
+            self._held = None
             self._store.begin(replace(self._stamp(), dimensions=len(rows[0].vector)))
+        self._opened()
+        self._check_length(*(row.vector for row in rows))
         self._store.write(rows, fresh=fresh)
         return len(new)
 
@@ -200,7 +208,7 @@ class VideoLibrary:
             question: in natural language, or words that are said or shown.
             k: windows at most.
             seconds: longest window.
-            sources: only these videos; all if empty.
+            sources: only this video, or these; all if empty.
 
         Raises:
             ConfigurationError: the question is empty, k is not at least 1, or the library was made with another
@@ -233,8 +241,11 @@ class VideoLibrary:
     ) -> list[Window]:
         if vector is None:
             return []
-        only = [_name_of(source) for source in sources]
-        options = WindowOptions(k=k, fetch_k=max(k * _FOUND_PER_WINDOW, _FEWEST_FOUND), seconds=seconds)
+        if vector:
+            self._check_length(vector)
+        only = [_name_of(source) for source in ([sources] if isinstance(sources, str) else sources)]
+        fetch_k = min(max(k * _FOUND_PER_WINDOW, _FEWEST_FOUND), MOST_WINDOWS)
+        options = WindowOptions(k=k, fetch_k=fetch_k, seconds=seconds)
         near = self._store.nearest(vector, options.fetch_k, only) if vector else []
         worded = self._store.matching(question, vector, options.fetch_k, only)
         return options.windows(question, merged(near, worded))
@@ -310,12 +321,22 @@ class VideoLibrary:
 
     def _opened(self) -> PassageStore:
         """Return the store, once it is known to hold what this embedding and this service made."""
-        if not self._checked:
+        if self._held is None:
             found = self._store.stamp()
             if found is not None:
                 check_stamp(self._place, found, self._stamp())
-                self._checked = True
+                self._held = found
         return self._store
+
+    def _check_length(self, *vectors: Sequence[float]) -> None:
+        """Refuse vectors of another length, which an embedding of the same name may have."""
+        wanted = None if self._held is None else self._held.dimensions
+        others = [len(vector) for vector in vectors if len(vector) != wanted]
+        if wanted is not None and others:
+            raise ConfigurationError(
+                f"The library {self._place} has vectors of {wanted:,} dimensions, and {self._embedding.name} made one "
+                f"of {others[0]:,}. Use the embedding that it was made with, or another library."
+            )
 
     def close(self) -> None:
         """Close the client, if it was made here."""
@@ -383,11 +404,11 @@ def check_search(question: str, k: int) -> int:
     """Check a question and the number of windows.
 
     Raises:
-        ConfigurationError: the question is empty, or k is not at least 1.
+        ConfigurationError: the question is empty, or k is out of its range.
     """
     if not question.strip():
         raise ConfigurationError("The question is empty. Write what you look for.")
-    return int(checked("k", k, POSITIVE_COUNT))
+    return int(checked("k", k, WINDOW_COUNT))
 
 
 def version_of(name: str, options: PassageOptions, settings: Settings) -> str:
@@ -406,13 +427,26 @@ def _name_of(source: str) -> str:
 
     Raises:
         ConfigurationError: it is a link.
+        UnreadableMediaError: it is not Unicode, which a library cannot store.
     """
+    _check_local(source)
+    path = Path(source).expanduser().absolute()
+    if ".." in path.parts:  # of one file, there is one name
+        path = path.parent.resolve() / path.name if path.name != ".." else path.resolve()
+    name = str(path)
+    try:
+        name.encode()
+    except UnicodeEncodeError as error:
+        raise UnreadableMediaError(f"The name of {path.name!a} is not Unicode. Rename the file.") from error
+    return name
+
+
+def _check_local(source: str) -> None:
     if "://" in source:
         raise ConfigurationError(
             f"{redact(source)} is a link; a library holds local files, so that answers can look at them again. "
             "Download it first."
         )
-    return str(Path(source).expanduser().absolute())
 
 
 def _each_once(passages: Iterable[Passage], ids: set[str]) -> Iterator[Passage]:

@@ -5,6 +5,7 @@ rows with a text and a vector, finds those near a question by both, and remember
 """
 
 import contextlib
+import errno
 import json
 import os
 import re
@@ -15,10 +16,17 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Protocol
 
-from qwen_omni.errors import ConfigurationError
+from qwen_omni.errors import ConfigurationError, QwenOmniError
 from qwen_omni.media.files.tempfiles import machine_fault
 from qwen_omni.retrieval.passages import Passage
 from qwen_omni.retrieval.windows import Hit
+
+try:
+    import fcntl
+except ImportError:  # Windows: one process adds at a time
+    _LOCKS = False
+else:
+    _LOCKS = True
 
 _PASSAGES, _VIDEOS = "passages", "videos"
 _STAMP = b"qwen_omni"
@@ -124,12 +132,13 @@ class LanceStore:
         self.place = os.fspath(place)
         if not self.place.strip():
             raise ConfigurationError("The name of the library is empty; name a folder, such as library.lance.")
-        if "://" not in self.place and Path(self.place).exists() and not Path(self.place).is_dir():
-            raise ConfigurationError(f"{self.place} is a file; a library is a folder. Choose another name.")
+        if "://" not in self.place:
+            is_folder(Path(self.place))
         if find_spec("lancedb") is None:
             raise ConfigurationError("A library needs an extra package: pip install 'qwen-omni[library]'")
         self._database: Any = None
         self._tables: dict[str, Any] = {}
+        self._seen: int | None = None  # version of the passages of which is known what they hold
 
     def stamp(self) -> Stamp | None:
         """Return what the rows have in common; `None` while there are none."""
@@ -145,12 +154,10 @@ class LanceStore:
                 )
             return Stamp(embedding=about["embedding"], origin=about["origin"], dimensions=about["dimensions"])
         except (ValueError, KeyError, TypeError) as error:
-            raise ConfigurationError(
-                f"{self.place} has a table {_PASSAGES!r} that is not a library of qwen-omni. Choose another folder."
-            ) from error
+            raise self._stranger(_PASSAGES) from error
 
     def begin(self, stamp: Stamp) -> None:
-        """Create the tables."""
+        """Create the tables, unless another process has just done so."""
         import pyarrow as pa  # noqa: PLC0415  (comes with LanceDB)
 
         about = {
@@ -161,37 +168,40 @@ class LanceStore:
             pa.field("end", pa.float64()), pa.field("text", pa.string()), pa.field("metadata", pa.string()),
             pa.field("vector", pa.list_(pa.float32(), stamp.dimensions)),
         ]  # fmt: skip
-        listed = [pa.field("source", pa.string()), pa.field("version", pa.string()), pa.field("passages", pa.int64())]
-        with self._faults("create"):
-            database = self._connected()
-            schema = pa.schema(columns, metadata={_STAMP: json.dumps(about).encode()})
-            self._tables[_VIDEOS] = database.create_table(_VIDEOS, schema=pa.schema(listed), exist_ok=True)
-            self._tables[_PASSAGES] = database.create_table(_PASSAGES, schema=schema)
+        with self._writing("create"):
+            if self._table(_PASSAGES) is None:
+                self._listed()
+                schema = pa.schema(columns, metadata={_STAMP: json.dumps(about).encode()})
+                self._tables[_PASSAGES] = self._connected().create_table(_PASSAGES, schema=schema)
+                self._seen = self._tables[_PASSAGES].version
 
     def vectors(self, source: str) -> Mapping[str, Sequence[float]]:
         """Return the vectors of a source by text."""
         with self._faults("read"):
             rows = self._rows(_PASSAGES, f"source = {quoted(source)}", ["text", "vector"])
+            table = self._tables.get(_PASSAGES)
+            self._seen = None if table is None else table.version
         return {row["text"]: row["vector"] for row in rows}
 
     def write(self, rows: Sequence[Row], *, fresh: bool = False) -> None:
         """Write rows; one with the same ID is replaced."""
-        table = self._table(_PASSAGES, latest=False)
-        if table is None or not rows:
-            return
-        with self._faults("write to"):
+        with self._writing("write to"):
+            table = self._table(_PASSAGES)
+            if table is None or not rows:
+                return
             written = _columns(rows, table.schema)
-            if fresh:
+            if fresh and table.version == self._seen:  # no other process has written any since
                 table.add(written)
+                self._seen = table.version
             else:
                 table.merge_insert("id").when_matched_update_all().when_not_matched_insert_all().execute(written)
 
     def drop(self, source: str, *, keep: Iterable[str] = ()) -> int:
         """Remove the rows of a source, except those with the IDs to keep; return how many."""
-        table = self._table(_PASSAGES)
-        if table is None:
-            return 0
-        with self._faults("write to"):
+        with self._writing("write to"):
+            table = self._table(_PASSAGES)
+            if table is None:
+                return 0
             kept = set(keep)
             ids = [row["id"] for row in self._rows(_PASSAGES, f"source = {quoted(source)}", ["id"])]
             gone = [one for one in ids if one not in kept]
@@ -210,16 +220,16 @@ class LanceStore:
     def finish(self, video: Video) -> None:
         """Record that all passages of a video are written."""
         row = {"source": video.source, "version": video.version, "passages": video.passages}
-        table = self._table(_VIDEOS)
-        if table is not None:
-            with self._faults("write to"):
+        with self._writing("write to"):
+            table = None if self._table(_PASSAGES) is None else self._listed()
+            if table is not None:
                 table.merge_insert("source").when_matched_update_all().when_not_matched_insert_all().execute([row])
 
     def forget(self, source: str) -> None:
         """Remove the record of a video."""
-        table = self._table(_VIDEOS)
-        if table is not None:
-            with self._faults("write to"):
+        with self._writing("write to"):
+            table = self._table(_VIDEOS)
+            if table is not None:
                 table.delete(f"source = {quoted(source)}")
 
     def nearest(self, vector: Sequence[float], most: int, sources: Sequence[str] = ()) -> list[Hit]:
@@ -246,10 +256,10 @@ class LanceStore:
         """Bring the indexes up to date: of words always, of vectors where there are many; remove old versions."""
         from lancedb.index import FTS, BTree, IvfSq  # noqa: PLC0415  (an extra)
 
-        table = self._table(_PASSAGES)
-        if table is None:
-            return
-        with self._faults("write to"):
+        with self._writing("write to"):
+            table = self._table(_PASSAGES)
+            if table is None:
+                return
             known = {one.columns[0] for one in table.list_indices()}
             if "text" not in known:  # ICU splits words of every script
                 table.create_index("text", config=FTS(base_tokenizer="icu"))
@@ -269,17 +279,51 @@ class LanceStore:
 
     def _table(self, name: str, *, latest: bool = True) -> Any:  # noqa: ANN401  (LanceDB loads on first use)
         """Return a table, if there is one: as it is now, or as it was when it was last looked at."""
-        if name not in self._tables:
-            if "://" not in self.place and not Path(self.place).is_dir():
-                return None
-            with self._faults("open"):
-                database = self._connected()
-                if name not in database.list_tables(limit=1_000).tables:
+        if "://" not in self.place and not Path(self.place).is_dir():
+            self._tables.clear()
+            return None
+        with self._faults("open"):
+            if name not in self._tables:
+                table = self._found_table(name)
+                if table is None:
                     return None
-                self._tables[name] = database.open_table(name)
-        elif latest:
-            self._tables[name].checkout_latest()
+                self._tables[name] = table
+            elif latest:
+                self._tables[name].checkout_latest()
         return self._tables[name]
+
+    def _found_table(self, name: str) -> Any:  # noqa: ANN401
+        """Open a table; return `None` if there is none, or only the beginning of one that was never completed.
+
+        Raises:
+            ConfigurationError: it is another program's.
+        """
+        database = self._connected()
+        if name not in database.list_tables(limit=1_000).tables:
+            return None
+        try:
+            table = database.open_table(name)
+        except ValueError as error:
+            if "was not found" in str(error):
+                return None
+            raise
+        if name == _VIDEOS and not {"source", "version", "passages"} <= set(table.schema.names):
+            raise self._stranger(name)
+        return table
+
+    def _listed(self) -> Any:  # noqa: ANN401
+        """Return the table of videos, which is created if it is missing."""
+        import pyarrow as pa  # noqa: PLC0415  (comes with LanceDB)
+
+        if self._table(_VIDEOS) is None:
+            columns = [("source", pa.string()), ("version", pa.string()), ("passages", pa.int64())]
+            self._tables[_VIDEOS] = self._connected().create_table(_VIDEOS, schema=pa.schema(columns))
+        return self._tables[_VIDEOS]
+
+    def _stranger(self, name: str) -> ConfigurationError:
+        return ConfigurationError(
+            f"{self.place} has a table {name!r} that is not a library of qwen-omni. Choose another folder."
+        )
 
     def _connected(self) -> Any:  # noqa: ANN401
         if self._database is None:
@@ -289,20 +333,46 @@ class LanceStore:
         return self._database
 
     @contextlib.contextmanager
+    def _writing(self, doing: str) -> Iterator[None]:
+        """Write while no other process does: two that add the same passages would add each twice."""
+        with self._faults(doing), contextlib.ExitStack() as closing:
+            if "://" not in self.place and _LOCKS:
+                if doing == "create":
+                    Path(self.place).mkdir(parents=True, exist_ok=True)
+                with contextlib.suppress(OSError):  # there is none yet, or its file system has no locks
+                    folder = os.open(self.place, os.O_RDONLY)
+                    closing.callback(os.close, folder)
+                    fcntl.flock(folder, fcntl.LOCK_EX)
+            yield
+
+    @contextlib.contextmanager
     def _faults(self, doing: str) -> Iterator[None]:
         """Raise what LanceDB raises as ours."""
         try:
             yield
-        except ConfigurationError:
+        except QwenOmniError:
             raise
         except (OSError, RuntimeError, ValueError) as error:
             place = None if "://" in self.place else Path(self.place)
             fault = machine_fault(_system_error(error), f"{doing} the library", path=place, writing=True)
-            first = (str(error).splitlines() or [type(error).__name__])[0][:300]
-            raise fault or ConfigurationError(f"LanceDB could not {doing} the library {self.place}: {first}") from error
+            raise fault or ConfigurationError(
+                f"LanceDB could not {doing} the library {self.place}: {_plain(error)}"
+            ) from error
 
 
 _NUMBER = re.compile(r"\(os error (\d+)\)")
+_PLACE_IN_CODE = re.compile(r",? ?/\S+\.rs:\d+(:\d+)?")
+
+
+def _plain(error: Exception) -> str:
+    """Return the first line of an error of LanceDB, without the place in its source code.
+
+    Example:
+        >>> _plain(RuntimeError("lance error: Not found: a.lance, /root/.cargo/x/commit.rs:653:26"))
+        'lance error: Not found: a.lance'
+    """
+    first = (str(error).splitlines() or [type(error).__name__])[0]
+    return _PLACE_IN_CODE.sub("", first)[:300]
 
 
 def _system_error(error: Exception) -> Exception:
@@ -314,6 +384,23 @@ def _system_error(error: Exception) -> Exception:
     """
     found = _NUMBER.search(str(error))
     return error if found is None else OSError(int(found[1]), os.strerror(int(found[1])))
+
+
+def is_folder(place: Path) -> bool:
+    """Return whether a folder exists, where a library may be.
+
+    Raises:
+        ConfigurationError: it is a file, or has a name that no folder has.
+        LocalResourceError: this program may not look there.
+    """
+    try:
+        if place.exists() and not place.is_dir():
+            raise ConfigurationError(f"{place} is a file; a library is a folder. Choose another name.")
+        return place.is_dir()
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            raise ConfigurationError(f"The name of the library, {str(place)[:60]}…, is too long.") from error
+        raise machine_fault(error, "open the library", path=place, writing=True) or error from error
 
 
 def quoted(text: str) -> str:

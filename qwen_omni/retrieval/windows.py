@@ -293,8 +293,10 @@ def _rarity(count: int, of: int) -> float:
     return math.log(1 + (of - count + 0.5) / (count + 0.5))
 
 
-_COUNTS = Range(least=1, most=10_000, whole=True)
-_RANGES = {"k": _COUNTS, "fetch_k": _COUNTS, "seconds": END, "per_video": POSITIVE_COUNT, "gap": START}
+MOST_WINDOWS = 10_000
+"""Windows, and passages, that one search may ask for."""
+WINDOW_COUNT = Range(least=1, most=MOST_WINDOWS, whole=True)
+_RANGES = {"k": WINDOW_COUNT, "fetch_k": WINDOW_COUNT, "seconds": END, "per_video": POSITIVE_COUNT, "gap": START}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

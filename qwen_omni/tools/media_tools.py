@@ -105,8 +105,8 @@ LIBRARY_DEFINITIONS: tuple[ToolDefinition, ...] = (
     ToolDefinition(
         name="ask_library",
         description="Answer a question from all videos and recordings of the library: searches, watches the best "
-        "windows again, and returns the answer with the files and seconds that show it. The same question again is "
-        "free.",
+        "windows again, and returns the answer with the files and seconds that show it. The same question again "
+        "costs a few tokens.",
         arguments=definitions.AskLibrary,
         steps=library_tools.ask_videos,
     ),
