@@ -69,7 +69,8 @@ class Added:
 
 
 class VideoLibrary:
-    """An index over many videos and recordings. Thread-safe as long as only one thread adds.
+    """An index over many videos and recordings. Thread-safe as long as only one thread adds; several processes
+    may add to a local folder.
 
     Args:
         place: a folder, which is created; whatever else LanceDB takes (`s3://…`); or a `PassageStore`.

@@ -1,7 +1,11 @@
 """A library: what is added, found and removed, over a store in memory and over LanceDB."""
+# ruff: noqa: D102
 
 import asyncio
+import math
+import os
 import shutil
+import threading
 from dataclasses import replace
 
 import pytest
@@ -16,8 +20,9 @@ from qwen_omni import (
     UnreadableMediaError,
     VideoLibrary,
 )
-from qwen_omni.library.store import LanceStore, Stamp
+from qwen_omni.library.store import LanceStore, Row, Stamp, Video
 from qwen_omni.retrieval.index import PassageOptions
+from qwen_omni.retrieval.passages import Passage
 from qwen_omni.standin import Fault
 from qwen_omni.standin.marked_media import make_video
 from tests.support.memory_store import MemoryStore
@@ -283,3 +288,180 @@ def test_a_file_is_no_library(tmp_path):
     (tmp_path / "library.lance").write_text("mine")
     with pytest.raises(ConfigurationError, match="is a file; a library is a folder"):
         VideoLibrary(tmp_path / "library.lance")
+
+
+class Numbers:
+    """An embedding that makes whatever vector it was given."""
+
+    model_name = "numbers"
+
+    def __init__(self, *vector):
+        self.vector = list(vector)
+
+    def embed_documents(self, texts):
+        return [self.vector for _ in texts]
+
+    def embed_query(self, text):
+        return self.vector
+
+
+def test_vectors_of_another_length_are_refused_with_both(store, client, shelf):
+    """The name of an embedding need not say how long its vectors are."""
+    VideoLibrary(store, client=client, embedding=Numbers(1, 2, 3)).add(shelf.films[0].path)
+    other = VideoLibrary(store, client=client, embedding=Numbers(1, 2))
+    says = r"has vectors of 3 dimensions, and .*numbers made one of 2\."
+    with pytest.raises(ConfigurationError, match=says):
+        other.search("x")
+    with pytest.raises(ConfigurationError, match=says):
+        other.add(shelf.films[1].path)
+    assert not rows_of(store, shelf.films[1].path)
+
+
+@pytest.mark.parametrize("vector", [(), (math.nan, 1), (math.inf,)])
+def test_what_is_no_vector_is_refused_before_a_library_is_made(store, client, shelf, vector):
+    with pytest.raises(ConfigurationError, match="a vector that is empty, or has numbers that are not finite"):
+        VideoLibrary(store, client=client, embedding=Numbers(*vector)).add(shelf.films[0].path)
+    assert store.stamp() is None
+
+
+def test_a_file_has_one_name(library, shelf, monkeypatch):
+    """However it is written, so that no video is in a library twice."""
+    film = shelf.films[0].path
+    library.add(film)
+    monkeypatch.chdir(shelf.folder)
+    odd = [
+        f"{shelf.folder}/../{shelf.folder.name}/{film.name}",
+        f"../{shelf.folder.name}/{film.name}",
+        film.name,
+    ]
+    assert [one.unchanged for one in library.add(odd)] == [True] * 3
+    assert [video.source for video in library.videos()] == [str(film)]
+    assert {one.source for one in library.search("code", sources=odd[0])} == {str(film)}
+    assert library.remove(f"../{shelf.folder.name}") == 18
+
+
+def test_a_link_is_refused_before_anything_is_paid_for(library, standin, shelf):
+    with pytest.raises(ConfigurationError, match=r"oss://bucket/a\.mp4 is a link"):
+        library.add([shelf.films[0].path, "oss://bucket/a.mp4"], on_error="warn")
+    assert not standin.requests
+
+
+def test_a_name_that_is_not_unicode_is_left_out(library, shelf, tmp_path):
+    try:
+        shutil.copy(shelf.films[0].path, os.fsencode(tmp_path) + b"/a\xff.mp4")
+    except OSError:
+        pytest.skip("the file system has Unicode names alone")
+    shutil.copy(shelf.films[1].path, tmp_path / "b.mp4")
+    bad, good = library.add(tmp_path, on_error="warn")
+    assert (good.passages, str(bad.error)) == (18, "The name of 'a\\udcff.mp4' is not Unicode. Rename the file.")
+
+
+@pytest.mark.parametrize(("k", "found"), [(1_001, 1), (10_000, 1)])
+def test_as_many_windows_as_there_are_may_be_asked_for(library, shelf, k, found):
+    library.add(shelf.films[0].path)
+    assert len(library.search("code", k)) == found
+    with pytest.raises(ConfigurationError, match="k must be a whole number from 1 to 10,000, got 10001"):
+        library.search("code", 10_001)
+
+
+# --- LanceDB alone ---
+
+STAMP = Stamp(embedding="numbers", origin="standin", dimensions=2)
+
+
+def some_rows(source="/a.mp4", count=3):
+    facts = [{"source": source, "start": float(at), "end": at + 1.0} for at in range(count)]
+    return [
+        Row(passage=Passage(id=f"{source} {at}", text=f"text {at}", metadata=fact), vector=[1.0, at])
+        for at, fact in enumerate(facts)
+    ]
+
+
+@pytest.fixture
+def two(tmp_path):
+    """A library, as two processes see it."""
+    pytest.importorskip("lancedb")
+    return LanceStore(tmp_path / "library.lance"), LanceStore(tmp_path / "library.lance")
+
+
+def test_two_that_add_the_same_video_add_it_once(two):
+    for store in two:
+        assert store.stamp() is None
+    for store in two:
+        store.begin(STAMP)
+    assert [dict(store.vectors("/a.mp4")) for store in two] == [{}, {}]
+    for store in two:
+        store.write(some_rows(), fresh=True)
+    assert two[0].drop("/a.mp4") == 3
+    assert [dict(store.vectors("/b.mp4")) for store in two] == [{}, {}]
+    for store in two:
+        store.write(some_rows("/b.mp4"), fresh=True)
+    assert two[1].drop("/b.mp4") == 3
+
+
+def test_a_writer_waits_for_another_process(two, tmp_path):
+    fcntl = pytest.importorskip("fcntl")
+    two[0].begin(STAMP)
+    writes = threading.Thread(target=two[0].write, args=[some_rows()], daemon=True)
+    folder = os.open(tmp_path / "library.lance", os.O_RDONLY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        writes.start()
+        writes.join(0.2)
+        assert not two[1].vectors("/a.mp4")
+    finally:
+        os.close(folder)
+    writes.join()
+    assert len(two[1].vectors("/a.mp4")) == 3
+
+
+def test_a_library_that_was_deleted_is_empty_and_begins_again(two, tmp_path):
+    store, other = two
+    for one in ("/a.mp4", "/b.mp4"):
+        assert store.stamp() is None
+        store.begin(STAMP)
+        store.write(some_rows(one), fresh=True)
+        store.finish(Video(source=one, version="1", passages=3))
+        assert [video.source for video in other.videos()] == [one]
+        shutil.rmtree(tmp_path / "library.lance")
+        assert store.videos() == store.nearest([1, 1], 5) == other.matching("text", [1, 1], 5) == []
+
+
+def test_a_lost_list_of_videos_is_made_again(two, tmp_path):
+    two[0].begin(STAMP)
+    shutil.rmtree(tmp_path / "library.lance" / "videos.lance")
+    two[1].finish(Video(source="/a.mp4", version="1", passages=3))
+    assert [video.source for video in two[1].videos()] == ["/a.mp4"]
+
+
+def test_a_table_that_was_never_completed_is_none(two, tmp_path):
+    """A process was killed while it made the library."""
+    (tmp_path / "library.lance" / "passages.lance" / "_transactions").mkdir(parents=True)
+    assert two[0].stamp() is None
+    two[0].begin(STAMP)
+    assert two[1].stamp() == STAMP
+
+
+def test_a_table_of_another_program_is_refused(two, tmp_path, client, standin, shelf):
+    import lancedb  # noqa: PLC0415  (an extra)
+
+    lancedb.connect(tmp_path / "library.lance").create_table("videos", [{"mine": 1}])
+    with pytest.raises(ConfigurationError, match="table 'videos' that is not a library of qwen-omni"):
+        VideoLibrary(tmp_path / "library.lance", client=client).add(shelf.films[0].path)
+    assert not standin.requests
+
+
+def test_errors_of_lancedb_name_no_place_in_its_source(two, tmp_path):
+    two[0].begin(STAMP)
+    two[0].write(some_rows())
+    for file in (tmp_path / "library.lance" / "passages.lance" / "data").iterdir():
+        file.write_bytes(b"damaged")
+    with pytest.raises(ConfigurationError, match="could not search the library") as raised:
+        two[1].nearest([1.0, 2.0], 5)
+    assert ".rs:" in str(raised.value.__cause__)
+    assert ".rs" not in str(raised.value)
+
+
+def test_a_name_that_no_folder_has_is_refused(tmp_path):
+    with pytest.raises(ConfigurationError, match=r"The name of the library, .*…, is too long\."):
+        VideoLibrary(tmp_path / ("x" * 300))
