@@ -69,8 +69,9 @@ class Added:
 
 
 class VideoLibrary:
-    """An index over many videos and recordings. Thread-safe as long as only one thread adds; several processes
-    may add to a local folder.
+    """An index over many videos and recordings.
+
+    Thread-safe as long as only one thread adds. Several processes may add to a local folder; they write in turn.
 
     Args:
         place: a folder, which is created; whatever else LanceDB takes (`s3://…`); or a `PassageStore`.
