@@ -87,7 +87,7 @@ def add(  # noqa: PLR0913  (each argument is an option of the command)
     """Add videos and recordings to a library; what is in it already costs nothing.
 
     A file that changed replaces its passages. Interrupted runs resume where they stopped. Files that cannot be read are
-    left out, with a note.
+    left out, with a note, and the exit code is 1.
     """
     check_files(media, "library add")
     chosen = choose("detail", detail, _DETAILS) or "medium"
@@ -105,6 +105,8 @@ def add(  # noqa: PLR0913  (each argument is an option of the command)
     errors = [one.error for one in done if one.error is not None]
     if errors and len(errors) == len(done):
         raise errors[0]
+    if errors:
+        raise typer.Exit(1)
 
 
 def search(  # noqa: PLR0913

@@ -112,7 +112,7 @@ def test_the_limit_ends_looking_and_not_the_answer(command, films, standin):
 def test_files_that_cannot_be_read_are_left_out(command, films, tmp_path):
     (tmp_path / "text.mp4").write_text("notes\n" * 40)
     status, out, err = command("library", "add", "text.mp4", films[0].path)
-    assert (status, out) == (0, "library.lance: 1 added, 0 unchanged, 1 left out\n")
+    assert (status, out) == (1, "library.lance: 1 added, 0 unchanged, 1 left out\n")
     assert "text.mp4 is not media" in err
     assert json.loads(command("library", "add", "text.mp4", films[0].path, "--json")[1])[0]["file"].endswith("text.mp4")
     assert command("library", "add", "text.mp4")[0] == 1
