@@ -448,6 +448,11 @@ class ArchiveWorker:
             output_tokens=row.output_tokens + before.output_tokens, cost_cny=cost,
         )  # fmt: skip
 
+    def earlier(self, row: ArchiveRow) -> StoredInput | None:
+        """Return, once, what was stored about an input when it was looked up, if its version is that of a row."""
+        before = self._earlier.pop(ArchiveItem(uri=row.uri).name, None)
+        return before if before is not None and before.version == row.etag else None
+
     def _attempted(self, item: ArchiveItem, began: float) -> "Busy | _Made":
         """Return the row and, if it has no answer, the error; raise what ends the run."""
         if self._streaks.exhausted:
