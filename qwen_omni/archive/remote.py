@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 _BLOCK = 4 << 20
 _LONGEST_SUFFIX = 8
-_VERSIONS = ("ETag", "etag", "version_id", "md5", "checksum", "content_md5")
+_VERSIONS = ("ETag", "etag", "version_id", "md5", "checksum", "content_md5", "CRC")
 _TIMES = ("LastModified", "last_modified", "updated", "mtime", "modified", "created")
 
 
@@ -137,7 +137,8 @@ def _file_of(files: Any, info: Mapping[str, Any], name: str, *, listed: bool) ->
     size = info.get("size")
     known = size if isinstance(size, int) else None
     version = tag or (f"{when} {known}" if when else "")
-    uri = "::".join([files.unstrip_protocol(info["name"]), *_links(name)[1:]])
+    around = [link if "://" in link else str(Path(link).absolute()) for link in _links(name)[1:]]
+    uri = "::".join([files.unstrip_protocol(info["name"]), *around])
     return RemoteFile(uri=uri, path=info["name"], version=version, size=known, listed=listed)
 
 

@@ -442,6 +442,20 @@ def packed(tmp_path) -> Path:
     return tmp_path
 
 
+def test_a_member_that_changed_has_another_version(packed, monkeypatch):
+    """The archive may be named from its folder; its inputs have the same names everywhere."""
+    pytest.importorskip("fsspec")
+    monkeypatch.chdir(packed)
+    (before,) = find_items("zip://a*::one.zip")
+    (again,) = find_items(f"zip://a*::{packed}/one.zip")
+    assert (again.name, again.version) == (before.name, before.version)
+    with zipfile.ZipFile(packed / "one.zip", "w") as file:
+        file.writestr("a.mp4", "one.zip A.mp4")
+    (after,) = find_items("zip://a*::one.zip")
+    assert (after.name, after.size) == (before.name, before.size)
+    assert after.version != before.version
+
+
 def test_members_of_archives_are_named_with_their_archive(packed):
     """Two archives with the same names in them are different inputs, and each is opened in its own."""
     pytest.importorskip("fsspec")
