@@ -60,7 +60,7 @@ AGAIN_SECONDS = 0.2  # before looking again for an answer that another process a
 _STORE_PATIENCE = 60.0  # seconds to wait for a store that cannot be reached, on top of its own patience
 _PAUSE = 0.5  # between two looks at such a store
 _PREPARED_PER_CORE = 2  # media prepared or uploaded at once
-_MOST_UNWRITTEN = 200  # answers and rows that are only in memory
+_MOST_UNWRITTEN = 200  # answers and rows that are only in memory, while the store is locked or cannot be reached
 _MOST_ALIKE = 16  # inputs in a row that fail for a reason of the machine or the settings
 
 
@@ -593,14 +593,14 @@ class ArchiveWorker:
             time.sleep(_PAUSE)
 
     def _check_written(self) -> None:
-        """Pay for nothing more while many answers are only in memory.
+        """Pay for nothing more while many answers are only in memory, or a single one that has no way to the store.
 
         Raises:
             StoreError: the store could not be written for a minute.
             LocalResourceError: the same, for a file.
         """
         until = time.monotonic() + _STORE_PATIENCE
-        while self.store.unwritten > _MOST_UNWRITTEN:
+        while self.store.unwritten > (0 if self.store.failing else _MOST_UNWRITTEN):
             self.store.write_rest()
             if self.store.unwritten and time.monotonic() > until:
                 self.check_written()
