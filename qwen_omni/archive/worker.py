@@ -15,7 +15,7 @@ import platform
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -638,10 +638,17 @@ class ArchiveWorker:
             raise ConfigurationError(f"The batch has no column `uri`; its columns: {', '.join(batch) or 'none'}.")
         items = [_item_of_batch(batch, at) for at in range(len(batch["uri"]))]
         found = self.look_up(items)
-        pool = self.pool()
-        waiting = [one if isinstance(one, ArchiveRow) else pool.submit(self.process, one) for one in found]
+        waiting = [one if isinstance(one, ArchiveRow) else self._begun(one) for one in found]
         rows = [one if isinstance(one, ArchiveRow) else one.result() for one in waiting]
         return _batch_of(rows)
+
+    def _begun(self, item: ArchiveItem) -> Future[ArchiveRow]:
+        """Hand an input to the threads; raises `StoppedError` if `finish` ends them at this moment."""
+        try:
+            return self.pool().submit(self.process, item)
+        except RuntimeError:
+            self._work.check()
+            raise
 
     def pool(self) -> ThreadPoolExecutor:
         """Return the threads of this worker: one for each call in flight, and some that prepare media."""

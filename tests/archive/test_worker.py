@@ -6,6 +6,7 @@ import os
 import sqlite3
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -316,6 +317,17 @@ def test_a_late_failure_does_not_replace_an_answer(path, tmp_path):
         row = worker.process(item_of(file))
     assert (row.status, row.value, row.reused, row.input_tokens) == ("ok", 1, True, 1_000)
     assert status(path).counts == {"ok": 1}
+
+
+def test_a_batch_that_is_stopped_while_it_begins(path, tmp_path, monkeypatch):
+    """Threads that end before all its inputs were handed to them are no fault of a batch."""
+    ended = ThreadPoolExecutor(1)
+    ended.shutdown()
+    with open_worker(Asking(), path) as worker:
+        monkeypatch.setattr(worker, "pool", lambda: ended)
+        worker.stop()
+        with pytest.raises(StoppedError):
+            worker({"uri": [str(one) for one in files(tmp_path / "in", "a")]})
 
 
 def test_a_failure_ends_the_claim(path, tmp_path):
