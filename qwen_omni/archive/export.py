@@ -41,6 +41,7 @@ PASSAGE_COLUMNS: dict[str, Kind] = {
 """The columns of a passage, in order; times are seconds of the media."""
 
 Record = dict[str, Any]
+_DATABASE = b"SQLite format 3\0"  # how a store begins, whose answers were paid for
 _GROUP_ROWS, _GROUP_CHARACTERS = 20_000, 32_000_000  # of a row group of Parquet: what is in memory at once
 
 
@@ -113,12 +114,26 @@ def check_export(path: Path, *, overwrite: bool) -> None:
     """Check that a file can be written, before the store is read.
 
     Raises:
-        ConfigurationError: the file exists and must not be replaced; its name is a folder's, or not possible.
+        ConfigurationError: the file exists and must not be replaced, or is a database; its name is a folder's, or not
+            possible.
         LocalResourceError: the location is not writable.
     """
     check_targets([path])
-    if path.is_file() and not overwrite:
-        raise ConfigurationError(f"{path} exists. Choose another name, or replace it: overwrite=True (--overwrite).")
+    if path.is_file():
+        if not overwrite:
+            raise ConfigurationError(
+                f"{path} exists. Choose another name, or replace it: overwrite=True (--overwrite)."
+            )
+        if _is_database(path):
+            raise ConfigurationError(f"{path} is a database, perhaps the store itself. Choose another name.")
+
+
+def _is_database(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            return file.read(len(_DATABASE)) == _DATABASE
+    except OSError:  # writing tells
+        return False
 
 
 # --- Records ---

@@ -11,11 +11,13 @@ import logging
 import math
 import os
 import platform
+import queue
 import socket
 import threading
 import time
 import warnings
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import CancelledError
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -30,6 +32,7 @@ from qwen_omni.archive.sources import LIST_COLUMNS, ArchiveItem, Source, find_it
 from qwen_omni.archive.steps import Step
 from qwen_omni.archive.worker import ArchiveWorker
 from qwen_omni.errors import ConfigurationError, QwenOmniError
+from qwen_omni.media.work import StoppedError
 from qwen_omni.pricing.limit import SpendLimit
 from qwen_omni.profiles.rate_limits import RateLimits
 from qwen_omni.ranges import PARALLEL, Range, checked
@@ -47,6 +50,9 @@ _READING_CPUS = 1.0  # of the task that reads the list, and of the one that writ
 _CALLS_AT_ONCE = 2  # of `ArchiveWorker` in one process: the next block fills the gaps that the last rows of one leave
 _QUEUED = 1  # blocks that wait at a worker, so that it never waits for the driver
 _NO_KEY = "none is needed"
+_SIGN_SECONDS, _DEAD_SECONDS = 0.5, 15.0  # between two looks at the sign; without a look, a worker is dead
+_GO, _STOP, _LEAVE = range(3)  # what the sign says
+_ROWS_AHEAD = 1_000  # that were read and not asked for yet
 _IN_FLIGHT = Range(least=1, most=100_000, whole=True)
 _WORKERS = Range(least=1, most=10_000, whole=True)
 _CPUS = Range(above=0, most=1e6)
@@ -138,16 +144,78 @@ class WorkerPlan:
         return ArchiveWorker(self._step, settings=settings, **self._given)
 
 
-class RayWorker:
-    """`ArchiveWorker` in one of Ray's processes; it gives its leases back when Ray ends the process in good order."""
+class StopSign:
+    """What the workers of a run look at: whether it ends. It knows who still waits for answers.
 
-    def __init__(self, plan: WorkerPlan) -> None:
+    An actor of Ray: Ray ends processes without waiting for what they have asked and will pay for.
+    """
+
+    def __init__(self) -> None:
+        self._says = _GO
+        self._busy: dict[str, float] = {}
+
+    def look(self, worker: str, *, over: bool = False) -> int:
+        """Return what it says; note that a worker lives, or that it has nothing in flight any more."""
+        if over:
+            self._busy.pop(worker, None)
+        else:
+            self._busy[worker] = time.monotonic()
+        return self._says
+
+    def say(self, word: int) -> None:
+        """Say to all workers that nothing more begins, or, when all have stored their answers, that they may fail."""
+        self._says = word
+
+    def busy(self) -> int:
+        """Return how many workers have something in flight; one that was not seen for long is dead."""
+        since = time.monotonic() - _DEAD_SECONDS
+        return sum(seen >= since for seen in self._busy.values())
+
+
+class RayWorker:
+    """`ArchiveWorker` in one of Ray's processes; it gives its leases back when Ray ends the process in good order.
+
+    With a `StopSign`, it lets calls in flight end and stores their answers when the run ends.
+    """
+
+    def __init__(self, plan: WorkerPlan, look: Callable[..., int] | None = None) -> None:
         self._worker = plan.build()
+        self._released = threading.Event()
+        self._name = f"{platform.node()}:{os.getpid()}"
+        if look is not None:
+            if look(self._name) != _GO:
+                self._worker.stop()
+            threading.Thread(target=self._watch, args=(look,), daemon=True, name="qwen-omni-stop").start()
 
     def __call__(self, block: "pa.Table") -> "pa.Table":
         """Return the rows of a block, whose columns have the same types in every block."""
         named = {name: block[name].to_pylist() for name in LIST_COLUMNS if name in block.column_names}
-        return to_table(self._worker(named))
+        try:
+            return to_table(self._worker(named))
+        except (StoppedError, CancelledError):
+            self._released.wait()  # an error would end the other workers at once
+            raise
+
+    def _watch(self, look: Callable[..., int]) -> None:
+        """Look at the sign until the run, which keeps it, is gone."""
+        ending: threading.Thread | None = None
+        try:
+            while True:
+                over = ending is not None and not ending.is_alive()
+                says = look(self._name, over=over)
+                if says != _GO and ending is None:
+                    ending = threading.Thread(target=self._end, daemon=True, name="qwen-omni-end")
+                    ending.start()
+                if says == _LEAVE:
+                    self._released.set()
+                time.sleep(_SIGN_SECONDS)
+        except Exception:  # noqa: BLE001  (of Ray: there is no sign any more)
+            self._released.set()
+
+    def _end(self) -> None:
+        self._worker.finish()
+        with contextlib.suppress(QwenOmniError):  # a later run asks again
+            self._worker.check_written()
 
     def __del__(self) -> None:
         worker = self.__dict__.get("_worker")
@@ -225,7 +293,21 @@ def map_archive(  # noqa: PLR0913 - each keyword is an independent option
         videos = ray.data.read_parquet("videos.parquet")
         map_archive(videos, Summarize(), store="postgresql://me@db/work").write_parquet("summaries")
     """
+    given = {"store": store, "spend_limit": spend_limit, "limits": limits, "job": job}
+    return _mapped(dataset, step, given, settings, (in_flight, workers, cluster_cpus))
+
+
+def _mapped(
+    dataset: "Dataset",
+    step: Step,
+    given: dict[str, Any],
+    settings: Settings | Callable[[], Settings] | None,
+    size: tuple[int, int | None, float | None],
+    *sign: Callable[..., int],
+) -> "Dataset":
+    """Return the dataset of `map_archive`; its workers look at a sign, if there is one."""
     ray = _ray()
+    in_flight, workers, cluster_cpus = size
     columns = dataset.columns(fetch_if_missing=False)
     if columns is not None and "uri" not in columns:
         raise ConfigurationError(
@@ -233,17 +315,18 @@ def map_archive(  # noqa: PLR0913 - each keyword is an independent option
             "dataset.rename_columns({...: 'uri'})."
         )
     cpus = [float(node["Resources"].get("CPU", 0.0)) for node in ray.nodes() if node["Alive"]]
-    place = _store_for(store, machines=len(cpus))
+    place = _store_for(given["store"], machines=len(cpus))
     if cluster_cpus is not None:
         cpus = [checked("cluster_cpus", cluster_cpus, _CPUS)]
     layout = decide_layout(cpus, in_flight, workers)
-    given = {"store": place, "spend_limit": spend_limit, "limits": limits, "in_flight": layout.in_flight, "job": job}
-    plan = WorkerPlan(step, given, settings or Settings.load(needs_key=False))
+    plan = WorkerPlan(
+        step, {**given, "store": place, "in_flight": layout.in_flight}, settings or Settings.load(needs_key=False)
+    )
     mapped = dataset.repartition(target_num_rows_per_block=layout.rows).map_batches(
         RayWorker,
         batch_size=None,
         batch_format="pyarrow",
-        fn_constructor_args=(plan,),
+        fn_constructor_args=(plan, *sign),
         num_cpus=WORKER_CPUS,
         udf_modifying_row_count=False,
         compute=ray.data.ActorPoolStrategy(
@@ -279,7 +362,8 @@ def run_on_ray(  # noqa: PLR0913 - each keyword is an independent option
 ) -> Generator[ArchiveRow]:
     """Ask about every input of a source on a cluster of Ray; yield its row. The same as `run`, with more processes.
 
-    This process looks inputs up in the store, and hands to Ray those that have to be asked about.
+    This process looks inputs up in the store, and hands to Ray those that have to be asked about. Closing the iterator,
+    or Ctrl-C, waits for calls in flight and stores what they answer; another Ctrl-C does not wait.
 
     Args:
         source: as in `run`; every machine opens the same names.
@@ -298,10 +382,11 @@ def run_on_ray(  # noqa: PLR0913 - each keyword is an independent option
     """
     ray = _ray()
     check_cluster(address)
-    options: dict[str, Any] = {
-        "store": store, "settings": settings, "spend_limit": spend_limit, "limits": limits, "job": job,
-    }  # fmt: skip
-    with ArchiveWorker(step, in_flight=1, **options) as worker, _Watched(worker, on_progress) as watched:
+    options: dict[str, Any] = {"store": store, "spend_limit": spend_limit, "limits": limits, "job": job}
+    with (
+        ArchiveWorker(step, in_flight=1, settings=settings, **options) as worker,
+        _Watched(worker, on_progress) as watched,
+    ):
         left = _Left()
         for page in in_pages(find_items(source, settings=worker.settings)):
             for one in worker.look_up(page):
@@ -311,10 +396,80 @@ def run_on_ray(  # noqa: PLR0913 - each keyword is an independent option
                     left.add(one)
         tables = left.tables()
         if tables:
-            with _connected(ray, address):
-                mapped = map_archive(ray.data.from_arrow(tables), step, in_flight=in_flight, **options)
-                for columns in mapped.iter_rows():
+            with _connected(ray, address), _Stoppable(ray) as stoppable:
+                dataset = ray.data.from_arrow(tables)
+                mapped = _mapped(dataset, step, options, settings, (in_flight, None, None), stoppable.look)
+                for columns in stoppable.read(mapped.iter_rows()):
                     yield watched.row(_row_of(columns))
+
+
+class _Look:
+    """Looks at the sign from another process."""
+
+    def __init__(self, sign: Any) -> None:  # noqa: ANN401  (an actor)
+        self._sign = sign
+
+    def __call__(self, worker: str, *, over: bool = False) -> int:
+        return int(_ray().get(self._sign.look.remote(worker, over=over)))
+
+
+class _Stoppable:
+    """A job whose workers, if it is stopped, store what they have in flight before Ray ends them.
+
+    Rows are read on a thread, because Ray Data ends its workers at once if Ctrl-C finds it reading.
+
+    Attributes:
+        look: what workers look at.
+    """
+
+    def __init__(self, ray: Any) -> None:  # noqa: ANN401  (a module without types)
+        self._ray, self._sign = ray, ray.remote(num_cpus=0)(StopSign).remote()
+        self.look = _Look(self._sign)
+        self._rows: queue.Queue[Mapping[str, Any] | BaseException | None] = queue.Queue(_ROWS_AHEAD)
+        self._left, self._reader = threading.Event(), threading.Thread()
+
+    def read(self, rows: Iterable[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
+        """Yield the rows of a dataset."""
+        self._reader = threading.Thread(target=self._read, args=(rows,), daemon=True, name="qwen-omni-rows")
+        self._reader.start()
+        while (row := self._rows.get()) is not None:
+            if isinstance(row, BaseException):
+                raise row
+            yield row
+
+    def _read(self, rows: Iterable[Mapping[str, Any]]) -> None:
+        try:
+            for row in rows:
+                self._put(row)
+        except BaseException as error:  # noqa: BLE001  (raised where rows are awaited)
+            self._put(error)
+        else:
+            self._put(None)
+
+    def _put(self, row: Mapping[str, Any] | BaseException | None) -> None:
+        waiting = True
+        while waiting and not self._left.is_set():
+            with contextlib.suppress(queue.Full):
+                self._rows.put(row, timeout=_SIGN_SECONDS)
+                waiting = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self._left.set()
+        if kind is None or not issubclass(kind, KeyboardInterrupt | GeneratorExit):
+            return
+        logging.getLogger("ray.data").setLevel(
+            logging.CRITICAL
+        )  # until the connection ends: that workers fail is asked
+        with contextlib.suppress(self._ray.exceptions.RayError):  # the cluster is gone
+            self._ray.get(self._sign.say.remote(_STOP))
+            while self._ray.get(self._sign.busy.remote()):
+                time.sleep(_SIGN_SECONDS)
+            self._ray.get(self._sign.say.remote(_LEAVE))
+        if self._reader.ident is not None:
+            self._reader.join(_DEAD_SECONDS)  # what it called of Ray after the end would start a cluster
 
 
 class _Watched:
@@ -332,11 +487,20 @@ class _Watched:
         self._report(
             counts={**now.counts, row.status: now.counts.get(row.status, 0) + 1},
             reused=now.reused + (row.status == "ok" and not paid),
-            input_tokens=now.input_tokens + paid * row.input_tokens,
-            output_tokens=now.output_tokens + paid * row.output_tokens,
-            cost_cny=now.cost_cny + ((row.cost_cny or 0.0) if paid else 0.0),
+            **(self._used(row) if paid else {}),
         )
         return row
+
+    def _used(self, row: ArchiveRow) -> dict[str, Any]:
+        """Return what was used so far, with a row that has what all its attempts used, those of earlier runs too."""
+        now, before = self._now, self._worker.earlier(row)
+        tokens = (before.input_tokens, before.output_tokens) if before else (0, 0)
+        cost = (row.cost_cny or 0.0) - ((before.cost or 0.0) if before else 0.0)
+        return {
+            "input_tokens": now.input_tokens + max(0, row.input_tokens - tokens[0]),
+            "output_tokens": now.output_tokens + max(0, row.output_tokens - tokens[1]),
+            "cost_cny": now.cost_cny + max(0.0, cost),
+        }
 
     def _report(self, **changed: Any) -> None:  # noqa: ANN401  (of the progress)
         with self._lock:

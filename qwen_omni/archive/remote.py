@@ -3,11 +3,10 @@
 Each is fetched once, into a temporary file that exists inside a `with` block, while its digest is computed.
 """
 
-import dataclasses
 import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
 
 _BLOCK = 4 << 20
 _LONGEST_SUFFIX = 8
-_VERSIONS = ("ETag", "etag", "version_id", "md5", "checksum", "content_md5")
+_VERSIONS = ("ETag", "etag", "version_id", "md5", "checksum", "content_md5", "CRC")
 _TIMES = ("LastModified", "last_modified", "updated", "mtime", "modified", "created")
 
 
@@ -35,15 +34,19 @@ class RemoteFile:
 
     Attributes:
         uri: its address.
+        path: its name in its bucket or file system.
         version: changes whenever the content does; empty if not known.
         size: bytes, if known.
         listed: whether it was found in a folder, not named itself.
+        unlisted: why it could not be listed; only of a folder.
     """
 
     uri: str
+    path: str
     version: str = ""
     size: int | None = None
     listed: bool = True
+    unlisted: str = ""
 
 
 def is_remote(name: str) -> bool:
@@ -67,36 +70,89 @@ def remote_items(name: str, settings: Settings | None) -> Iterator[RemoteFile]:
         bucket, prefix = split_oss(name)
         for key, tag, size in oss_store(bucket, settings).objects(prefix):
             if not key.endswith("/"):
-                yield RemoteFile(uri=f"oss://{bucket}/{key}", version=tag, size=size, listed=key != prefix)
+                yield RemoteFile(uri=f"oss://{bucket}/{key}", path=key, version=tag, size=size, listed=key != prefix)
         return
     files, path = _file_system(name)
     try:
         yield from _below(files, path, name)
-    except (OSError, ValueError, KeyError) as error:
-        raise DeliveryError(f"{redact(name)} cannot be listed: {error_text(error)}") from error
+    except QwenOmniError:
+        raise
+    except Exception as error:  # each package has errors of its own
+        fault = machine_fault(error, f"list {redact(name)}")
+        raise fault or DeliveryError(f"{redact(name)} cannot be listed: {error_text(error)}") from error
 
 
 def _below(files: Any, path: str, name: str) -> Iterator[RemoteFile]:  # noqa: ANN401  (fsspec has no types)
     if any(sign in path for sign in "*?["):
         for info in files.glob(path, detail=True).values():
-            yield _file_of(files, info, listed=False)
+            if info.get("type") != "directory":
+                yield _file_of(files, info, name, listed=False)
     elif files.isfile(path):
-        yield _file_of(files, files.info(path), listed=False)
+        yield _file_of(files, files.info(path), name, listed=False)
     else:
         if not files.isdir(path):
             raise DeliveryError(f"{redact(name)} does not exist.")
-        for _, _, found in files.walk(path, detail=True):
-            for info in found.values():
-                yield _file_of(files, info, listed=True)
+        for found in _walked(files, path):
+            if isinstance(found, _Closed):
+                yield replace(_file_of(files, {"name": found.path}, name, listed=False), unlisted=found.reason)
+            else:
+                yield _file_of(files, found, name, listed=True)
 
 
-def _file_of(files: Any, info: Mapping[str, Any], *, listed: bool) -> RemoteFile:  # noqa: ANN401  (fsspec)
+@dataclass(frozen=True, slots=True)
+class _Closed:
+    """A folder that this user may not list, and why."""
+
+    path: str
+    reason: str
+
+
+def _walked(files: Any, top: str) -> Iterator[Mapping[str, Any] | _Closed]:  # noqa: ANN401  (fsspec)
+    """Yield what is below a folder. `walk` of fsspec leaves out folders that cannot be listed, without a word."""
+    waiting = [top]
+    while waiting:
+        here, below = waiting.pop(), []
+        try:
+            entries = files.ls(here, detail=True)
+        except PermissionError as error:
+            if here == top:
+                raise
+            yield _Closed(here, error_text(error))
+            continue
+        except FileNotFoundError:  # it is gone by now
+            continue
+        for info in entries:
+            if info["name"].rstrip("/") == here.rstrip("/"):
+                continue  # the folder itself, which a bucket may hold as an empty object
+            if info.get("type") == "directory":
+                below.append(info["name"])
+            else:
+                yield info
+        waiting += sorted(below, reverse=True)
+
+
+def _file_of(files: Any, info: Mapping[str, Any], name: str, *, listed: bool) -> RemoteFile:  # noqa: ANN401  (fsspec)
     tag = next((str(info[name]).strip('"') for name in _VERSIONS if info.get(name)), "")
     when = next((str(info[name]) for name in _TIMES if info.get(name)), "")
     size = info.get("size")
     known = size if isinstance(size, int) else None
     version = tag or (f"{when} {known}" if when else "")
-    return RemoteFile(uri=files.unstrip_protocol(info["name"]), version=version, size=known, listed=listed)
+    around = [link if "://" in link else str(Path(link).absolute()) for link in _links(name)[1:]]
+    uri = "::".join([files.unstrip_protocol(info["name"]), *around])
+    return RemoteFile(uri=uri, path=info["name"], version=version, size=known, listed=listed)
+
+
+def _links(name: str) -> list[str]:
+    """Return the address of a file, and of the archives that it is in, without what keeps copies.
+
+    Example:
+        >>> _links("zip://videos::s3://bucket/a.zip"), _links("simplecache::s3://bucket/videos")
+        (['zip://videos', 's3://bucket/a.zip'], ['s3://bucket/videos'])
+    """
+    if name.lower().startswith("oss://"):
+        return [name]
+    links = name.split("::")
+    return links[next((at for at, link in enumerate(links) if "://" in link), 0) :]
 
 
 def _file_system(name: str) -> tuple[Any, str]:
@@ -113,8 +169,9 @@ def _file_system(name: str) -> tuple[Any, str]:
         raise ConfigurationError(f"{redact(name)} needs another package: {error_text(error)}") from error
     except ValueError as error:
         raise UnsupportedMediaError(f"{redact(name)} cannot be opened: {error_text(error)}") from error
-    except OSError as error:  # some connect at once
-        raise DeliveryError(f"{redact(name)} cannot be reached: {error_text(error)}") from error
+    except Exception as error:  # some connect at once, or open an archive
+        fault = machine_fault(error, f"open {redact(name)}")
+        raise fault or DeliveryError(f"{redact(name)} cannot be reached: {error_text(error)}") from error
     return files, str(path)
 
 
@@ -151,7 +208,7 @@ def oss_store(bucket: str, settings: Settings | None) -> "OssStore":
         from qwen_omni.upload.oss import OssStore  # noqa: PLC0415  (oss2 is an extra)
     except ImportError:
         raise ConfigurationError(f"oss://{bucket} needs oss2: pip install 'qwen-omni[oss]'.") from None
-    chosen: OssSettings = dataclasses.replace(usual, bucket=bucket)
+    chosen: OssSettings = replace(usual, bucket=bucket)
     policy = RetryPolicy(max_retries=settings.max_retries, first_wait=settings.retry_wait)
     return OssStore(chosen, retry=policy, timeout=settings.read_timeout)
 
@@ -169,7 +226,7 @@ def fetched(uri: str, settings: Settings) -> Iterator[tuple[Path, str]]:
         with downloaded(uri, settings) as path, path.open("rb") as file:
             yield path, hashlib.file_digest(file, "sha256").hexdigest()
         return
-    suffix = PurePosixPath(uri).suffix
+    suffix = PurePosixPath(_links(uri)[0]).suffix
     path = scratch.new_path(suffix if suffix.isascii() and len(suffix) <= _LONGEST_SUFFIX else "")
     try:
         yield path, _copied(uri, settings, path)

@@ -296,7 +296,8 @@ def _note_unwritten(worker: ArchiveWorker, error: BaseException) -> None:
     try:
         worker.check_written()
     except (StoreError, LocalResourceError) as unwritten:
-        error.add_note(str(unwritten))
+        if str(unwritten) != str(error):
+            error.add_note(str(unwritten))
 
 
 def in_pages(items: Iterable[ArchiveItem]) -> Iterator[list[ArchiveItem]]:

@@ -5,7 +5,9 @@ cannot be used is an item with a problem, so it gets a row, too. `opened` opens 
 fetches what is remote into a temporary file.
 """
 
+import codecs
 import csv
+import functools
 import glob
 import hashlib
 import json
@@ -23,7 +25,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from qwen_omni.archive.remote import fetched, is_remote, remote_items
 from qwen_omni.archive.rows import InputError, Problem
-from qwen_omni.errors import ConfigurationError
+from qwen_omni.errors import ConfigurationError, QwenOmniError
 from qwen_omni.media.files.find import MEDIA_SUFFIXES
 from qwen_omni.media.files.tempfiles import machine_fault
 from qwen_omni.media.source import MediaSource
@@ -47,6 +49,7 @@ _SECRET = re.compile(
 )
 _LONGEST_NAME = 900  # bytes; an index of PostgreSQL takes 2,700 of a whole row
 _BLOCK = 1 << 20
+_DELIMITERS, _LONGEST_HEADER = ",;\t", 1 << 20
 _FINE_SECONDS, _COARSE_SECONDS = 0.05, 2.0  # how far apart two writes may be and have the same time
 
 
@@ -92,18 +95,25 @@ def item_of(uri: str | os.PathLike[str], *, version: str = "", size: int | None 
     text = os.fspath(uri).strip() if isinstance(uri, str) else os.fspath(uri)
     if not text:
         return _unusable("", "no_uri", "The uri is empty.")
-    if text.startswith("file://"):
-        text = str(_path_of(text))
+    if _is_file_url(text):
+        try:
+            text = _path_of(text)
+        except QwenOmniError as error:  # it names another machine
+            return _unusable(text, "unreadable_media", str(error))
     if "://" in text:
         shown = without_signature(text)
         return ArchiveItem(uri=shown, version=version, size=size, link=text if text != shown else "")
     return _local_item(text)
 
 
-def _path_of(url: str) -> Path:
+def _is_file_url(name: str) -> bool:
+    return name[:7].lower() == "file://"
+
+
+def _path_of(url: str) -> str:
     path = MediaSource.from_url(url).path
     assert path is not None
-    return path
+    return str(path)
 
 
 def without_signature(url: str) -> str:
@@ -113,6 +123,10 @@ def without_signature(url: str) -> str:
         >>> without_signature("https://h/v?id=7&Expires=1&OSSAccessKeyId=a&Signature=b")
         'https://h/v?id=7'
     """
+    return "::".join(map(_without_signature, url.split("::")))  # fsspec: a file in an archive, `zip://a.mp4::https://…`
+
+
+def _without_signature(url: str) -> str:
     try:
         split = urlsplit(url)
         pairs = parse_qsl(split.query, keep_blank_values=True)
@@ -120,7 +134,13 @@ def without_signature(url: str) -> str:
         return redact(url)
     kept = [(name, value) for name, value in pairs if not _SECRET.search(name)]
     query = split.query if len(kept) == len(pairs) else urlencode(kept)
-    return split._replace(netloc=split.netloc.rpartition("@")[2], query=query, fragment="").geturl()
+    host = split.netloc.rpartition("@")[2]
+    if split.scheme in ("http", "https"):
+        return split._replace(netloc=host, query=query, fragment="").geturl()
+    if (host, query) == (split.netloc, split.query):
+        return url  # elsewhere a host may be empty, and `#` is part of a key
+    fragment = f"#{split.fragment}" if split.fragment else ""
+    return f"{split.scheme}://{host}{split.path}{'?' if query else ''}{query}{fragment}"
 
 
 def _local_item(path: str) -> ArchiveItem:
@@ -219,6 +239,8 @@ def _found(source: Source, settings: Settings | None, suffixes: tuple[str, ...])
 
 
 def _named(name: str, settings: Settings | None, suffixes: tuple[str, ...]) -> Iterator[ArchiveItem]:
+    if _is_file_url(name):
+        name = _path_of(name)
     if is_remote(name):
         yield from _some(_remote(name, settings, suffixes), name)
         return
@@ -229,7 +251,7 @@ def _named(name: str, settings: Settings | None, suffixes: tuple[str, ...]) -> I
     if os.path.isdir(path):  # noqa: PTH112
         yield from _some(_below(path, suffixes), name)
     elif path.lower().endswith(LIST_SUFFIXES):
-        yield from _in_list(Path(path))
+        yield from _some(_in_list(Path(path)), name)
     elif any(sign in path for sign in "*?[") and not os.path.lexists(path):
         yield from _some(map(item_of, glob.iglob(path, recursive=True)), name, folders=False)  # noqa: PTH207  (streams)
     else:
@@ -259,14 +281,17 @@ def _below(folder: str, suffixes: tuple[str, ...]) -> Iterator[ArchiveItem]:
             if isinstance(entry, OSError):
                 if here == folder:
                     raise machine_fault(entry, f"list {here}", path=Path(here)) or entry
-                text = f"{here} cannot be listed: {entry.strerror or entry}. What it contains was not all found."
-                problem = Problem(status="failed", code="unlisted_folder", text=text, retryable=True)
-                yield ArchiveItem(uri=here, problem=problem)
+                yield _unlisted(here, entry.strerror or str(entry))
             elif entry.is_dir(follow_symlinks=False):
                 below.append(entry.path)
             elif entry.name.lower().endswith(suffixes) and not entry.name.startswith("."):
                 yield _local_item(entry.path)
         waiting += sorted(below, reverse=True)
+
+
+def _unlisted(folder: str, reason: str) -> ArchiveItem:
+    text = f"{folder} cannot be listed: {reason}. What it contains was not all found."
+    return ArchiveItem(uri=folder, problem=Problem(status="failed", code="unlisted_folder", text=text, retryable=True))
 
 
 def _entries(folder: str) -> Iterator[os.DirEntry[str] | OSError]:
@@ -280,9 +305,13 @@ def _entries(folder: str) -> Iterator[os.DirEntry[str] | OSError]:
 
 def _remote(name: str, settings: Settings | None, suffixes: tuple[str, ...]) -> Iterator[ArchiveItem]:
     for found in remote_items(name, settings):
-        if not found.listed or found.uri.lower().endswith(suffixes):
-            item = ArchiveItem(uri=found.uri, version=found.version, size=found.size)
-            empty = Problem(status="skipped", code="empty", text=f"{found.uri} is empty (0 bytes).")
+        if found.unlisted:
+            yield _unlisted(without_signature(found.uri), found.unlisted)
+        elif not found.listed or found.path.lower().endswith(suffixes):
+            shown = without_signature(found.uri)
+            link = found.uri if found.uri != shown else ""
+            item = ArchiveItem(uri=shown, version=found.version, size=found.size, link=link)
+            empty = Problem(status="skipped", code="empty", text=f"{shown} is empty (0 bytes).")
             yield replace(item, problem=empty) if found.size == 0 else item
 
 
@@ -292,12 +321,26 @@ def _remote(name: str, settings: Settings | None, suffixes: tuple[str, ...]) -> 
 def _in_list(path: Path) -> Iterator[ArchiveItem]:
     reader = {".parquet": _parquet_rows, ".csv": _csv_rows}.get(path.suffix.lower(), _json_rows)
     try:
+        _check_encoding(path)
         for number, row in enumerate(reader(path), 1):
             yield row if isinstance(row, ArchiveItem) else item_of_row(row, f"{path} row {number}")
     except OSError as error:
         raise machine_fault(error, f"read {path}", path=path) or ConfigurationError(
             f"The list {path} cannot be read: {error.strerror or error}."
         ) from error
+
+
+def _check_encoding(path: Path) -> None:
+    with path.open("rb") as file:
+        if file.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
+            raise ConfigurationError(f"The list {path} is UTF-16 text. Save it as UTF-8; in Excel, as CSV UTF-8.")
+
+
+@functools.lru_cache(maxsize=64)
+def _columns_of(names: tuple[Any, ...]) -> dict[str, str]:
+    """Return the names of the columns that are used, by what they mean: `URI ` is `uri`, unless there is one."""
+    alike = {name.strip().lower(): name for name in reversed(names) if isinstance(name, str)}
+    return {name: name if name in names else alike[name] for name in LIST_COLUMNS if name in alike}
 
 
 def item_of_row(row: Mapping[str, Any], where: str, *, named: bool = True) -> ArchiveItem:
@@ -312,6 +355,7 @@ def item_of_row(row: Mapping[str, Any], where: str, *, named: bool = True) -> Ar
         >>> item_of_row({"uri": "https://host/a.mp4", "version": float("nan"), "size": 7.0}, "row 1")
         ArchiveItem(uri='https://host/a.mp4', version='', size=7, problem=None, settled=True)
     """
+    row = {name: row[column] for name, column in _columns_of(tuple(row)).items()}
     uri = row.get("uri")
     if not isinstance(uri, str | os.PathLike) or not os.fspath(uri):
         shown = "is missing" if uri is None or uri == "" else f"is {type(uri).__name__}, not text"
@@ -349,8 +393,8 @@ def _json_rows(path: Path) -> Iterator[Mapping[str, Any] | ArchiveItem]:
 
 def _csv_rows(path: Path) -> Iterator[Mapping[str, Any] | ArchiveItem]:
     with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
-        reader = csv.DictReader(file)
         try:
+            reader = csv.DictReader(file, delimiter=_delimiter(file))
             columns = reader.fieldnames or ()
         except csv.Error as error:
             raise ConfigurationError(f"The list {path} is not CSV: {error}.") from error
@@ -367,6 +411,20 @@ def _csv_rows(path: Path) -> Iterator[Mapping[str, Any] | ArchiveItem]:
                 yield {name: value for name, value in row.items() if isinstance(name, str)}
 
 
+def _delimiter(file: IO[str]) -> str:
+    """Return what separates the columns of a list; leave the file at the line of their names.
+
+    Excel writes semicolons where numbers have decimal commas, and reads a first line `sep=;`.
+    """
+    first = file.readline(_LONGEST_HEADER)
+    stated = re.fullmatch(r"sep=([^\r\n])\s*", first, re.IGNORECASE)
+    if stated:
+        return stated[1]
+    file.seek(0)
+    columns = {sign: tuple(next(csv.reader([first], delimiter=sign), ())) for sign in _DELIMITERS}
+    return next((sign for sign in _DELIMITERS if "uri" in _columns_of(columns[sign])), _DELIMITERS[0])
+
+
 def _parquet_rows(path: Path) -> Iterator[Mapping[str, Any] | ArchiveItem]:
     try:
         import pyarrow as pa  # noqa: PLC0415  (an extra)
@@ -379,8 +437,7 @@ def _parquet_rows(path: Path) -> Iterator[Mapping[str, Any] | ArchiveItem]:
         with parquet.ParquetFile(path) as file:
             names = file.schema_arrow.names
             _check_columns(path, names)
-            columns = [name for name in LIST_COLUMNS if name in names]
-            for batch in file.iter_batches(batch_size=1_000, columns=columns):
+            for batch in file.iter_batches(batch_size=1_000, columns=[*_columns_of(tuple(names)).values()]):
                 yield from batch.to_pylist()
     except pa.ArrowException as error:
         raise ConfigurationError(
@@ -389,7 +446,7 @@ def _parquet_rows(path: Path) -> Iterator[Mapping[str, Any] | ArchiveItem]:
 
 
 def _check_columns(path: Path, columns: Sequence[str]) -> None:
-    if "uri" not in columns:
+    if "uri" not in _columns_of(tuple(columns)):
         have = ", ".join(str(name) for name in columns[:8]) or "none"
         raise ConfigurationError(f"The list {path} has no column `uri`; its columns: {have}.")
 

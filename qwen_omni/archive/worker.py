@@ -15,7 +15,7 @@ import platform
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -60,7 +60,7 @@ AGAIN_SECONDS = 0.2  # before looking again for an answer that another process a
 _STORE_PATIENCE = 60.0  # seconds to wait for a store that cannot be reached, on top of its own patience
 _PAUSE = 0.5  # between two looks at such a store
 _PREPARED_PER_CORE = 2  # media prepared or uploaded at once
-_MOST_UNWRITTEN = 200  # answers and rows that are only in memory
+_MOST_UNWRITTEN = 200  # answers and rows that are only in memory, while the store is locked or cannot be reached
 _MOST_ALIKE = 16  # inputs in a row that fail for a reason of the machine or the settings
 
 
@@ -448,6 +448,11 @@ class ArchiveWorker:
             output_tokens=row.output_tokens + before.output_tokens, cost_cny=cost,
         )  # fmt: skip
 
+    def earlier(self, row: ArchiveRow) -> StoredInput | None:
+        """Return, once, what was stored about an input when it was looked up, if its version is that of a row."""
+        before = self._earlier.pop(ArchiveItem(uri=row.uri).name, None)
+        return before if before is not None and before.version == row.etag else None
+
     def _attempted(self, item: ArchiveItem, began: float) -> "Busy | _Made":
         """Return the row and, if it has no answer, the error; raise what ends the run."""
         if self._streaks.exhausted:
@@ -588,14 +593,14 @@ class ArchiveWorker:
             time.sleep(_PAUSE)
 
     def _check_written(self) -> None:
-        """Pay for nothing more while many answers are only in memory.
+        """Pay for nothing more while many answers are only in memory, or a single one that has no way to the store.
 
         Raises:
             StoreError: the store could not be written for a minute.
             LocalResourceError: the same, for a file.
         """
         until = time.monotonic() + _STORE_PATIENCE
-        while self.store.unwritten > _MOST_UNWRITTEN:
+        while self.store.unwritten > (0 if self.store.failing else _MOST_UNWRITTEN):
             self.store.write_rest()
             if self.store.unwritten and time.monotonic() > until:
                 self.check_written()
@@ -633,10 +638,17 @@ class ArchiveWorker:
             raise ConfigurationError(f"The batch has no column `uri`; its columns: {', '.join(batch) or 'none'}.")
         items = [_item_of_batch(batch, at) for at in range(len(batch["uri"]))]
         found = self.look_up(items)
-        pool = self.pool()
-        waiting = [one if isinstance(one, ArchiveRow) else pool.submit(self.process, one) for one in found]
+        waiting = [one if isinstance(one, ArchiveRow) else self._begun(one) for one in found]
         rows = [one if isinstance(one, ArchiveRow) else one.result() for one in waiting]
         return _batch_of(rows)
+
+    def _begun(self, item: ArchiveItem) -> Future[ArchiveRow]:
+        """Hand an input to the threads; raises `StoppedError` if `finish` ends them at this moment."""
+        try:
+            return self.pool().submit(self.process, item)
+        except RuntimeError:
+            self._work.check()
+            raise
 
     def pool(self) -> ThreadPoolExecutor:
         """Return the threads of this worker: one for each call in flight, and some that prepare media."""

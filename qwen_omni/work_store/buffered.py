@@ -557,6 +557,12 @@ class BufferedStore(ABC):
         with self._state:
             return 0 if self.database is None else len(self.pending) + len(self._inputs)
 
+    @property
+    def failing(self) -> bool:
+        """Whether the last write failed for a reason that does not pass by itself, as a full disk does not."""
+        with self._state:
+            return bool(self.trouble) and self._transient_since is None
+
     def write_rest(self) -> None:
         """Retry the writes that failed."""
         if self._unwritten:

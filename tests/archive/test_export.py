@@ -221,6 +221,19 @@ def test_an_existing_file_is_kept(tmp_path):
     assert export(tmp_path / "a.db", path, overwrite=True) == 1
 
 
+@pytest.mark.parametrize("link", [False, True])
+def test_a_store_is_never_replaced(tmp_path, link):
+    """What it holds was paid for; the same under another name, whatever the caller says."""
+    done(tmp_path / "a.db", tmp_path, "A door.")
+    path = tmp_path / "a.db"
+    if link:
+        path = tmp_path / "rows.csv"
+        path.symlink_to(tmp_path / "a.db")
+    with pytest.raises(ConfigurationError, match="is a database, perhaps the store itself"):
+        export(tmp_path / "a.db", path, format="csv", overwrite=True)
+    assert [row.status for row in iter_rows(tmp_path / "a.db")] == ["ok"]
+
+
 def test_several_servers(tmp_path):
     """An answer of one is not given out as another's: the caller chooses."""
     store = tmp_path / "a.db"

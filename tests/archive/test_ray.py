@@ -7,23 +7,32 @@ import shutil
 import signal
 import socket
 import tempfile
+import threading
 import time
+from concurrent.futures import CancelledError
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
 from hypothesis.strategies import integers, lists, randoms
 
+from qwen_omni.archive import ArchiveRow, ArchiveWorker, iter_rows
 from qwen_omni.archive.ray import WORKER_CPUS, RayLayout, WorkerPlan, check_cluster, decide_layout, map_archive
+from qwen_omni.archive.sources import item_of
 from qwen_omni.errors import ConfigurationError
+from qwen_omni.media.work import StoppedError
 from qwen_omni.settings import Settings
+from tests.support.archives import SETTINGS, Asking, files
 from tests.support.killing import SCHEMA, CountingStandin, claims_of, make_images, rows_in
 from tests.support.on_ray import Driver
 from tests.support.postgres import postgres
 
 __all__ = ["postgres"]
 
+on_ray = import_module("qwen_omni.archive.ray")
 needs_ray = pytest.mark.skipif(find_spec("ray") is None, reason="ray is not installed")
 
 
@@ -125,6 +134,92 @@ def test_what_travels_shows_no_secret():
     assert repr(plan) == str(plan) == "<worker of an archive: caption>"
     assert not hasattr(plan, "__dataclass_fields__")
     assert not isinstance(plan, (str, collections.abc.Mapping, collections.abc.Sequence))
+
+
+# --- The end ---
+
+
+def test_a_sign_knows_who_has_something_in_flight(monkeypatch):
+    """Who ended, and who was not seen for long, is not waited for."""
+    now = [100.0]
+    monkeypatch.setattr(on_ray, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    sign = on_ray.StopSign()
+    assert [sign.look("a"), sign.look("b"), sign.busy()] == [on_ray._GO, on_ray._GO, 2]
+    sign.say(on_ray._STOP)
+    assert sign.look("a", over=True) == on_ray._STOP
+    assert sign.busy() == 1
+    now[0] += on_ray._DEAD_SECONDS + 1
+    assert sign.busy() == 0
+    assert sign.look("b") == on_ray._STOP
+    assert sign.busy() == 1
+
+
+class _Plan:
+    """Builds the worker of a step that never reaches a service."""
+
+    def __init__(self, step, store):
+        self.step, self.store = step, store
+
+    def build(self):
+        return ArchiveWorker(self.step, store=self.store, settings=SETTINGS, in_flight=1)
+
+
+def test_a_worker_ends_after_its_answers_are_stored(tmp_path, monkeypatch):
+    """The call in flight ends and is stored, nothing else begins, and its block fails when all workers have ended."""
+    pa = pytest.importorskip("pyarrow")
+    monkeypatch.setattr(on_ray, "_SIGN_SECONDS", 0.01)
+    step, sign = Asking(wait=threading.Event()), on_ray.StopSign()
+    paths = files(tmp_path / "in", *"abcdefgh")
+    worker = on_ray.RayWorker(_Plan(step, tmp_path / "a.db"), sign.look)
+    failed = []
+
+    def work():
+        try:
+            worker(pa.table({"uri": [str(path) for path in paths]}))
+        except (StoppedError, CancelledError) as error:
+            failed.append(error)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    _until(lambda: step.calls == 1)
+    sign.say(on_ray._STOP)
+    _until(lambda: worker._worker._work.stopped)
+    assert sign.busy() == 1
+    step._wait.set()
+    _until(lambda: sign.busy() == 0)
+    assert [row.status for row in iter_rows(tmp_path / "a.db")] == ["ok"]
+    assert (step.calls, thread.is_alive(), failed) == (1, True, [])
+    sign.say(on_ray._LEAVE)
+    thread.join(20)
+    assert len(failed) == 1
+
+
+def _until(found):
+    until = time.monotonic() + 20
+    while not found():
+        assert time.monotonic() < until
+        time.sleep(0.005)
+
+
+def test_only_what_this_run_used_is_counted(tmp_path):
+    """A row has what all attempts used, those of earlier runs too."""
+    step, paths = Asking(), files(tmp_path / "in", "ServerError", "b")
+    seen = []
+    for _ in range(3):
+        with (
+            ArchiveWorker(step, store=tmp_path / "a.db", settings=SETTINGS) as here,
+            on_ray._Watched(here, seen.append) as watched,
+        ):
+            for one in here.look_up([item_of(path) for path in paths]):
+                if not isinstance(one, ArchiveRow):
+                    with ArchiveWorker(step, store=tmp_path / "a.db", settings=SETTINGS) as there:
+                        watched.row(there.process(*there.look_up([one])))
+                else:
+                    watched.row(one)
+    totals = [(one.input_tokens, one.done) for one in seen]
+    assert totals == [(1_000, 1), (2_000, 2), (1_000, 1), (1_000, 2), (1_000, 1), (1_000, 2)]
+    assert [row.input_tokens for row in iter_rows(tmp_path / "a.db")] == [3_000, 1_000]
+    assert seen[-1].cost_cny == pytest.approx(seen[0].cost_cny)
 
 
 # --- Jobs ---

@@ -8,6 +8,8 @@ import threading
 import time
 import tracemalloc
 from dataclasses import replace
+from importlib import import_module
+from unittest.mock import Mock
 
 import pytest
 
@@ -18,6 +20,8 @@ from qwen_omni.work_store import sqlite, sqlite_file
 from qwen_omni.work_store.inputs import InputFilter
 from qwen_omni.work_store.store import StepKey
 from tests.support.archives import SETTINGS, Asking, files
+
+runs = import_module("qwen_omni.archive.run")  # the package has the function under this name
 
 MIXED = ["a", "b", "a", "", "ServerError", "InvalidRequestError", "c", "UnreadableMediaError", "b", "SpendLimitError"]
 STATUSES = {"ok": 5, "skipped": 2, "failed": 1, "refused": 1, "over_budget": 1}
@@ -207,6 +211,17 @@ def test_what_could_not_be_written_is_raised_at_the_end(tmp_path, monkeypatch):
             sync_rows(tmp_path / "in", step, tmp_path / "s.db", in_flight=1)
         base.execute("ROLLBACK")
     assert "\n" not in str(raised.value)
+
+
+def test_an_error_is_not_repeated():
+    """What ends a run may be that answers could not be written; said once."""
+    error = LocalResourceError("2 answers are lost.", resource="disk")
+    worker = Mock(**{"check_written.side_effect": LocalResourceError("2 answers are lost.", resource="disk")})
+    runs._note_unwritten(worker, error)
+    assert not hasattr(error, "__notes__")
+    other = ConfigurationError("No.")
+    runs._note_unwritten(worker, other)
+    assert other.__notes__ == ["2 answers are lost."]
 
 
 def test_progress(tmp_path):

@@ -7,6 +7,7 @@ import os
 import pickle
 import threading
 import time
+import zipfile
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
@@ -253,6 +254,61 @@ def test_odd_lines_of_csv(tmp_path):
     assert found[3][1] == ("skipped", "missing")
 
 
+@pytest.mark.parametrize(
+    "text",
+    ["uri,version\r\nhttps://h/a.mp4,7\r\n", "\ufeffVersion;x;URI\r\n7;;https://h/a.mp4\r\n",
+     "sep=;\r\nx;uri;version\r\n1,5;https://h/a.mp4;7\r\n", "uri\tETag\nhttps://h/a.mp4\t7\n",
+     'x, uri ,version\n"a;b",https://h/a.mp4,7\n', "uri,URI,version\rhttps://h/a.mp4,https://h/b.mp4,7\r"],
+)  # fmt: skip
+def test_lists_of_other_programs(tmp_path, text):
+    """Semicolons and tabs of Excel, its byte order mark, other capitals, spaces and line ends."""
+    (tmp_path / "list.csv").write_text(text, encoding="utf-8", newline="")
+    assert [(one.uri, one.version) for one in find_items(tmp_path / "list.csv")] == [("https://h/a.mp4", "7")]
+
+
+@pytest.mark.parametrize("name", ["list.csv", "list.jsonl"])
+def test_a_list_in_utf_16_says_how_to_save_it(tmp_path, name):
+    (tmp_path / name).write_text('uri\n{"uri": "a.mp4"}\n', encoding="utf-16")
+    with pytest.raises(ConfigurationError, match=r"is UTF-16 text\. Save it as UTF-8"):
+        list(find_items(tmp_path / name))
+
+
+@pytest.mark.parametrize(("name", "text"), [("list.csv", "uri,version\n"), ("list.jsonl", ""), ("list.jsonl", "\n")])
+def test_a_list_without_rows_is_no_silence(tmp_path, name, text):
+    (tmp_path / name).write_text(text)
+    with pytest.raises(ConfigurationError, match=rf"{name} contains no video"):
+        list(find_items(tmp_path / name))
+
+
+def test_links_to_files_name_what_paths_do(videos, tmp_path):
+    """A folder, a pattern and a list; in a list, a file of another machine is a row."""
+    (tmp_path / "list.csv").write_text(f"uri\n{(videos / 'a.mp4').as_uri()}\nfile://elsewhere/a.mp4\n")
+    assert names(videos.as_uri()) == names(videos)
+    assert names(f"FILE://{videos}/a*.mp4") == names(videos / "a*.mp4")
+    own, other = find_items((tmp_path / "list.csv").as_uri())
+    assert (own.uri, own.problem) == (str(videos / "a.mp4"), None)
+    assert problem(other) == ("skipped", "unreadable_media")
+
+
+def test_keys_of_buckets_keep_every_sign():
+    """A `#` begins a fragment in links to the web alone."""
+    found = [item_of(f"oss://bucket/take#{at}.mp4") for at in (1, 2)]
+    assert [one.name for one in found] == ["oss://bucket/take#1.mp4", "oss://bucket/take#2.mp4"]
+    assert item_of("https://h/a.mp4#t=1").name == "https://h/a.mp4"
+
+
+@pytest.mark.parametrize(
+    ("uri", "name"),
+    [("hdfs:///videos/a.mp4", "hdfs:///videos/a.mp4"), ("s3://id:key@bucket/a#1.mp4", "s3://bucket/a#1.mp4"),
+     ("zip://a.mp4::https://h/b.zip?Signature=x&v=1", "zip://a.mp4::https://h/b.zip?v=1"),
+     ("zip://a.mp4::/videos/b#1.zip", "zip://a.mp4::/videos/b#1.zip")],
+)  # fmt: skip
+def test_addresses_of_file_systems_stay_addresses(uri, name):
+    """Without a host, too: else it would be looked for on this machine."""
+    assert item_of(uri).name == name
+    assert item_of(uri).problem is None
+
+
 # --- Links ---
 
 
@@ -373,6 +429,75 @@ def test_files_of_fsspec(tmp_path):
         list(find_items("memory://nowhere"))
     assert names("memory://archive/notes.txt") == ["notes.txt"]
     assert names("memory://archive/*.mp4") == ["a.mp4", "empty.mp4"]
+
+
+@pytest.fixture
+def packed(tmp_path) -> Path:
+    """Two archives whose members have the same names."""
+    for name in ("one.zip", "two.zip"):
+        with zipfile.ZipFile(tmp_path / name, "w") as file:
+            for member in ("a.mp4", "more/b.mp4", "notes.txt"):
+                file.writestr(member, f"{name} {member}")
+    (tmp_path / "bad.zip").write_bytes(b"no archive")
+    return tmp_path
+
+
+def test_a_member_that_changed_has_another_version(packed, monkeypatch):
+    """The archive may be named from its folder; its inputs have the same names everywhere."""
+    pytest.importorskip("fsspec")
+    monkeypatch.chdir(packed)
+    (before,) = find_items("zip://a*::one.zip")
+    (again,) = find_items(f"zip://a*::{packed}/one.zip")
+    assert (again.name, again.version) == (before.name, before.version)
+    with zipfile.ZipFile(packed / "one.zip", "w") as file:
+        file.writestr("a.mp4", "one.zip A.mp4")
+    (after,) = find_items("zip://a*::one.zip")
+    assert (after.name, after.size) == (before.name, before.size)
+    assert after.version != before.version
+
+
+def test_members_of_archives_are_named_with_their_archive(packed):
+    """Two archives with the same names in them are different inputs, and each is opened in its own."""
+    pytest.importorskip("fsspec")
+    found = list(find_items([f"zip://::{packed}/one.zip", f"zip://::{packed}/two.zip"]))
+    assert len({one.name for one in found}) == 4
+    for item in found:
+        archive = item.uri.rpartition("/")[2]
+        with opened(item, SETTINGS) as media:
+            assert media.source.path.read_text().startswith(archive)
+            assert media.source.path.suffix == ".mp4"
+    matching = find_items(f"zip://*::{packed}/one.zip")
+    assert [one.uri.partition("::")[0] for one in matching] == ["zip://a.mp4", "zip://notes.txt"]
+
+
+def test_an_archive_that_is_none(packed):
+    pytest.importorskip("fsspec")
+    with pytest.raises(DeliveryError, match=r"bad\.zip cannot be reached: BadZipFile"):
+        list(find_items(f"zip://::{packed}/bad.zip"))
+
+
+@pytest.mark.parametrize("error", [PermissionError("denied"), OSError("denied"), LookupError("denied")])
+def test_a_remote_folder_that_cannot_be_listed(monkeypatch, error):
+    """Its files are not left out in silence; errors of a package's own are no traceback."""
+    fsspec = pytest.importorskip("fsspec")
+    files = fsspec.filesystem("memory")
+    for name in ("more/a.mp4", "other/b.mp4"):
+        files.pipe(f"/listing/{name}", b"a")
+    listed = type(files).ls
+
+    def ls(self, path, *args, **kwargs):
+        if path.endswith("more"):
+            raise error
+        return listed(self, path, *args, **kwargs)
+
+    monkeypatch.setattr(type(files), "ls", ls)
+    if not isinstance(error, PermissionError):
+        with pytest.raises(DeliveryError, match=r"memory://listing cannot be listed: .*denied"):
+            list(find_items("memory://listing"))
+        return
+    closed, other = find_items("memory://listing")
+    assert problem(closed) == ("failed", "unlisted_folder")
+    assert (other.uri.rpartition("/")[2], other.problem) == ("b.mp4", None)
 
 
 def test_an_unknown_file_system():

@@ -6,6 +6,7 @@ import os
 import sqlite3
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -33,7 +34,7 @@ from qwen_omni.errors import (
 )
 from qwen_omni.media.work import StoppedError
 from qwen_omni.profiles.rate_limits import RateLimits
-from qwen_omni.work_store import sqlite_file
+from qwen_omni.work_store import sqlite, sqlite_file
 from qwen_omni.work_store.store import StepKey
 from tests.support.archives import SETTINGS, Asking, files
 
@@ -318,6 +319,17 @@ def test_a_late_failure_does_not_replace_an_answer(path, tmp_path):
     assert status(path).counts == {"ok": 1}
 
 
+def test_a_batch_that_is_stopped_while_it_begins(path, tmp_path, monkeypatch):
+    """Threads that end before all its inputs were handed to them are no fault of a batch."""
+    ended = ThreadPoolExecutor(1)
+    ended.shutdown()
+    with open_worker(Asking(), path) as worker:
+        monkeypatch.setattr(worker, "pool", lambda: ended)
+        worker.stop()
+        with pytest.raises(StoppedError):
+            worker({"uri": [str(one) for one in files(tmp_path / "in", "a")]})
+
+
 def test_a_failure_ends_the_claim(path, tmp_path):
     made = files(tmp_path / "in", "ServerError", "ServerError")
     step = Asking()
@@ -352,15 +364,20 @@ def test_answers_stay_in_memory_while_the_file_is_locked(path, tmp_path, monkeyp
     assert step.calls == 2
 
 
-def test_a_store_that_cannot_be_written_ends_the_run(path, tmp_path, monkeypatch):
-    """Nothing more is paid for once many answers are only in memory, and the error counts them."""
+@pytest.mark.parametrize(
+    ("code", "text", "calls"),
+    [("SQLITE_FULL", "database or disk is full", 1), ("SQLITE_BUSY", "locked", 3)],
+)
+def test_a_store_that_cannot_be_written_ends_the_run(path, tmp_path, monkeypatch, code, text, calls):
+    """Nothing more is paid for once an answer finds no room, or many wait for a lock; the error counts them."""
     monkeypatch.setattr(workers, "_MOST_UNWRITTEN", 4)
+    monkeypatch.setattr(sqlite, "_CLAIM_PATIENCE", 0.05)
     monkeypatch.setattr(workers, "_STORE_PATIENCE", 0.2)
     monkeypatch.setattr(workers, "_PAUSE", 0.01)
     step, made = Asking(), files(tmp_path / "in", *map(str, range(20)))
     with open_worker(step, path) as worker:
-        full = sqlite3.OperationalError("database or disk is full")
-        full.sqlite_errorcode, full.sqlite_errorname = sqlite3.SQLITE_FULL, "SQLITE_FULL"
+        full = sqlite3.OperationalError(text)
+        full.sqlite_errorcode, full.sqlite_errorname = getattr(sqlite3, code), code
         write = worker.store.database.write
 
         def refuse(action):
@@ -368,12 +385,12 @@ def test_a_store_that_cannot_be_written_ends_the_run(path, tmp_path, monkeypatch
 
         worker.store.database.write = refuse
         monkeypatch.setattr(worker.store._file, "writing", lambda **_: (_ for _ in ()).throw(full))
-        with pytest.raises(LocalResourceError, match=r"\d answers and rows .*disk is full"):
+        with pytest.raises(LocalResourceError, match=rf"\d answers and rows .*{text}"):
             list(map(worker.process, map(item_of, made)))
-        assert step.calls == 3
+        assert step.calls == calls
         worker.store.database.write = write
         monkeypatch.undo()
-    assert status(path).counts == {"ok": 3}  # it was free again at the end
+    assert status(path).counts == {"ok": calls}  # it was free again at the end
 
 
 def test_a_store_that_cannot_be_read_may_hold_the_answer(path, tmp_path, monkeypatch):

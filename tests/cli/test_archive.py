@@ -33,6 +33,7 @@ from qwen_omni.structured.models import GeneralCaption
 from qwen_omni.transcription.options import TranscriptionOptions
 from qwen_omni.video.options import SummaryOptions
 from tests.cli.conftest import terminal
+from tests.support.killing import CountingStandin, make_images, rows_in
 from tests.support.postgres import postgres
 
 __all__ = ["postgres"]
@@ -358,6 +359,37 @@ def test_ray_makes_the_same_rows(made, standin, tmp_path):
     assert found[0] == found[1]
     assert "Ray" not in done.stderr
     assert {status for _, status in found[0]} == {"ok", "skipped"}
+
+
+@pytest.mark.slow
+@pytest.mark.long
+@pytest.mark.skipif(find_spec("ray") is None, reason="ray is not installed")
+def test_a_stopped_run_on_ray_keeps_what_is_in_flight(tmp_path):
+    """Ctrl-C in a terminal reaches every process; each call that was billed is stored, and none is claimed any more."""
+    make_images(tmp_path / "images", 40)
+    with CountingStandin() as standin:
+        standin.behave(seconds=3)
+        environment = {
+            **os.environ, "DASHSCOPE_API_KEY": standin.api_key, "DASHSCOPE_BASE_URL": standin.base_url,
+            "RAY_USAGE_STATS_ENABLED": "0",
+        }  # fmt: skip
+        line = [sys.executable, "-c", "from qwen_omni.cli.main import run; run()", "archive", "run", "images/*.jpg"]
+        process = subprocess.Popen(
+            [*line, "--do", "caption", "--store", "a.db", "--ray", "local", "--in-flight", "8"], cwd=tmp_path,
+            env=environment, stderr=subprocess.PIPE, text=True, start_new_session=True,
+        )  # fmt: skip
+        until = time.monotonic() + 90
+        while standin.billed().total() < 8 and time.monotonic() < until:
+            time.sleep(0.05)
+        os.killpg(process.pid, signal.SIGINT)
+        _, err = process.communicate(timeout=90)
+        billed = standin.billed()
+    assert process.returncode == 130, err
+    assert 8 <= len(billed) < 40
+    assert {row.status for row in iter_rows(tmp_path / "a.db")} == {"ok"}
+    assert sum(1 for _ in iter_rows(tmp_path / "a.db")) == billed.total()
+    assert rows_in(tmp_path / "a.db", "SELECT COUNT(*) FROM claims") == [(0,)]
+    assert "Traceback" not in err
 
 
 # --- Options ---
