@@ -53,7 +53,7 @@ def seconds_of(work):
 
 
 def add_raw(table, passages, vectors):
-    """Write passages as who uses LanceDB alone would: columns of PyArrow, and `add`."""
+    """Write passages with LanceDB alone: PyArrow columns and `add`."""
     import pyarrow as pa  # noqa: PLC0415  (comes with the extra `library`)
 
     columns = {

@@ -143,7 +143,7 @@ class BatchJob:
         return self._run(self.flows.waited(timeout, poll_seconds, on_progress))
 
     def results(self, *, allow_missing: bool = False) -> Iterator[BatchResult]:
-        """Yield what became of each request, in the order of the requests; the first call downloads the answers.
+        """Yield the outcome of each request, in the order of the requests; the first call downloads the answers.
 
         Args:
             allow_missing: accept a file that holds fewer answers than the service counted; the rest have failed.
@@ -206,7 +206,7 @@ class AsyncBatchJob:
         return await self._run(self.job.flows.waited(timeout, poll_seconds, on_progress))
 
     async def results(self, *, allow_missing: bool = False) -> list[BatchResult]:
-        """Return what became of each request; see `BatchJob.results`."""
+        """Return the outcome of each request; see `BatchJob.results`."""
         ended = await self._run(self.job.flows.read(allow_missing=allow_missing))
         return await asyncio.to_thread(lambda: list(self.job.flows.every(ended)))
 

@@ -77,7 +77,7 @@ OnProgress = Callable[[BatchStatus], None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BatchResult:
-    """What became of one request.
+    """The outcome of one request.
 
     Attributes:
         custom_id: its name in the job.
@@ -525,7 +525,7 @@ class BatchFlows:
         return Found(self._store.finish(claim.key, value), self._origin)
 
     def every(self, ended: Found) -> Iterator[BatchResult]:
-        """Yield what became of each request, from the store alone."""
+        """Yield the outcome of each request, from the store alone."""
         for name in self._digests:
             yield self._result(name, ended)
 

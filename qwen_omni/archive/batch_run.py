@@ -1,7 +1,7 @@
 """Captions of an archive through Batch File: at half price, outside the limits a minute, within a day or two.
 
 Inputs are taken in chunks, each one batch (`BatchJob`, which is created once whatever happens). Which inputs a batch is
-about is on record in the store before it is created: whoever runs next follows that batch before anything else, so a
+about is on record in the store before it is created: the next run follows that batch before anything else, so a
 process may end while one runs, and two processes wait for the same one.
 
 Batch File reads links only, so nothing is downloaded, and a content is known by its link and version: copies under
@@ -108,7 +108,7 @@ class _Batches:
             self._follow(record)
 
     def rows(self, items: list[ArchiveItem]) -> Iterator[ArchiveRow]:
-        """Yield the rows of some inputs: one batch for those that have none by now."""
+        """Yield the rows of some inputs; those still without a row go into one batch."""
         left: list[ArchiveItem] = []
         for one in self._worker.look_up(items):
             if isinstance(one, ArchiveRow):
@@ -149,7 +149,7 @@ class _Batches:
             yield from self._failed(named.values(), problem_of(error))
             return
         except BaseException:
-            self._replace(job.key, {**record, "owner": "", "at": 0.0})  # whoever comes next looks what became of it
+            self._replace(job.key, {**record, "owner": "", "at": 0.0})  # the next run finds out its outcome
             raise
         if self._read(job, record):
             yield from self._stored_rows(named.values())
@@ -201,7 +201,7 @@ class _Batches:
         return True
 
     def _stored_rows(self, items: Iterable[ArchiveItem]) -> Iterator[ArchiveRow]:
-        """Yield the rows that are stored, whoever has stored them."""
+        """Yield the stored rows, including those of other processes."""
         named = {item.name: item for item in items}
         found = self._store.inputs_named(self._worker.run, self._worker.origin, named)
         for name, item in named.items():
@@ -243,7 +243,7 @@ class _Batches:
         }  # fmt: skip
 
     def _replace(self, key: str, record: Mapping[str, Any] | None) -> None:
-        """Replace the record of a batch, unless it is about another one by now."""
+        """Replace the record of a batch, unless it now describes another batch."""
 
         def replaced(known: Any, _: float) -> tuple[Any, None]:  # noqa: ANN401  (JSON)
             is_it = isinstance(known, dict) and known.get("key") == key

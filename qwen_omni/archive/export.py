@@ -208,7 +208,7 @@ def encodable(text: str) -> str:
 def write_records(
     records: Iterable[Record], path: Path, form: ExportFormat, columns: Mapping[str, Kind]
 ) -> int:  # fmt: skip
-    """Write records as they come, and move the file to `path` when it is complete; return how many they were."""
+    """Write records to a temporary file, and rename it to `path` once it is complete; return their number."""
     with writing(path) as arriving:
         if form == "parquet":
             with arriving.open("wb") as file:
@@ -240,7 +240,7 @@ def _shown(value: bool | float | None) -> str:
 
 
 def _write_parquet(file: IO[bytes], records: Iterable[Record], columns: Mapping[str, Kind]) -> int:
-    """Write row groups; a file without rows has the same columns and types as any other."""
+    """Write row groups. A file without rows still has all columns and their types."""
     pyarrow, count = _pyarrow(), 0
     schema = arrow_schema(columns)
     with pyarrow.parquet.ParquetWriter(file, schema, compression="zstd") as writer:

@@ -85,7 +85,7 @@ class Counted:
     refused: int = 0
 
     def problem(self, problem: Problem) -> None:
-        """Keep a problem to show, if there are not many yet."""
+        """Record a problem as an example, up to a maximum number of examples."""
         if len(self.problems) < _MOST_PROBLEMS:
             self.problems.append(problem)
 
@@ -269,7 +269,7 @@ class _Copies:
         return None
 
     def is_new(self, digest: str) -> bool:
-        """Whether a content was not seen before."""
+        """Record a digest; return whether it is new."""
         return self._base.execute("INSERT OR IGNORE INTO digests VALUES (?)", (digest,)).rowcount == 1
 
     def close(self) -> None:

@@ -1,8 +1,8 @@
 """An archive on Ray Data: the engine moves rows between machines, the work store protects money.
 
-Ray repeats whatever a dead worker had in hand, and a driver that is started again begins from the first row. Neither
-pays twice: a worker finds in the store what was answered before, whoever asked. `decide_layout` decides how many
-workers there are, what each may do at once, and whether the cluster has room for them; it knows nothing of Ray.
+Ray repeats the work of a dead worker, and a restarted driver begins from the first row. Neither pays twice: a worker
+finds earlier answers in the store, including those of other workers. `decide_layout` decides how many workers there
+are, what each may do at once, and whether the cluster has room for them; it does not import Ray.
 """
 
 import contextlib
@@ -116,7 +116,7 @@ def _no_room(cpus: float, workers: int, most: int) -> ConfigurationError:
 
 
 class WorkerPlan:
-    """What a worker is made from, on its way to another machine.
+    """The arguments of a worker, in a form that can be sent to another machine.
 
     Not a dataclass, a mapping or a text: Ray writes those into its event files, with everything that they hold.
     """
@@ -145,7 +145,7 @@ class WorkerPlan:
 
 
 class StopSign:
-    """What the workers of a run look at: whether it ends. It knows who still waits for answers.
+    """The signal that tells the workers of a run to stop. It tracks which of them still wait for answers.
 
     An actor of Ray: Ray ends processes without waiting for what they have asked and will pay for.
     """
@@ -155,7 +155,7 @@ class StopSign:
         self._busy: dict[str, float] = {}
 
     def look(self, worker: str, *, over: bool = False) -> int:
-        """Return what it says; note that a worker lives, or that it has nothing in flight any more."""
+        """Return the signal; record that a worker is alive, or that it has nothing left in flight."""
         if over:
             self._busy.pop(worker, None)
         else:
@@ -163,11 +163,11 @@ class StopSign:
         return self._says
 
     def say(self, word: int) -> None:
-        """Say to all workers that nothing more begins, or, when all have stored their answers, that they may fail."""
+        """Signal the workers to start nothing new or, once all answers are stored, to leave."""
         self._says = word
 
     def busy(self) -> int:
-        """Return how many workers have something in flight; one that was not seen for long is dead."""
+        """Return the number of workers with calls in flight; one that has not been seen recently counts as dead."""
         since = time.monotonic() - _DEAD_SECONDS
         return sum(seen >= since for seen in self._busy.values())
 
@@ -197,7 +197,7 @@ class RayWorker:
             raise
 
     def _watch(self, look: Callable[..., int]) -> None:
-        """Look at the sign until the run, which keeps it, is gone."""
+        """Poll the sign until the run that owns it is gone."""
         ending: threading.Thread | None = None
         try:
             while True:
@@ -233,7 +233,7 @@ def to_table(columns: Mapping[str, Sequence[Any]]) -> "pa.Table":
 
 
 def _store_for(store: str | Path, *, machines: int) -> str | Path:
-    """Return the place of the store as workers find it, wherever they are started."""
+    """Return the location of the store in a form that is valid in every worker."""
     address = StoreAddress.read(store)
     if address is not None:
         return address
@@ -404,7 +404,7 @@ def run_on_ray(  # noqa: PLR0913 - each keyword is an independent option
 
 
 class _Look:
-    """Looks at the sign from another process."""
+    """Polls the sign from another process."""
 
     def __init__(self, sign: Any) -> None:  # noqa: ANN401  (an actor)
         self._sign = sign
@@ -538,7 +538,7 @@ class _Left:
             self._end_table()
 
     def tables(self) -> "list[pa.Table]":
-        """Return all of them."""
+        """Return the inputs collected so far."""
         if self._rows:
             self._end_table()
         return self._tables

@@ -108,7 +108,7 @@ class _Closed:
 
 
 def _walked(files: Any, top: str) -> Iterator[Mapping[str, Any] | _Closed]:  # noqa: ANN401  (fsspec)
-    """Yield what is below a folder. `walk` of fsspec leaves out folders that cannot be listed, without a word."""
+    """Yield what is below a folder. The `walk` of fsspec silently omits folders that cannot be listed."""
     waiting = [top]
     while waiting:
         here, below = waiting.pop(), []

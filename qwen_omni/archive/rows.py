@@ -1,4 +1,4 @@
-"""Rows: what became of each input, what an error makes of one, and passages for a search index. Values and decisions.
+"""Rows: the outcome of each input, the outcome of an error, and passages for a search index. Values and decisions.
 
 Every input has one row. Its status is `ok`; `skipped` (it holds nothing to ask about: 0 bytes, missing, not media);
 `refused` (the model or its limits do not take it); `over_budget` (not begun: the spend limit leaves no room); or
@@ -27,7 +27,7 @@ _PLACE = re.compile(r"^message \d+ part \d+: ")  # of a request that the caller 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ArchiveRow:
-    """What became of one input.
+    """The outcome of one input.
 
     Attributes:
         uri: the input, as it was named; a link without its signature.
@@ -37,7 +37,7 @@ class ArchiveRow:
         step: the name of the step.
         step_digest: identifies everything that decides the answer: prompt, schema, model, options.
         model: the model that was asked.
-        status: what became of it.
+        status: the outcome.
         error_code: why it has no value, as a stable code; empty for `ok`.
         error: the same, as a readable sentence.
         retryable: whether it may succeed when it is tried again.
@@ -99,7 +99,7 @@ COLUMNS: tuple[str, ...] = tuple(one.name for one in fields(ArchiveRow))
 _REQUIRED = ("uri", "step", "step_digest", "status")
 
 
-# --- What an error makes of an input ---
+# --- The outcome of an error ---
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -187,7 +187,7 @@ _ALIKE = (
 
 
 def problem_of(error: BaseException) -> Problem:
-    """Return what an error makes of an input.
+    """Return the `Problem` for an error.
 
     Example:
         >>> problem_of(errors.UnreadableMediaError("a.mp4 is empty.")).status
@@ -322,7 +322,7 @@ def _passage(text: object, kind: str, start: object = None, end: object = None) 
 
 
 def _of_summary(value: Any) -> Iterator[ArchivePassage]:  # noqa: ANN401  (JSON)
-    """Yield the summary, its chapters, and what happens, is said and shown."""
+    """Yield the summary, the chapters, and the events, speech and visible text."""
     yield _passage(value.get("summary", ""), "summary")
     for one in value.get("chapters", ()):
         text = ". ".join(part for part in (one.get("title", ""), one.get("summary", "")) if part)
@@ -333,7 +333,7 @@ def _of_summary(value: Any) -> Iterator[ArchivePassage]:  # noqa: ANN401  (JSON)
 
 
 def _of_notes(value: Any) -> Iterator[ArchivePassage]:  # noqa: ANN401  (JSON)
-    """Yield the text of each segment, and what happens, is said and shown in it; overlaps count once."""
+    """Yield the text of each segment, then its events, speech and visible text; overlaps count once."""
     segments, captions = Passages("media", "segments"), Passages("media", "captions")
     for one in value.get("segments", ()):
         notes = SegmentNotes.model_validate(one)
@@ -349,7 +349,7 @@ def _of_transcript(value: Any) -> Iterator[ArchivePassage]:  # noqa: ANN401  (JS
 
 
 def _of_any(value: Any) -> Iterator[ArchivePassage]:  # noqa: ANN401  (JSON)
-    """Yield what has times on its own, and all other texts as one passage."""
+    """Yield each text that has times as a passage, and all others as a single one."""
     plain: list[str] = []
     yield from _timed(value, plain)
     yield _passage("\n".join(plain), "caption")

@@ -1,4 +1,4 @@
-"""Run an archive on one machine, see what became of it, and try failures again. Nothing but threads is needed.
+"""Run an archive on one machine with threads, report its status, and retry failures.
 
 `run` looks up a page of inputs at a time, hands those that have to be asked about to the threads of an `ArchiveWorker`,
 and yields rows as they are made. A bounded number of inputs is in memory, whatever the size of the archive. `arun` is
@@ -270,7 +270,7 @@ def _to_retry(worker: ArchiveWorker, page: list[ArchiveItem], again: Retrying) -
 
 @contextlib.contextmanager
 def _working(step: Step, **options: Any) -> Iterator[ArchiveWorker]:  # noqa: ANN401  (of a worker)
-    """Open a worker; at the end, whatever it is, store what was answered."""
+    """Open a worker; store every answer at the end, even after an error."""
     with ArchiveWorker(step, **options) as worker:
         try:
             yield worker
@@ -292,7 +292,7 @@ def _working(step: Step, **options: Any) -> Iterator[ArchiveWorker]:  # noqa: AN
 
 
 def _note_unwritten(worker: ArchiveWorker, error: BaseException) -> None:
-    """Add to an error that ends a run what else is lost."""
+    """Add a note about unwritten answers to the error that ends a run."""
     try:
         worker.check_written()
     except (StoreError, LocalResourceError) as unwritten:
@@ -362,7 +362,7 @@ class _Window:
             self._running.add(pool.submit(worker.attempt, self._waiting.popleft()))
 
     def _done(self) -> Iterator[ArchiveRow]:
-        """Wait until something has ended, if nothing else is to be done; yield the rows that were made."""
+        """Yield the rows of finished inputs; wait for one only if there is nothing else to do."""
         idle = len(self._running) >= self._most or not self._waiting
         done, self._running = wait(self._running, timeout=_TICK if idle else 0, return_when=FIRST_COMPLETED)
         if not self._running and not done and self._busy:
@@ -403,7 +403,7 @@ class _Tracker:
         )  # fmt: skip
 
 
-# --- What became of it ---
+# --- Status ---
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -523,7 +523,7 @@ def stored_inputs(
 
 
 def check_exists(store: str | Path) -> None:
-    """Check that a store exists, so that none is created where it is only read.
+    """Check that a store exists, because reading must not create one.
 
     Raises:
         ConfigurationError: there is no such file.
@@ -541,7 +541,7 @@ def _opened(store: str | Path) -> Iterator[BufferedStore]:
 
 
 def _wanted(step: StepLike, origin: str | None) -> InputFilter:
-    """Return which inputs are those of a step."""
+    """Return the filter that selects the inputs of a step."""
     if step is None:
         return InputFilter(run=f"{RUN} ", origin=origin)
     if isinstance(step, str):

@@ -185,7 +185,7 @@ def _is_settled(found: os.stat_result) -> bool:
 def find_items(
     source: Source, *, settings: Settings | None = None, suffixes: Sequence[str] = MEDIA_SUFFIXES
 ) -> Iterator[ArchiveItem]:
-    """Yield every input that a source names, each once, without opening it. Needs memory for none but the current one.
+    """Yield every input of a source once, without opening it. Memory use does not grow with the number of inputs.
 
     Args:
         source: a folder, which is searched; a pattern (`videos/**/*.mp4`); a file; a list of inputs (`.parquet`,
@@ -212,7 +212,7 @@ def find_items(
 
 
 class _Seen:
-    """The names that were seen: a temporary database, which takes little memory however many there are."""
+    """The names seen so far, in a temporary database, so that memory use does not grow with them."""
 
     def __init__(self) -> None:
         self._base = sqlite3.connect("", isolation_level=None, check_same_thread=False)
@@ -220,7 +220,7 @@ class _Seen:
         self._base.execute("CREATE TABLE seen (name BLOB PRIMARY KEY) WITHOUT ROWID")
 
     def is_new(self, name: str) -> bool:
-        """Whether a name was not seen before."""
+        """Record a name; return whether it is new."""
         key = hashlib.blake2b(name.encode("utf-8", "surrogatepass"), digest_size=16).digest()
         return self._base.execute("INSERT OR IGNORE INTO seen VALUES (?)", (key,)).rowcount == 1
 

@@ -365,7 +365,7 @@ class Transcribe:
 
     @property
     def model(self) -> str:
-        """The model, if it is not chosen by the region."""
+        """The model; empty if the region decides."""
         return self.options.model or ""
 
     @property

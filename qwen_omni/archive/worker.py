@@ -102,14 +102,14 @@ def retries_transient(stored: StoredInput) -> bool:
 
 
 def is_final(stored: StoredInput, item: ArchiveItem, *, again: Retrying = retries_transient) -> bool:
-    """Whether the row of an input is its last word: the same version has an answer, or would fail as before."""
+    """Whether the row of an input is final: the same version has an answer, or would fail as before."""
     if stored.version != item.version or not item.settled:
         return False
     return stored.status == "ok" or not again(stored)
 
 
 class _Slots:
-    """The places for calls in flight; once the work is stopped, none is given to those who wait."""
+    """A semaphore for calls in flight that raises in waiting threads once the work is stopped."""
 
     def __init__(self, most: int, work: Deadline) -> None:
         self._free, self._work = threading.BoundedSemaphore(most), work
@@ -160,7 +160,7 @@ class _Client(OmniClient):
 
 @dataclass(slots=True)
 class _Streaks:
-    """What the last inputs have in common: a limit that leaves no room, or a fault that is not theirs."""
+    """Consecutive failures for the same reason: the spend limit, or a fault of the machine or settings."""
 
     most_refused: int
     refused: int = 0
@@ -169,7 +169,7 @@ class _Streaks:
 
     @property
     def exhausted(self) -> bool:
-        """Whether money is used up, so that no input needs to be opened to find that out."""
+        """Whether the spend limit is used up, so that further inputs need not be opened."""
         return self.refused >= self.most_refused
 
     def finished(self) -> None:
@@ -194,7 +194,7 @@ class _Isolation:
 
     @contextmanager
     def entered(self, *, alone: bool) -> Iterator[None]:
-        """Hold a place; with `alone`, wait until all others have left, and keep them out."""
+        """Run in a `with` block; with `alone`, wait until all others have left, and keep them out."""
         with self._changed:
             self._changed.wait_for(lambda: not self._alone)
             self._alone, self._others = alone, self._others + 1
@@ -374,7 +374,7 @@ class ArchiveWorker:
         return self._row(item, began, **{**columns, **reasons})
 
     def failed_row(self, item: ArchiveItem, problem: Problem, **used: Any) -> ArchiveRow:  # noqa: ANN401  (of a row)
-        """Return the row of an input without an answer, for whoever asks in another way; it is not stored."""
+        """Return the row of an input without an answer, for callers that ask by other means; it is not stored."""
         return self._failed(item, problem, time.time(), **used)
 
     def made_row(self, item: ArchiveItem, **columns: Any) -> ArchiveRow:  # noqa: ANN401  (of a row)
@@ -390,7 +390,7 @@ class ArchiveWorker:
     # --- One input ---
 
     def process(self, item: ArchiveItem) -> ArchiveRow:
-        """Return the row of an input: the stored one if it is final, else what comes of asking about it now.
+        """Return the row of an input: the stored one if it is final, else the result of asking now.
 
         Waits while another process asks about the same content.
 
@@ -471,7 +471,7 @@ class ArchiveWorker:
             return self._failed(item, self._problem(error, item), began), error
 
     def _problem(self, error: Exception, item: ArchiveItem) -> Problem:
-        """Return what an error makes of an input; a fault of one link's server says nothing about other inputs."""
+        """Return the `Problem` for an error; a fault of one link's server says nothing about other inputs."""
         problem = problem_of(error)
         fetching = "://" in item.uri and problem.code != "local_resource"
         return replace(problem, alike=False) if fetching else problem
@@ -506,7 +506,7 @@ class ArchiveWorker:
         return self._finished(media, key, result, began, _used(ledger)), None
 
     def _claimed(self, key: StepKey) -> Found | Claim | Taken:
-        """Claim a content; a store that cannot be read may hold its answer, so that is not asked for then."""
+        """Claim a content. If the store cannot be read it may hold the answer, so nothing is asked."""
         state = self.patiently(lambda: self.store.claim(key))
         if not isinstance(state, Claim) or not self.store.trouble:
             return state
@@ -521,7 +521,7 @@ class ArchiveWorker:
         return found or state
 
     def _losses(self, claim: Claim) -> int:
-        """Return how many processes ended while they worked on a content; who waited to do so alone does not count."""
+        """Return how many processes died while working on a content; one that was waiting its turn does not count."""
         known = claim.resume if isinstance(claim.resume, dict) else {}
         losses = int(known.get("losses", 0)) + (claim.lost and not known.get("waits"))
         if claim.lost or losses >= _SUSPECTED:
@@ -593,7 +593,7 @@ class ArchiveWorker:
             time.sleep(_PAUSE)
 
     def _check_written(self) -> None:
-        """Pay for nothing more while many answers are only in memory, or a single one that has no way to the store.
+        """Stop paying while many answers are only in memory, or while any of them can no longer be written.
 
         Raises:
             StoreError: the store could not be written for a minute.
@@ -660,11 +660,11 @@ class ArchiveWorker:
     # --- The end ---
 
     def stop(self) -> None:
-        """Begin nothing more; calls in flight end, and what they answer is stored."""
+        """Start nothing new; calls in flight finish, and their answers are stored."""
         self._work.stop()
 
     def finish(self) -> None:
-        """Begin nothing more, and wait until calls in flight have ended and what they answered is stored."""
+        """Start nothing new, and wait until calls in flight have finished and their answers are stored."""
         self.stop()
         with self._lock:
             pool, self._pool = self._pool, None

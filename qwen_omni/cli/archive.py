@@ -78,7 +78,7 @@ Every answer and every failure is a row in a store; the same command, run again,
 
 @dataclass(slots=True, kw_only=True)
 class _RunView:
-    """What is shown of a run.
+    """The live display of a run.
 
     Attributes:
         name: the store and the step.
@@ -311,7 +311,7 @@ def _count(view: _RunView, source: list[str], settings: Settings) -> None:
 
 
 def _finish(view: _RunView, *, as_json: bool) -> None:
-    """Print what became of the files; exit with 1 if one has no answer."""
+    """Print the outcome of the files; exit with 1 if one has no answer."""
     now = view.progress
     if as_json:
         write_json({"counts": dict(now.counts), "reused": now.reused, "input_tokens": now.input_tokens,
@@ -372,7 +372,7 @@ def plan(
 
 
 def _plan_rows(found: ArchivePlan) -> Iterator[tuple[str, str]]:
-    """Yield a label and a text for everything that there is."""
+    """Yield a label and a text for each fact that is known."""
     yield "files", f"{found.files:,}"
     counts = {"done": found.done, "stored answers": found.stored, "copies": found.duplicates,
               "unusable": found.unusable}  # fmt: skip

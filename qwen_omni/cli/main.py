@@ -80,7 +80,7 @@ def build_app() -> "typer.Typer":
 def _add_groups(
     app: "typer.Typer", group: "type[typer.core.TyperGroup]", kind: "type[typer.core.TyperCommand]"
 ) -> None:
-    """Add the commands that have commands of their own."""
+    """Add the command groups."""
     import typer  # noqa: PLC0415
 
     from qwen_omni.cli import archive, library  # noqa: PLC0415
@@ -97,7 +97,7 @@ def _add_groups(
 
 
 def _classes() -> "tuple[type[typer.core.TyperGroup], type[typer.core.TyperCommand]]":
-    """Return the classes of the app and its commands: messages and help in the words of who types."""
+    """Return the classes of the app and its commands, whose messages and help use the names of options."""
     import typer.core  # noqa: PLC0415
 
     from qwen_omni.cli.output import speaking_of  # noqa: PLC0415

@@ -1,4 +1,4 @@
-"""A question to a library: its options, what is asked about each window, and what the answer rests on. Pure.
+"""A question to a library: its options, what is asked about each window, and what the answer is based on. Pure.
 
 The model that watches says when something is seen or heard; the text model joins what was found and names the shots it
 used. The text model never writes times, so all times come from the model that watched.
@@ -171,7 +171,7 @@ class LibraryAnswer(Frozen):
         shots: the windows that were found, most promising first.
         stopped: why not every window was watched: a look was sure, `looks` were made, or the spend limit did not allow
             another one; empty if all were.
-        basis: what the answer rests on, in words.
+        basis: what the answer is based on, in words.
         written: whether the text model wrote the answer; if not, the spend limit did not allow it, and the answer lists
             what was found.
         this_run: usage and cost of this run.
@@ -375,7 +375,7 @@ _WHY = {
 
 
 def basis_of(shots: Sequence[Shot], stopped: Stopped, *, written: bool = True) -> str:
-    """Describe what an answer rests on.
+    """Describe what an answer is based on.
 
     Example:
         >>> seen = Shot(source="a.mp4", start=0, end=9, look=Look(relevance=1))

@@ -32,7 +32,7 @@ _ROOM = 0.6  # share of the limit that a text is cut to: what is counted here ma
 
 @runtime_checkable
 class Embedding(Protocol):
-    """Turns texts into vectors; texts of like meaning are near each other.
+    """Converts texts to vectors; texts of similar meaning are close to each other.
 
     Attributes:
         name: identifies the model, and who answers: vectors of different names are never compared.
@@ -56,7 +56,7 @@ class Embedding(Protocol):
 
 
 def shortened(text: str, most_tokens: int) -> str:
-    """Return a text, or as much of its beginning as a model takes.
+    """Return a text, truncated to what a model accepts.
 
     Example:
         >>> shortened("one two three four", 8192), len(shortened("word " * 20_000, 8192)) < 100_000
@@ -88,7 +88,7 @@ class _Job:
         return vectors
 
     def cost(self, texts: Sequence[str]) -> Cost:
-        """Return what texts cost."""
+        """Return the cost of embedding texts."""
         return self.pricing.cost(TokenCounts(text=sum(count_text(text, "qwen2") for text in texts)))
 
     def _billed(self, texts: Sequence[str]) -> Flow[Vectors]:

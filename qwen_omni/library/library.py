@@ -47,7 +47,7 @@ DEFAULT_PASSAGES = PassageOptions(mode="captions")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Added:
-    """What became of a video that was added.
+    """The outcome of a video that was added.
 
     Attributes:
         source: its path.
@@ -116,7 +116,7 @@ class VideoLibrary:
     def add(
         self, sources: Sources, *, on_error: OnError = "raise", on_progress: OnProgress | None = None
     ) -> list[Added]:
-        """Add videos and recordings, and return what became of each.
+        """Add videos and recordings, and return the outcome of each.
 
         Args:
             sources: files, folders (with everything below them) and patterns.
@@ -133,7 +133,7 @@ class VideoLibrary:
     def iter_add(
         self, sources: Sources, *, on_error: OnError = "raise", on_progress: OnProgress | None = None
     ) -> Generator[Added, None, None]:
-        """Add videos and recordings one after another; yield what became of each. See `add`."""
+        """Add videos and recordings one after another; yield the outcome of each. See `add`."""
         found = [os.fspath(source) for source in find_media(sources)]
         for source in found:
             _check_local(source)

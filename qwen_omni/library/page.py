@@ -1,4 +1,4 @@
-"""What a search found, or an answer, as a single web page with an image of each window. Pure but for the images.
+"""What a search found, or an answer, as a single web page with an image of each window. Pure, apart from the images.
 
 Every text is cleaned and escaped, and a content security policy allows the page's own style and embedded images alone:
 texts are model output about untrusted videos.

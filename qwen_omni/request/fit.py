@@ -313,7 +313,7 @@ def _ready(prepared: Prepared, look: MediaLook, name: str) -> MediaPayload:
 
 
 def sent_as(prepared: Prepared, place: str) -> SentMedia:
-    """Return what became of a piece of media, in numbers: sizes, the part of the original that it shows, seconds."""
+    """Return the outcome of a piece of media, in numbers: sizes, the part of the original that it shows, seconds."""
     was, now, plan = prepared.source_info, prepared.info, prepared.plan
     size = None if not was.width or not was.height else (was.width, was.height)
     piece = plan.pieces[0] if len(plan.pieces) == 1 else None

@@ -426,7 +426,7 @@ class BufferedStore(ABC):
         return bool(self.pending or self._unspent or self._inputs or self._digests)
 
     def put_inputs(self, inputs: Iterable[StoredInput], *, now: bool = True) -> None:
-        """Store what became of inputs; with `now=False`, in one transaction with whatever is stored next."""
+        """Store the outcome of inputs; with `now=False`, in one transaction with whatever is stored next."""
         with self._state:
             for one in inputs:
                 before = self._inputs.get(one.key, ())
@@ -435,7 +435,7 @@ class BufferedStore(ABC):
             self._keep_beating()
 
     def inputs_named(self, run: str, origin: str, names: Iterable[str]) -> dict[str, StoredInput]:
-        """Return what became of inputs, by name, with their answers; those that are not known are left out."""
+        """Return the outcome of inputs, by name, with their answers; those that are not known are left out."""
         wanted = list(names)
         with self._state:
             kept = {name: self._inputs[run, origin, name] for name in wanted if (run, origin, name) in self._inputs}

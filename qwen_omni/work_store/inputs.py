@@ -1,4 +1,4 @@
-"""The table of inputs: what became of each, by name. Transaction that every backend shares.
+"""The table of inputs: the outcome of each, by name. Transaction that every backend shares.
 
 Unlike a finished step, the entry of an input is replaced: a failed one by a later attempt, an old version of a file by
 a new one. Its answer is not repeated: the entry names the finished step that holds it, so two inputs of one content
@@ -40,14 +40,14 @@ _SELECT = (  # the answer in a subquery: a join is planned without its index whi
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredInput:
-    """What became of one input.
+    """The outcome of one input.
 
     Attributes:
         run: what it belongs to, as in `StepKey`.
         origin: who answered, or was asked.
         name: identifies the input within the run.
         version: of its content; another version is another input under the same name.
-        status: what became of it, in a word; `DONE` is never replaced by another of the same version.
+        status: its outcome, in a word; `DONE` is never replaced by another of the same version.
         answer: the name of the finished step that holds its answer; empty if there is none.
         value: what else is known about it, as JSON.
         attempts: how often it was tried.

@@ -143,14 +143,14 @@ class MediaFacts:
         return tuple(mark.code for mark in self.sound_marks)
 
 
-_SURE = ("silence", "tone")  # nobody speaks there
+_SURE = ("silence", "tone")  # contain no speech
 _UNRECOGNISED = "[stand-in] There is sound that may be speech, but the stand-in does not recognise speech"
 
 
 def utterances(marks: tuple[Mark, ...], sounds: tuple[SoundSpan, ...]) -> tuple[Mark, ...]:
     """Return what a transcript holds: the codes of marked media, or the one thing that can be said about other sound.
 
-    It is empty only where nobody speaks for sure: in silence, and where there are only tones.
+    It is empty only where there is certainly no speech: in silence, and where there are only tones.
     """
     if any(len(mark.code) > 1 for mark in marks):
         return marks
