@@ -21,7 +21,7 @@ from urllib.parse import quote
 from weakref import WeakKeyDictionary
 
 from qwen_omni.addresses import StoreAddress
-from qwen_omni.archive.lines import BatchEstimate, Lines, estimate_lines, line_profile, total
+from qwen_omni.archive.lines import BatchEstimate, Lines, estimate_lines, line_pricing, total
 from qwen_omni.errors import (
     APIConnectionError,
     APIError,
@@ -35,12 +35,12 @@ from qwen_omni.errors import (
     TaskUnfinishedError,
 )
 from qwen_omni.options import ChatRequest
-from qwen_omni.pricing.costs import Pricing, TokenCounts, pricing_for
+from qwen_omni.pricing.costs import TokenCounts
 from qwen_omni.pricing.limit import Reservation, SpendLimit
 from qwen_omni.profiles.batch import MOST_FILE_BYTES, TEST_MODEL
 from qwen_omni.ranges import TIMEOUT, WAIT, checked
 from qwen_omni.responses import Response
-from qwen_omni.settings import Settings, region_of
+from qwen_omni.settings import Settings
 from qwen_omni.transport.flow import BytesContent, Content, Flow, Reply, Request, Sleep, ask, repeating
 from qwen_omni.transport.retry import RetryPolicy
 from qwen_omni.upload.temporary import FormBody
@@ -487,7 +487,7 @@ class BatchFlows:
         ledger, limit = self.settings.ledger, self.settings.spend_limit
         if not lines or (ledger is None and limit is None) or self._model == TEST_MODEL:
             return
-        pricing = self._pricing
+        pricing = line_pricing(self._model, self.settings)
         responses = [response for line in lines if (response := _read_answer(line.body)) is not None]
         used = [response.usage for response in responses if response.usage is not None]
         if ledger is not None:
@@ -497,14 +497,6 @@ class BatchFlows:
             # A job that another process submitted has nothing reserved here; what it spent counts all the same.
             held = self._taken() or limit.reserve(pricing.cost(TokenCounts()))
             held.settle(total([pricing.cost(usage) for usage in used]))
-
-    @property
-    def _pricing(self) -> Pricing:
-        settings = self.settings
-        return pricing_for(
-            line_profile(self._model), region_of(settings.base_url), prices=settings.prices,
-            rate=settings.exchange_rate, batch=True,
-        )  # fmt: skip
 
     def _check_stored(self) -> None:
         self._store.write_rest()

@@ -16,7 +16,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from qwen_omni.archive.batch import BatchJob
 from qwen_omni.archive.batch_flows import BatchResult
-from qwen_omni.archive.lines import check_lines, line_profile
+from qwen_omni.archive.lines import check_lines, line_pricing
 from qwen_omni.archive.remote import oss_store, split_oss
 from qwen_omni.archive.rows import ArchiveRow, Problem, from_stored, problem_of, to_stored
 from qwen_omni.archive.sources import ArchiveItem
@@ -25,7 +25,6 @@ from qwen_omni.archive.worker import ArchiveWorker
 from qwen_omni.errors import ConfigurationError, QwenOmniError, SpendLimitError, TaskUnfinishedError
 from qwen_omni.media.source import MediaSource
 from qwen_omni.options import ChatRequest
-from qwen_omni.pricing.costs import pricing_for
 from qwen_omni.pricing.ledger import UsageLedger
 from qwen_omni.profiles.batch import why_not
 from qwen_omni.responses import Response
@@ -229,11 +228,7 @@ class _Batches:
         usage = response.usage
         if usage is None:
             return {"attempt": 1, "cost_cny": None}
-        settings = self._settings
-        pricing = pricing_for(
-            line_profile(self._worker.step.model), region_of(settings.base_url), prices=settings.prices,
-            rate=settings.exchange_rate, batch=True,
-        )  # fmt: skip
+        pricing = line_pricing(self._worker.step.model, self._settings)
         ledger = UsageLedger()
         ledger.record(usage, model=self._worker.step.model, pricing=pricing)
         self._worker.paid.add(ledger)

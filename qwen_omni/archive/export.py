@@ -6,10 +6,8 @@ killed process leave an earlier file as it was, or none.
 
 import contextlib
 import csv
-import hashlib
 import json
 import math
-import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -18,6 +16,7 @@ from typing import IO, Any, Literal, cast, get_args
 
 from qwen_omni.archive.rows import ArchivePassage, ArchiveRow, passages_of
 from qwen_omni.archive.run import StepLike, check_exists, iter_rows
+from qwen_omni.archive.sources import Seen
 from qwen_omni.errors import ConfigurationError
 from qwen_omni.media.files.output import check_targets, writing
 from qwen_omni.redact import clean
@@ -141,13 +140,11 @@ def _is_database(path: Path) -> bool:
 
 def unique_passages(rows: Iterable[ArchiveRow]) -> Iterator[ArchivePassage]:
     """Yield the passages of rows; those of one answer once, however many files have that content."""
-    with contextlib.closing(sqlite3.connect("")) as seen:  # on disk: a million digests would fill the memory
-        seen.execute("CREATE TABLE answers (digest BLOB PRIMARY KEY) WITHOUT ROWID")
+    with contextlib.closing(Seen()) as seen:
         for row in rows:
             if row.status != "ok":
                 continue
-            mark = hashlib.sha256(f"{row.step_digest} {row.content_digest}".encode()).digest()
-            if seen.execute("INSERT OR IGNORE INTO answers VALUES (?)", (mark,)).rowcount:
+            if seen.is_new(f"{row.step_digest} {row.content_digest}"):
                 yield from passages_of(row)
 
 

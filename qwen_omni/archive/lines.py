@@ -20,7 +20,7 @@ from qwen_omni.errors import (
 )
 from qwen_omni.messages import FramesPart, media_of, media_parts
 from qwen_omni.options import ChatRequest
-from qwen_omni.pricing.costs import Cost, TokenCounts, pricing_for
+from qwen_omni.pricing.costs import Cost, Pricing, TokenCounts, pricing_for
 from qwen_omni.profiles import DEFAULT_MODEL, DEFAULT_TEXT_MODEL, Profile, profile_for
 from qwen_omni.profiles.batch import (
     LONGEST_CUSTOM_ID,
@@ -215,6 +215,14 @@ def line_profile(model: str) -> Profile:
     return profile_for(DEFAULT_TEXT_MODEL if model == TEST_MODEL else model)
 
 
+def line_pricing(model: str, settings: Settings, *, batch: bool = True) -> Pricing:
+    """Return the prices of the model of a line: those of Batch File, or those of real time."""
+    return pricing_for(
+        line_profile(model), region_of(settings.base_url), prices=settings.prices, rate=settings.exchange_rate,
+        batch=batch,
+    )  # fmt: skip
+
+
 def body_of(request: ChatRequest, settings: Settings) -> dict[str, Any]:
     """Return the body of a line: that of the same call in real time, as one whole answer where the model has them."""
     profile = line_profile(request.model)
@@ -265,11 +273,8 @@ class BatchEstimate:
 
 def estimate_lines(requests: Sequence[ChatRequest], model: str, settings: Settings) -> BatchEstimate:
     """Estimate requests to one model; each is billed by itself, so the price depends on the length of each."""
-    region = region_of(settings.base_url)
-    prices, rate = settings.prices, settings.exchange_rate
-    batch = pricing_for(line_profile(model), region, prices=prices, rate=rate, batch=True)
-    listed = pricing_for(line_profile(model), region, prices=prices, rate=rate)
-    fast = pricing_for(DEFAULT_MODEL, region, prices=prices, rate=rate)
+    batch, listed = line_pricing(model, settings), line_pricing(model, settings, batch=False)
+    fast = line_pricing(DEFAULT_MODEL, settings, batch=False)
     tokens = [] if model == TEST_MODEL else [_tokens(request, settings) for request in requests]
     cost = total([batch.cost(one) for one in tokens] or [batch.cost(TokenCounts())])
     dearer = dearer_than_real_time(cost, TokenCounts.sum(tokens), fast) if "omni" in model else ""

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from qwen_omni.addresses import StoreAddress
 from qwen_omni.archive.rows import ArchiveRow, Problem, error_text, from_stored, problem_of, run_name
-from qwen_omni.archive.sources import ArchiveItem, Source, find_items, opened
+from qwen_omni.archive.sources import ArchiveItem, Seen, Source, find_items, opened
 from qwen_omni.archive.steps import Estimated, Step, StepEstimate, check_step, models_of
 from qwen_omni.archive.worker import is_final, open_store
 from qwen_omni.errors import QwenOmniError
@@ -243,7 +243,7 @@ class _Copies:
         self._base = sqlite3.connect("", isolation_level=None)
         self._base.execute("PRAGMA journal_mode=OFF")
         self._base.execute("CREATE TABLE sizes (size INTEGER PRIMARY KEY, uri BLOB)")
-        self._base.execute("CREATE TABLE digests (digest TEXT PRIMARY KEY) WITHOUT ROWID")
+        self._digests = Seen()
 
     def digest_of(self, item: ArchiveItem) -> str | None:
         """Return the digest of a local file that has the size of an earlier one; `None` for any other."""
@@ -270,8 +270,9 @@ class _Copies:
 
     def is_new(self, digest: str) -> bool:
         """Record a digest; return whether it is new."""
-        return self._base.execute("INSERT OR IGNORE INTO digests VALUES (?)", (digest,)).rowcount == 1
+        return self._digests.is_new(digest)
 
     def close(self) -> None:
-        """Remove the database."""
+        """Remove the databases."""
         self._base.close()
+        self._digests.close()

@@ -205,13 +205,13 @@ def find_items(
         for item in find_items(["videos/", "https://example.com/b.mp4"]):
             print(item.uri, item.size, item.problem)
     """
-    with closing(_Seen()) as seen:
+    with closing(Seen()) as seen:
         for item in _found(source, settings, tuple(suffixes)):
             if seen.is_new(item.name if item.uri else f"\n{item.problem and item.problem.text}"):
                 yield item
 
 
-class _Seen:
+class Seen:
     """The names seen so far, in a temporary database, so that memory use does not grow with them."""
 
     def __init__(self) -> None:
@@ -225,6 +225,7 @@ class _Seen:
         return self._base.execute("INSERT OR IGNORE INTO seen VALUES (?)", (key,)).rowcount == 1
 
     def close(self) -> None:
+        """Remove the database."""
         self._base.close()
 
 

@@ -123,12 +123,6 @@ def spend_taken(record: Any) -> Amounts:  # noqa: ANN401  (JSON)
     return _added(state["spent"], *leased, *state["sealed"].values())
 
 
-def spend_known(record: Any) -> Amounts:  # noqa: ANN401  (JSON)
-    """Return the known cost of finished calls; calls of dead processes count as reserved."""
-    state = _read(record)
-    return _added(state["spent"], *(one["settled"] for one in state["leases"].values()), *state["sealed"].values())
-
-
 def lapsed_leases(record: Any, now: float, gone: Callable[[str], bool | None]) -> list[str]:  # noqa: ANN401  (JSON)
     """Return the leases that were not renewed in time, or whose process has ended."""
     leases = _read(record)["leases"]
@@ -406,16 +400,6 @@ class SharedSpendLimit(SpendLimit):
 
     def _peek(self) -> Any:  # noqa: ANN401  (JSON)
         return self._store.exchange(self._record, lambda record, _: (record, record))
-
-    @property
-    def spent_by_all(self) -> Spent:
-        """What the calls of all processes cost; calls of dead processes count as reserved."""
-        with self._shared:
-            self._report()
-            if self._lease.granted:
-                self._ask(self._lease, {})
-            known = spend_known(self._peek())
-        return Spent(tokens=known["tokens"], cny=known["CNY"] / _BILLIONTHS, usd=known["USD"] / _BILLIONTHS)
 
     def _refusal(self, unit: str, amount: int, taken: int) -> SpendLimitError:
         scale = 1 if unit == "tokens" else _BILLIONTHS

@@ -6,7 +6,7 @@ the options), and nothing else: how many requests run at once, or where results 
 
 import dataclasses
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -434,9 +434,3 @@ class FunctionStep:
         else:
             made = self.function(source, task)
         return made if isinstance(made, StepResult) else StepResult(value=made)
-
-
-def options_of(step: Step) -> Mapping[str, Any]:
-    """Return the options of a step that differ from the defaults; empty for a function."""
-    options = getattr(step, "options", None)
-    return {} if options is None else _asked(options)

@@ -38,6 +38,11 @@ SAMPLING_RANGES = {"fps": FRAME_RATE, "min_pixels": PIXELS, "max_pixels": PIXELS
 """What any server may be asked for; `request` checks the narrower ranges of the model."""
 
 
+def _check_pixels(least: int | None, most: int | None) -> None:
+    if least is not None and most is not None and least > most:
+        raise ConfigurationError(f"min_pixels must be at most max_pixels ({most:,}), got {least:,}.")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MediaBudget:
     """Limits for one piece of media. Choose a preset by its name, or change one with `dataclasses.replace`.
@@ -88,10 +93,7 @@ class MediaBudget:
         check_numbers(self, BUDGET_RANGES)
         if self.effort not in EFFORTS:
             raise ConfigurationError(f"effort must be one of {', '.join(EFFORTS)}, got {self.effort!r}.")
-        if self.min_pixels is not None and self.max_pixels is not None and self.min_pixels > self.max_pixels:
-            raise ConfigurationError(
-                f"min_pixels must be at most max_pixels ({self.max_pixels:,}), got {self.min_pixels:,}."
-            )
+        _check_pixels(self.min_pixels, self.max_pixels)
 
 
 PRESETS: dict[BudgetName, MediaBudget] = {
@@ -162,10 +164,7 @@ class Sampling:
 
     def __post_init__(self) -> None:
         check_numbers(self, SAMPLING_RANGES)
-        if self.min_pixels is not None and self.max_pixels is not None and self.min_pixels > self.max_pixels:
-            raise ConfigurationError(
-                f"min_pixels must be at most max_pixels ({self.max_pixels:,}), got {self.min_pixels:,}."
-            )
+        _check_pixels(self.min_pixels, self.max_pixels)
 
 
 DEFAULT_SAMPLING = Sampling()

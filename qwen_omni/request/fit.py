@@ -350,9 +350,7 @@ def range_and_budget(part: MediaPart) -> tuple[float | None, float | None, Media
             return part.start, part.end, part.budget
         case AudioPart():
             return part.start, part.end, "auto"
-        case ImagePart():
-            return None, None, part.budget
-        case FramesPart():
+        case ImagePart() | FramesPart():
             return None, None, part.budget
 
 

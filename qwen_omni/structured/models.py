@@ -2,10 +2,10 @@
 
 from pydantic import ConfigDict, Field
 
-from qwen_omni.structured.schema import Frozen, first_paragraph
+from qwen_omni.structured.schema import Shown, first_paragraph
 
 
-class VideoCaption(Frozen):
+class VideoCaption(Shown):
     """What a product video shows, for the people who will market it.
 
     Example:
@@ -29,13 +29,8 @@ class VideoCaption(Frozen):
     )
     recommended_music_style: str = Field(min_length=1, description="A style of music that would suit the video.")
 
-    def _repr_html_(self) -> str:
-        from qwen_omni.structured.cards import value_card  # noqa: PLC0415 - only notebooks need it
 
-        return value_card(self).to_html()
-
-
-class GeneralCaption(Frozen):
+class GeneralCaption(Shown):
     """What an image, a recording or a video shows and says.
 
     Example:
@@ -55,8 +50,3 @@ class GeneralCaption(Frozen):
     on_screen_text: list[str] = Field(description="Texts that can be read, word for word; empty if there are none.")
     speech: str = Field(description="What is said, in one or two sentences; empty if nobody speaks.")
     keywords: list[str] = Field(description="Up to ten words to find it by.")
-
-    def _repr_html_(self) -> str:
-        from qwen_omni.structured.cards import value_card  # noqa: PLC0415 - only notebooks need it
-
-        return value_card(self).to_html()

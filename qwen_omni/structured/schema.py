@@ -57,6 +57,15 @@ class Frozen(BaseModel):
     model_config = ConfigDict(frozen=True)
 
 
+class Shown(Frozen):
+    """A value that notebooks show as a card."""
+
+    def _repr_html_(self) -> str:
+        from qwen_omni.structured.cards import value_card  # noqa: PLC0415 - only notebooks need it
+
+        return value_card(self).to_html()
+
+
 FormSection = Literal["events", "on_screen_text", "speech"]
 
 

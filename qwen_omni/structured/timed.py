@@ -27,7 +27,7 @@ from pydantic import (
     model_validator,
 )
 
-from qwen_omni.structured.schema import Frozen, ReadsForms, TextForm, first_paragraph
+from qwen_omni.structured.schema import Frozen, ReadsForms, Shown, TextForm, first_paragraph
 
 _UNITS: dict[str, Fraction] = {
     **dict.fromkeys(("h", "hr", "hrs", "hour", "hours", "小时", "时"), Fraction(3600)),
@@ -498,7 +498,7 @@ class TimedCaption(Timed):
     )  # fmt: skip
 
 
-class TimedCaptions(ReadsForms):
+class TimedCaptions(Shown, ReadsForms):
     """The captions of a video in order of time.
 
     Validation corrects what it can (see `notes`). Pass the duration of the video to detect times past its end:
@@ -521,11 +521,6 @@ class TimedCaptions(ReadsForms):
         description="One entry for each scene or event, in order of time, that together cover the whole video."
     )
     _notes: tuple[Note, ...] = PrivateAttr(default=())
-
-    def _repr_html_(self) -> str:
-        from qwen_omni.structured.cards import value_card  # noqa: PLC0415 - only notebooks need it
-
-        return value_card(self).to_html()
 
     @classmethod
     def of_form(cls, form: TextForm) -> dict[str, Any]:

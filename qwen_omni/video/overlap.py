@@ -26,7 +26,6 @@ class Timeline:
     events: tuple[TimedNote, ...]
     on_screen_text: tuple[TimedNote, ...]
     speech: tuple[TimedNote, ...]
-    merged: int
 
 
 def to_timeline(notes: Sequence[SegmentNotes]) -> Timeline:
@@ -39,17 +38,17 @@ def to_timeline(notes: Sequence[SegmentNotes]) -> Timeline:
         (TimedNote(start=8.0, end=12.0, text='a door opens'),)
     """
     ordered = sorted(notes, key=lambda one: one.index)
-    events, first = _joined([(one, one.events) for one in ordered])
-    texts, second = _joined([(one, one.on_screen_text) for one in ordered])
-    speech, third = _joined([(one, one.speech) for one in ordered])
-    return Timeline(events=events, on_screen_text=texts, speech=speech, merged=first + second + third)
+    return Timeline(
+        events=_joined((one, one.events) for one in ordered),
+        on_screen_text=_joined((one, one.on_screen_text) for one in ordered),
+        speech=_joined((one, one.speech) for one in ordered),
+    )
 
 
-def _joined(groups: Iterable[tuple[SegmentNotes, tuple[TimedNote, ...]]]) -> tuple[tuple[TimedNote, ...], int]:
+def _joined(groups: Iterable[tuple[SegmentNotes, tuple[TimedNote, ...]]]) -> tuple[TimedNote, ...]:
     kept: list[TimedNote] = []
     tail: list[int] = []  # positions in `kept` of the entries of the previous segment
     before: SegmentNotes | None = None
-    merged = 0
     for notes, entries in groups:
         open_ = [at for at in tail if before is not None and kept[at].end >= notes.start - NEAR_SECONDS]
         tail = []
@@ -64,9 +63,8 @@ def _joined(groups: Iterable[tuple[SegmentNotes, tuple[TimedNote, ...]]]) -> tup
             open_.remove(twin)
             tail.append(twin)
             kept[twin] = _one(kept[twin], entry)
-            merged += 1
         before = notes
-    return tuple(sorted(kept, key=lambda note: (note.start, note.end))), merged
+    return tuple(sorted(kept, key=lambda note: (note.start, note.end)))
 
 
 def _twin(entry: TimedNote, kept: list[TimedNote], candidates: list[int]) -> int | None:

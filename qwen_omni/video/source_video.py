@@ -75,12 +75,6 @@ class SourceVideo:
         return self.end - self.start
 
     @property
-    def piece_seconds(self) -> Fraction:
-        """Length of the part that `piece` was planned for."""
-        assert self.piece.end is not None
-        return self.piece.end - self.piece.start
-
-    @property
     def shortest(self) -> Fraction:
         """Minimum length of a segment that the model accepts."""
         return exact_seconds(self.profile.limits.min_video_seconds) if self.look.info.kind == "video" else Fraction(0)

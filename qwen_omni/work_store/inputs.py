@@ -6,7 +6,7 @@ share one answer. What an input cost adds up over its attempts.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from qwen_omni.work_store.statements import Transaction, dumped, loaded
@@ -14,9 +14,11 @@ from qwen_omni.work_store.statements import Transaction, dumped, loaded
 DONE = "ok"
 """The status that no later failure of the same version replaces."""
 
-_COLUMNS = (
-    "run, origin, name, version, status, answer, value, attempts, input_tokens, output_tokens, cost, began, ended"
-)
+_NAMES = (
+    "run", "origin", "name", "version", "status", "answer", "value",
+    "attempts", "input_tokens", "output_tokens", "cost", "began", "ended",
+)  # fmt: skip
+_COLUMNS = ", ".join(_NAMES)
 _SAME = "inputs.version = excluded.version"
 _REPLACED = ", ".join(
     [
@@ -28,8 +30,9 @@ _REPLACED = ", ".join(
     ]
 )
 _WRITE = (
-    f"INSERT INTO inputs ({_COLUMNS}) VALUES ({', '.join('?' * 13)}) ON CONFLICT (run, origin, name) DO UPDATE SET "
-    f"{_REPLACED} WHERE NOT (inputs.status = '{DONE}' AND {_SAME} AND excluded.status <> '{DONE}') "
+    f"INSERT INTO inputs ({_COLUMNS}) VALUES ({', '.join('?' * len(_NAMES))}) "
+    f"ON CONFLICT (run, origin, name) DO UPDATE SET {_REPLACED} "
+    f"WHERE NOT (inputs.status = '{DONE}' AND {_SAME} AND excluded.status <> '{DONE}') "
     f"AND NOT ({_SAME} AND inputs.began = excluded.began AND inputs.ended = excluded.ended)"  # written before
 )
 _SELECT = (  # the answer in a subquery: a join is planned without its index while a server has no statistics
@@ -86,11 +89,9 @@ class StoredInput:
         if before.status == DONE != self.status or (before.began, before.ended) == (self.began, self.ended):
             return before
         known = None if self.cost is None or before.cost is None else self.cost + before.cost
-        return StoredInput(
-            run=self.run, origin=self.origin, name=self.name, version=self.version, status=self.status,
-            answer=self.answer, value=self.value, attempts=self.attempts + before.attempts,
-            input_tokens=self.input_tokens + before.input_tokens,
-            output_tokens=self.output_tokens + before.output_tokens, cost=known, began=self.began, ended=self.ended,
+        return replace(
+            self, attempts=self.attempts + before.attempts, input_tokens=self.input_tokens + before.input_tokens,
+            output_tokens=self.output_tokens + before.output_tokens, cost=known, found=None,
         )  # fmt: skip
 
 
@@ -154,13 +155,8 @@ class InputFilter:
 
 def write_inputs(base: Transaction, inputs: Iterable[StoredInput]) -> None:
     """Write entries, in one order for all writers, so that they cannot deadlock."""
-    rows = [
-        (
-            one.run, one.origin, one.name, one.version, one.status, one.answer, dumped(dict(one.value)), one.attempts,
-            one.input_tokens, one.output_tokens, one.cost, one.began, one.ended,
-        )
-        for one in sorted(inputs, key=lambda one: one.key)
-    ]  # fmt: skip
+    ordered = sorted(inputs, key=lambda one: one.key)
+    rows = [[dumped(dict(one.value)) if name == "value" else getattr(one, name) for name in _NAMES] for one in ordered]
     if rows:
         base.run_many(_WRITE, rows)
 

@@ -6,12 +6,19 @@ process only. Whoever waits for a claim measures its lease as the time in which 
 
 import sqlite3
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 from qwen_omni.work_store.buffered import BufferedStore, open_stores
-from qwen_omni.work_store.sqlite_file import SqliteFile, UnusableStoreError, reason_of, resource_of, to_error
+from qwen_omni.work_store.sqlite_file import (
+    FileTransaction,
+    SqliteFile,
+    UnusableStoreError,
+    reason_of,
+    resource_of,
+    to_error,
+)
 from qwen_omni.work_store.statements import MINE, Transaction, loaded, names, select
 from qwen_omni.work_store.store import Claim, Found, StepKey, StoreUse, Taken, describe, is_gone
 
@@ -60,9 +67,8 @@ class SqliteStore(BufferedStore):
         super().__init__(path, use, LEASE_SECONDS if lease_seconds is None else lease_seconds)
         self.path = path
         self._seen: dict[StepKey, tuple[str, int, float]] = {}
-        self._file = None if path is None else SqliteFile(path, use)
+        self.database = self._file = None if path is None else SqliteFile(path, use)
         if self._file is not None:
-            self.database = _Database(self._file)
             self._open_first(self._file)
 
     def _open_first(self, file: SqliteFile) -> None:
@@ -78,7 +84,7 @@ class SqliteStore(BufferedStore):
 
     def now(self) -> float:
         """Return the seconds since the epoch."""
-        return _now()
+        return FileTransaction.now()
 
     def faults(self) -> tuple[type[Exception], ...]:
         """Return what a transaction may raise because of the file or the machine."""
@@ -109,12 +115,12 @@ class SqliteStore(BufferedStore):
             ConfigurationError: the file is damaged.
             LocalResourceError: it cannot be written, or stayed locked.
         """
-        if self._file is None or self.database is None:
+        if self._file is None:
             raise ValueError("a store in memory has no transactions")
         until = time.monotonic() + _CLAIM_PATIENCE
         while True:
             try:
-                return self.database.write(action)
+                return self._file.write(action)
             except _FAULTS as error:
                 self.failed(error)
                 if resource_of(error) != "lock" or time.monotonic() > until:
@@ -127,10 +133,10 @@ class SqliteStore(BufferedStore):
             ConfigurationError: the file is damaged.
             LocalResourceError: it cannot be read.
         """
-        if self._file is None or self.database is None:
+        if self._file is None:
             raise ValueError("a store in memory has no transactions")
         try:
-            return self.database.read(action)
+            return self._file.read(action)
         except _FAULTS as error:
             raise to_error(error, self._file.path, self.use) from error
 
@@ -151,7 +157,7 @@ class SqliteStore(BufferedStore):
                 with self._file.writing(durable=False) as base:
                     if time.monotonic() - asked > self._lease / 8:
                         self._seen.clear()  # no owner could renew its lease meanwhile
-                    return self._claim_in_file(_Transaction(base), key, unverified=unverified)
+                    return self._claim_in_file(base, key, unverified=unverified)
             except _FAULTS as error:
                 self.failed(error)
                 since = self._transient_since
@@ -207,50 +213,3 @@ def _claim_row(base: Transaction, key: StepKey) -> tuple[Any, ...] | None:
     sql = "SELECT owner, beat, lease, resume FROM claims WHERE run = ? AND origin = ? AND step = ?"
     rows = base.rows(sql, names(key))
     return rows[0] if rows else None
-
-
-def _now() -> float:
-    """Return the seconds since the epoch, which decide when an entry was stored and whether it has expired."""
-    return time.time()
-
-
-class _Transaction:
-    """A transaction of a connection."""
-
-    def __init__(self, base: sqlite3.Connection) -> None:
-        self._base = base
-
-    def rows(self, sql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
-        return self._base.execute(sql, values).fetchall()
-
-    def run(self, sql: str, values: Sequence[Any] = ()) -> None:
-        self._base.execute(sql, values)
-
-    def run_many(self, sql: str, rows: Iterable[Sequence[Any]]) -> None:
-        self._base.executemany(sql, rows)
-
-    def now(self) -> float:
-        return _now()
-
-
-class _Database:
-    """The file, as a `Database`."""
-
-    def __init__(self, file: SqliteFile) -> None:
-        self._file = file
-
-    def read(self, action: Callable[[Transaction], T]) -> T:
-        return self._file.read(lambda base: action(_Transaction(base)))
-
-    def write(self, action: Callable[[Transaction], T]) -> T:
-        with self._file.writing() as base:
-            return action(_Transaction(base))
-
-    def close(self) -> None:
-        self._file.close()
-
-    def before_fork(self) -> None:
-        self._file.before_fork()
-
-    def after_fork(self, *, child: bool) -> None:  # noqa: ARG002
-        self._file.after_fork()

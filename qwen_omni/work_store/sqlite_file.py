@@ -12,6 +12,7 @@ address and the account.
 """
 
 import contextlib
+import functools
 import json
 import math
 import os
@@ -20,11 +21,12 @@ import stat
 import threading
 import time
 import weakref
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 from qwen_omni.errors import RESOURCES, ConfigurationError, LocalResourceError, QwenOmniError
+from qwen_omni.work_store.statements import Transaction
 from qwen_omni.work_store.store import LOCAL, UNVERIFIED, StoreUse
 
 T = TypeVar("T")
@@ -53,18 +55,6 @@ CREATE TABLE IF NOT EXISTS inputs (run TEXT NOT NULL, origin TEXT NOT NULL, name
   PRIMARY KEY (run, origin, name));
 CREATE INDEX IF NOT EXISTS inputs_by_status ON inputs (run, origin, status, name)
 """
-_COLUMNS = {
-    "facts": {"name", "value"},
-    "results": {"run", "origin", "step", "value", "stored_at", "expires_at"},
-    "claims": {"run", "origin", "step", "owner", "beat", "lease", "resume"},
-    "spend": {"id", "run", "origin", "value", "at"},
-    "digests": {"key", "digest"},
-    "records": {"name", "value"},
-    "inputs": {
-        "run", "origin", "name", "version", "status", "answer", "value", "attempts", "input_tokens", "output_tokens",
-        "cost", "began", "ended",
-    },
-}  # fmt: skip
 _SINCE = {"digests": 3, "records": 3, "inputs": 4}  # the schema that brought a table; the others came with 2
 _OLD_CHECKPOINT = {
     "facts": {"name", "value"},
@@ -78,6 +68,30 @@ _CHECKED_PAGES = 65_536  # a larger file is not checked as a whole when it is op
 
 class UnusableStoreError(Exception):
     """The file cannot be a store; the message is the reason, and becomes part of an error that names the file."""
+
+
+class FileTransaction:
+    """A transaction of a connection; see `statements.Transaction`."""
+
+    def __init__(self, base: sqlite3.Connection) -> None:
+        self._base = base
+
+    def rows(self, sql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        """Return the rows of a statement."""
+        return self._base.execute(sql, values).fetchall()
+
+    def run(self, sql: str, values: Sequence[Any] = ()) -> None:
+        """Run a statement."""
+        self._base.execute(sql, values)
+
+    def run_many(self, sql: str, rows: Iterable[Sequence[Any]]) -> None:
+        """Run a statement for every row."""
+        self._base.executemany(sql, rows)
+
+    @staticmethod
+    def now() -> float:
+        """Return the time that decides when an entry was stored and whether it has expired."""
+        return time.time()
 
 
 class _Link:
@@ -137,14 +151,19 @@ class SqliteFile:
             self._writer.base = base
             self._writer.file = self._ready = _identity(self.path)
 
-    def read(self, action: Callable[[sqlite3.Connection], T]) -> T:
+    def read(self, action: Callable[[Transaction], T]) -> T:
         """Read; raises as `make_ready`."""
         self.make_ready()
         with self._reader.lock:
-            return action(self._connection(self._reader))
+            return action(FileTransaction(self._connection(self._reader)))
+
+    def write(self, action: Callable[[Transaction], T]) -> T:
+        """Write in one transaction; see `writing`."""
+        with self.writing() as base:
+            return action(base)
 
     @contextlib.contextmanager
-    def writing(self, *, durable: bool = True) -> Generator[sqlite3.Connection]:
+    def writing(self, *, durable: bool = True) -> Generator[Transaction]:
         """Write in one transaction; raises as `make_ready`, within a bounded time.
 
         What is not `durable` survives the end of every process, but not a power failure; it costs no wait for the disk.
@@ -157,7 +176,7 @@ class SqliteFile:
             try:
                 base.execute(f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}")
                 base.execute("BEGIN IMMEDIATE")
-                yield base
+                yield FileTransaction(base)
                 base.execute("COMMIT")
             except sqlite3.Error:
                 self._writer.close()  # whatever is wrong with it, the next attempt opens a new one
@@ -190,7 +209,7 @@ class SqliteFile:
             link.close()
         self._ready = None
 
-    def after_fork(self) -> None:
+    def after_fork(self, *, child: bool) -> None:  # noqa: ARG002 - a child has the same to do
         """Resume, in the parent and in the child."""
         for link in (self._reader, self._writer):
             link.lock.release()
@@ -326,7 +345,7 @@ def _is_current(base: sqlite3.Connection) -> bool:
     tables = _tables(base)
     if not tables or "facts" not in tables:
         return False
-    if tables["facts"] != _COLUMNS["facts"]:
+    if tables["facts"] != _columns()["facts"]:
         raise UnusableStoreError("is the database of another program (its table `facts` has other columns)")
     row = base.execute("SELECT value FROM facts WHERE name = 'form'").fetchone()
     form = row[0] if row is not None else None
@@ -340,7 +359,7 @@ def _is_current(base: sqlite3.Connection) -> bool:
         )
     if int(form) < _FIRST:
         return False
-    for name, columns in _COLUMNS.items():
+    for name, columns in _columns().items():
         if _SINCE.get(name, _FIRST) <= int(form) and tables.get(name) != columns:
             raise UnusableStoreError(f"is damaged: its table `{name}` is missing or has other columns")
     return int(form) == SCHEMA
@@ -349,7 +368,7 @@ def _is_current(base: sqlite3.Connection) -> bool:
 def _kind(base: sqlite3.Connection) -> str:
     """Return the older schema of a file: "checkpoint", "uploads", or "" for an empty file or one that lacks tables."""
     tables = _tables(base)
-    if not tables or {name for name in _COLUMNS if name not in _SINCE} <= set(tables):
+    if not tables or {name for name in _columns() if name not in _SINCE} <= set(tables):
         return ""
     for kind, wanted in (("checkpoint", _OLD_CHECKPOINT), ("uploads", _OLD_UPLOADS)):
         if set(wanted) <= set(tables):
@@ -370,6 +389,14 @@ def _tables(base: sqlite3.Connection) -> dict[str, set[str]]:
     names = base.execute("SELECT name FROM sqlite_master WHERE type IN ('table', 'view')").fetchall()
     plain = [str(name) for (name,) in names if isinstance(name, str) and not name.startswith("sqlite_")]
     return {name: {str(row[1]) for row in base.execute(f"PRAGMA table_info({_quoted(name)})")} for name in plain}
+
+
+@functools.cache
+def _columns() -> dict[str, set[str]]:
+    """Return the columns of each table of this schema."""
+    with contextlib.closing(sqlite3.connect(":memory:")) as base:
+        base.executescript(_TABLES)
+        return _tables(base)
 
 
 def _quoted(name: str) -> str:

@@ -118,10 +118,10 @@ def test_a_second_look_opens_nothing(path, tmp_path, monkeypatch):
 
     with open_worker(step, path) as worker:
         statements = []
-        worker.store._file.read(lambda base: base.set_trace_callback(statements.append))
+        worker.store._file.read(lambda base: base._base.set_trace_callback(statements.append))
         monkeypatch.setattr("builtins.open", refuse)
         rows = worker.look_up([item_of(one) for one in made])
-        worker.store._file.read(lambda base: base.set_trace_callback(None))
+        worker.store._file.read(lambda base: base._base.set_trace_callback(None))
     assert rows == before
     assert len(statements) <= 3  # for all of them together
     assert step.calls == asked

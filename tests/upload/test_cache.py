@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from qwen_omni.upload.cache import Claim, Held, UploadCache, cache_key
-from qwen_omni.work_store import sqlite
+from qwen_omni.work_store.sqlite_file import FileTransaction
 from tests.upload.conftest import BUCKET, KEYS, MODEL, operations, random_file
 
 _PATIENCE = 110  # seconds; shorter than a claim that nobody renews, which is what nobody may wait for
@@ -156,7 +156,7 @@ def test_a_claim_ends(tmp_path):
 def test_what_is_there_is_held_until_it_ends_or_is_forgotten(tmp_path, monkeypatch):
     """A finished upload serves until it expires; forgetting names the location, so a newer one stays."""
     now = [1000.0]
-    monkeypatch.setattr(sqlite, "_now", lambda: now[0])
+    monkeypatch.setattr(FileTransaction, "now", staticmethod(lambda: now[0]))
     cache = UploadCache(tmp_path)
     cache.finish(cache.look(KEY), "place", 2000.0)
     assert cache.look(KEY) == Held(location="place", expires_at=2000.0)

@@ -22,7 +22,7 @@ from qwen_omni.transport.flow import Done, Reply, Request, Sleep, advance
 from qwen_omni.transport.rate_limit import upload_pace
 from qwen_omni.upload.temporary import Policy, ask_policy, parse_policy, post_file
 from qwen_omni.upload.uploader import Uploader
-from qwen_omni.work_store import sqlite
+from qwen_omni.work_store.sqlite_file import FileTransaction
 from tests.upload.conftest import MODEL, operations, sha256
 
 DATA = {
@@ -178,9 +178,9 @@ def test_uploads_are_used_for_47_hours(standin, carrier, film, monkeypatch):
     first = carry(one, media)
     clock = time.time()
 
-    monkeypatch.setattr(sqlite, "_now", lambda: clock + 46.9 * 3600)
+    monkeypatch.setattr(FileTransaction, "now", staticmethod(lambda: clock + 46.9 * 3600))
     assert carry(one, media).url == first.url
-    monkeypatch.setattr(sqlite, "_now", lambda: clock + 47.1 * 3600)
+    monkeypatch.setattr(FileTransaction, "now", staticmethod(lambda: clock + 47.1 * 3600))
     assert carry(one, media).url != first.url
 
 

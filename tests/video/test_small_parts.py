@@ -54,7 +54,6 @@ def test_what_both_sides_of_a_seam_tell_is_told_once():
     notes = [told(0, 0, 10, (1, 2, "a"), (8, 10, "B b")), told(1, 8, 18, (8, 11, "b b"), (12, 13, "c"))]
     line = to_timeline(notes)
     assert [(one.start, one.end, one.text) for one in line.events] == [(1, 2, "a"), (8, 11, "b b"), (12, 13, "c")]
-    assert line.merged == 1
 
 
 def test_the_same_words_far_from_a_seam_are_two_events():

@@ -200,7 +200,7 @@ def test_a_file_that_was_removed_is_made_again(path, stores):
 
 def test_expired_entries_are_replaced(stores, monkeypatch):
     now = [1000.0]
-    monkeypatch.setattr("qwen_omni.work_store.sqlite._now", lambda: now[0])
+    monkeypatch.setattr("qwen_omni.work_store.sqlite_file.FileTransaction.now", staticmethod(lambda: now[0]))
     store = stores()
     store.finish(KEY, "old", expires_at=1500.0)
     now[0] = 1501.0

@@ -13,7 +13,7 @@ from qwen_omni.standin.answers.evidence import SIGN, Evidence, gather, material_
 from qwen_omni.standin.answers.speech import seconds_of, speak
 from qwen_omni.standin.answers.tools import choose_calls, tool_results, written
 from qwen_omni.standin.media.facts import utterances
-from qwen_omni.standin.rules.messages import last_user_texts, texts_of
+from qwen_omni.standin.rules.messages import last_user_texts, prompt_texts
 from qwen_omni.standin.rules.rules import is_thinking, wants_speech
 from qwen_omni.standin.rules.tokens import text_tokens
 from qwen_omni.standin.server.script import Turn
@@ -74,11 +74,8 @@ def _heard_words(evidence: Evidence) -> tuple[str, ...]:
 
 
 def _evidence(body: dict[str, Any], media: Sequence[MediaFacts]) -> Evidence:
-    texts = [
-        text for message in body["messages"] if message["role"] in ("system", "user") for text in texts_of(message)
-    ]
     asked = schema.without_schema(last_user_texts(body))
-    return gather(media, "\n".join(asked), "\n".join(texts), material=material_of(asked))
+    return gather(media, "\n".join(asked), "\n".join(prompt_texts(body)), material=material_of(asked))
 
 
 def _own_turn(body: dict[str, Any], model: ModelLimits, evidence: Evidence) -> Turn:
@@ -104,9 +101,7 @@ def _json_wanted(body: dict[str, Any]) -> dict[str, Any] | None:
     asked = body.get("response_format") or {}
     if asked.get("type") == "json_schema":
         return dict(asked["json_schema"]["schema"])
-    texts = [
-        text for message in body["messages"] if message["role"] in ("system", "user") for text in texts_of(message)
-    ]
+    texts = prompt_texts(body)
     found = schema.find_schema(texts)
     if asked.get("type") == "json_object":
         return found or {}

@@ -9,7 +9,6 @@ OpenAI compatible - Embedding, read 2026-11-29.
 from __future__ import annotations
 
 import hashlib
-import json
 import math
 import re
 import uuid
@@ -103,8 +102,3 @@ def _features(text: str) -> Iterator[tuple[str, float]]:
         padded = f"<{word}>"
         for at in range(len(padded) - _GROUP + 1):
             yield f"#{padded[at : at + _GROUP]}", weight * _LETTERS_WEIGHT
-
-
-def encode_answer(answer: dict[str, Any]) -> bytes:
-    """Write an answer as JSON."""
-    return json.dumps(answer).encode()

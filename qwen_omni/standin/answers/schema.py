@@ -51,7 +51,7 @@ class _Spot:
 def find_schema(texts: list[str]) -> Schema | None:
     """Return the last JSON schema in the latest text that has one; examples precede the real one."""
     for text in reversed(texts):
-        found = [value for value in _objects(text) if _is_schema(value)]
+        found = [value for value, _ in _places(text) if _is_schema(value)]
         if found:
             return found[-1]
     return None
@@ -94,11 +94,6 @@ def default_object(evidence: Evidence) -> Schema:
         "facts": list(evidence.sentences),
         "marks": [{"code": m.code, "start": round(m.start, 3), "end": round(m.end, 3)} for m in evidence.moments],
     }
-
-
-def _objects(text: str) -> Iterator[Schema]:
-    """Yield every outermost JSON object in a text."""
-    return (value for value, _ in _places(text))
 
 
 def _places(text: str) -> Iterator[tuple[Schema, int]]:
@@ -343,18 +338,8 @@ class _Filler:
         """Return something true that matches a pattern: a code, or a time in one of its usual formats."""
         time = self._time(spot)
         spelled = clock(time)
-        tries = [
-            self._code(spot),
-            spelled,
-            f"00:{spelled}",
-            f"00:{spelled}.000",
-            f"{time:.2f}",
-            f"{int(time)}",
-            "a",
-            "A",
-            "0",
-        ]
-        tries += ["".join(piece) for piece in ("aa", "abc", "ABC", "000", "a-1", "aaaa", "0000")]
+        times = (spelled, f"00:{spelled}", f"00:{spelled}.000", f"{time:.2f}", f"{int(time)}")
+        tries = (self._code(spot), *times, "a", "A", "0", "aa", "abc", "ABC", "000", "a-1", "aaaa", "0000")
         return next((one for one in tries if re.search(pattern, one)), None)
 
     def _sentence(self, spot: _Spot) -> str:

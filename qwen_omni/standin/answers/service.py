@@ -6,15 +6,14 @@ answers from their content, or as scripted. It knows no sockets; `standin.server
 
 from __future__ import annotations
 
-import hmac
 import json
 import uuid
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs
 
 from qwen_omni.standin.answers.answers import compose
-from qwen_omni.standin.answers.embeddings import EMBEDDINGS_PATH, answer_embeddings, encode_answer
+from qwen_omni.standin.answers.embeddings import EMBEDDINGS_PATH, answer_embeddings
 from qwen_omni.standin.answers.schema import BadSchemaError
 from qwen_omni.standin.batch.batches import CHAT_MODELS, UNSUPPORTED
 from qwen_omni.standin.media.facts import utterances
@@ -22,11 +21,12 @@ from qwen_omni.standin.media.perceive import Memory, Perception
 from qwen_omni.standin.rules import refusal
 from qwen_omni.standin.rules.limits import TASK_MODELS, find_model
 from qwen_omni.standin.rules.messages import all_text, read_messages
-from qwen_omni.standin.rules.refusal import Refusal, algo, invalid
-from qwen_omni.standin.rules.rules import KNOWN_FIELDS, check_dictation, check_fields, is_thinking
-from qwen_omni.standin.rules.shapes import check_shapes
+from qwen_omni.standin.rules.refusal import NO_OBJECT, Refusal, algo, invalid, json_object
+from qwen_omni.standin.rules.rules import check_dictation, check_fields, is_thinking
+from qwen_omni.standin.rules.shapes import KNOWN_FIELDS, check_shapes
 from qwen_omni.standin.rules.tokens import text_tokens
 from qwen_omni.standin.server import sse
+from qwen_omni.standin.server.exchange import Reply, Request
 from qwen_omni.standin.server.log import LoggedRequest, without_media, without_secrets
 from qwen_omni.standin.server.script import Fault, RawAnswer, Script
 from qwen_omni.standin.stores.intake import Intake, Visitor
@@ -49,39 +49,7 @@ QUOTAS_PATH = "/api/v1/quotas"
 BATCH_CHAT_PATH = "/batch/compatible-mode/v1/chat/completions"
 _MOST_BATCHED = 256_000  # input tokens of a Batch Chat request, or of a line
 STREAM_TYPE = "text/event-stream;charset=UTF-8"
-JSON_TYPE = "application/json"
 _OVERHEAD = 4  # tokens around each message
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
-    """One HTTP request; header names are lower case. `line` is whether it is a line of a batch."""
-
-    method: str
-    path: str
-    headers: dict[str, str]
-    body: bytes
-    query: str = ""
-    line: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reply:
-    """One HTTP answer and how it is sent.
-
-    `ending` is how the body ends: properly, by closing too early, by a reset, or before it begins. `model` is what was
-    asked, for the log.
-    """
-
-    status: int = 200
-    content_type: str = JSON_TYPE
-    headers: tuple[tuple[str, str], ...] = ()
-    pieces: tuple[bytes, ...] = ()
-    pause: float = 0.0
-    first_byte_delay: float = 0.0
-    bytes_per_second: float | None = None
-    ending: Literal["complete", "close", "reset", "drop"] = "complete"
-    model: str = ""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -120,7 +88,7 @@ def respond(request: Request, state: State) -> Reply:
         if request.path == QUOTAS_PATH and state.quotas is not None:
             return _quotas_reply(request.query, state.quotas)
         _check_door(request)
-        body = _read_body(request.body)
+        body = json_object(request.body, invalid(NO_OBJECT))
         logged = replace(logged, body=without_media(body), unknown=tuple(sorted(set(body) - KNOWN_FIELDS)))
         check_shapes(body)
         model = _find(body, state)
@@ -149,9 +117,9 @@ def _embedded(request: Request, state: State) -> Reply:
     pieces: tuple[bytes, ...] = ()
     try:
         _check_key(request, state)
-        body = _read_body(request.body)
+        body = json_object(request.body, invalid(NO_OBJECT))
         logged = replace(logged, body=body)
-        pieces = (encode_answer(answer_embeddings(body)),)
+        pieces = (json.dumps(answer_embeddings(body)).encode(),)
     except Refusal as error:
         problem = error
         logged = replace(logged, refused=error.message)
@@ -177,16 +145,12 @@ def _count_nothing(_: int) -> None:
     pass
 
 
-def _key_of(request: Request) -> str:
-    return request.headers.get("authorization", "").partition(" ")[2].strip()
-
-
 def _admit(
     request: Request, body: dict[str, Any], logged: LoggedRequest, quotas: Quotas
 ) -> tuple[float, Callable[[int], None]]:
     tokens = prompt_text_tokens(body) + sum(one.tokens for one in logged.media)
     patience = request.headers.get("x-dashscope-wait-timeout", "0")
-    return quotas.admit(_key_of(request), body["model"], tokens, float(patience) if patience.isdecimal() else 0.0)
+    return quotas.admit(request.key, body["model"], tokens, float(patience) if patience.isdecimal() else 0.0)
 
 
 def _quotas_reply(query: str, quotas: Quotas) -> Reply:
@@ -237,9 +201,7 @@ def prompt_text_tokens(body: dict[str, Any]) -> int:
 
 
 def _check_key(request: Request, state: State) -> None:
-    scheme, _, key = request.headers.get("authorization", "").partition(" ")
-    known = any(hmac.compare_digest(key.strip().encode(), one.encode()) for one in state.keys)
-    if scheme.lower() != "bearer" or not known:
+    if not request.has_key_of(state.keys):
         raise refusal.wrong_key()
 
 
@@ -248,16 +210,6 @@ def _check_door(request: Request) -> None:
         raise Refusal(404, "not_found", f"Not Found: {request.path}", gateway=True)
     if request.method != "POST":
         raise Refusal(405, "method_not_allowed", f"Request method '{request.method}' is not supported.", gateway=True)
-
-
-def _read_body(raw: bytes) -> dict[str, Any]:
-    try:
-        body = json.loads(raw)
-    except ValueError as error:
-        raise invalid("Required body invalid, please check the request body format.") from error
-    if not isinstance(body, dict):
-        raise invalid("Required body invalid, please check the request body format.")
-    return body
 
 
 def _find(body: dict[str, Any], state: State) -> ModelLimits:
@@ -282,11 +234,7 @@ def _judge(request: Request, body: dict[str, Any], model: ModelLimits, state: St
         raise algo(f"The model {model.name} takes text only; the request holds {len(parts)} media parts.")
     facts: tuple[MediaFacts, ...] = ()
     if model.media is not None:
-        visitor = Visitor(
-            model=body["model"],
-            account=_key_of(request),
-            resolves_oss=request.headers.get("x-dashscope-ossresourceresolve", "").lower() == "enable",
-        )
+        visitor = Visitor(model=body["model"], account=request.key, resolves_oss=request.resolves_oss)
         perception = Perception(intake=state.intake, memory=state.memory, limits=model.media, visitor=visitor)
         facts = tuple(perception.perceive(parts))
         if model.asr and not any(utterances(one.sound_marks, one.observed.sounds) for one in facts):

@@ -69,17 +69,12 @@ def choose_calls(body: dict[str, Any], evidence: Evidence) -> tuple[ToolCall, ..
         return ()
     text = "\n".join(last_user_texts(body))
     if isinstance(choice, dict):
-        names = [] if _results(body) else [choice["function"]["name"]]
+        names = [] if tool_results(body) else [choice["function"]["name"]]
     else:
         names = _wanted(tools, text, _called(body))
     if not body.get("parallel_tool_calls"):
         names = names[:1]
     return tuple(ToolCall(name=name, arguments=_arguments(tools[name], text, evidence)) for name in names)
-
-
-def tool_results(body: dict[str, Any]) -> list[str]:
-    """Return the tool results in the latest turn, oldest first."""
-    return _results(body)
 
 
 def _since_user(body: dict[str, Any]) -> list[dict[str, Any]]:
@@ -96,7 +91,8 @@ def _called(body: dict[str, Any]) -> set[str]:
     return {call["function"]["name"] for message in _since_user(body) for call in message.get("tool_calls") or ()}
 
 
-def _results(body: dict[str, Any]) -> list[str]:
+def tool_results(body: dict[str, Any]) -> list[str]:
+    """Return the tool results in the latest turn, oldest first."""
     return [text for message in _since_user(body) if message["role"] == "tool" for text in texts_of(message)]
 
 

@@ -20,6 +20,7 @@ from qwen_omni.standin.asr.transcriber import Dictation, sentences, take_down
 from qwen_omni.standin.media.open import UnreadableMediaError
 from qwen_omni.standin.rules.limits import TASK_MODELS, TaskModel
 from qwen_omni.standin.rules.refusal import NO_OBJECT, Refusal, json_object
+from qwen_omni.standin.server.exchange import Reply, Request, json_reply, with_request_id
 from qwen_omni.standin.stores.intake import Intake, Visitor, describe_url
 
 if TYPE_CHECKING:
@@ -82,28 +83,6 @@ _OK = 200
 _HEARD_TOKENS, _SAID_TOKENS = 12.5, 4  # a second of audio, a word; not published for the models that report tokens
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TaskAsked:
-    """One request; header names are lower case."""
-
-    method: str
-    path: str
-    query: str
-    headers: Mapping[str, str]
-    body: bytes
-    host: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TaskReply:
-    """One answer; `cut` closes the connection instead, whatever was done by then. `model` is what was asked."""
-
-    status: int = _OK
-    body: bytes = b"{}"
-    cut: bool = False
-    model: str = ""
-
-
 @dataclass(slots=True, kw_only=True)
 class _Task:
     id: str
@@ -153,7 +132,7 @@ class Tasks:
         """Whether a path belongs to the tasks' routes."""
         return path in (SUBMIT_PATH, CALL_PATH) or path.startswith((TASK_PATH, RESULT_PATH))
 
-    def respond(self, asked: TaskAsked) -> TaskReply:
+    def respond(self, asked: Request) -> Reply:
         """Answer one request."""
         routes = {SUBMIT_PATH: "submit", CALL_PATH: "call"}
         operation = routes.get(asked.path, "result" if asked.path.startswith(RESULT_PATH) else "poll")
@@ -166,7 +145,7 @@ class Tasks:
             except Refusal as error:
                 reply = _flat(error.status, error.code, error.message)
             if fault is not None:
-                reply = TaskReply(cut=True)
+                reply = Reply(ending="drop")
         logged = _logged(operation, asked, reply)
         with self._lock:
             self.calls.append(logged)
@@ -180,13 +159,12 @@ class Tasks:
                     return fault
         return None
 
-    def _account(self, asked: TaskAsked) -> str:
-        scheme, _, key = asked.headers.get("authorization", "").partition(" ")
-        if scheme.lower() != "bearer" or key.strip() not in self.keys:
+    def _account(self, asked: Request) -> str:
+        if not asked.has_key_of(self.keys):
             raise Refusal(401, "InvalidApiKey", "Invalid API-key provided.")
-        return key.strip()
+        return asked.key
 
-    def _submit(self, asked: TaskAsked) -> TaskReply:
+    def _submit(self, asked: Request) -> Reply:
         account = self._account(asked)
         if asked.headers.get("x-dashscope-async") != "enable":
             raise Refusal(403, "AccessDenied", "current user api does not support synchronous calls.")
@@ -195,8 +173,7 @@ class Tasks:
         if model.by_token and not isinstance(body.get("parameters"), dict):
             raise Refusal(400, "InvalidParameter", "Required parameter missing or invalid: parameters")
         links = _links(body, model)
-        resolves = asked.headers.get("x-dashscope-ossresourceresolve", "").lower() == "enable"
-        visitor = Visitor(model=model.name, account=account, resolves_oss=resolves)
+        visitor = Visitor(model=model.name, account=account, resolves_oss=asked.resolves_oss)
         with self._lock:
             outcome = self._outcomes.pop(0) if self._outcomes else Outcome()
         parameters = body.get("parameters") or {}
@@ -206,20 +183,18 @@ class Tasks:
         )  # fmt: skip
         with self._lock:
             self._held[task.id] = task
-        return _json_reply({"output": {"task_status": "PENDING", "task_id": task.id}})
+        return _state(task.id, "PENDING")
 
-    def _call(self, asked: TaskAsked) -> TaskReply:
+    def _call(self, asked: Request) -> Reply:
         account = self._account(asked)
         if asked.headers.get("x-dashscope-async") == "enable":
             raise Refusal(403, "AccessDenied", "current user api does not support asynchronous calls.")
         body = json_object(asked.body, Refusal(400, "InvalidParameter", NO_OBJECT))
         model = _model(body, at_once=True)
-        resolves = asked.headers.get("x-dashscope-ossresourceresolve", "").lower() == "enable"
-        media = self.intake.fetch(
-            _audio(body), visitor=Visitor(model=model.name, account=account, resolves_oss=resolves)
-        )
+        visitor = Visitor(model=model.name, account=account, resolves_oss=asked.resolves_oss)
+        data = self.intake.fetch(_audio(body), visitor=visitor)
         try:
-            heard = take_down(media.data)
+            heard = take_down(data)
         except UnreadableMediaError as error:
             raise Refusal(400, "InvalidParameter", "The audio format is illegal and cannot be opened.") from error
         if heard.duration > model.seconds:
@@ -227,14 +202,14 @@ class Tasks:
         if not heard.marks:
             raise Refusal(400, "InvalidParameter", "ASR_RESPONSE_HAVE_NO_WORDS")
         text = " ".join(mark.code for mark in heard.marks) + "."
-        return _json_reply({"output": {"text": text}, "usage": _usage(model, [heard])})
+        return json_reply(with_request_id({"output": {"text": text}, "usage": _usage(model, [heard])}))
 
     def _heard(self, link: str, visitor: Visitor, model: TaskModel) -> Dictation | str:
         """Transcribe the linked media, or return the error code for it."""
         if link.startswith("data:"):
             return model.download_code
         try:
-            heard = take_down(self.intake.fetch(link, visitor=visitor).data)
+            heard = take_down(self.intake.fetch(link, visitor=visitor))
         except Refusal:
             return model.download_code
         except UnreadableMediaError:
@@ -243,26 +218,20 @@ class Tasks:
             return "InvalidFile.DurationExceeded"
         return heard if heard.marks else "SUCCESS_WITH_NO_VALID_FRAGMENT"
 
-    def _poll(self, asked: TaskAsked) -> TaskReply:
+    def _poll(self, asked: Request) -> Reply:
         account = self._account(asked)
         with self._lock:
             task = self._held.get(asked.path.removeprefix(TASK_PATH))
             if asked.method != "GET" or task is None or task.account != account:
-                return _json_reply(
-                    {"output": {"task_id": asked.path.removeprefix(TASK_PATH), "task_status": "UNKNOWN"}}
-                )
+                return _state(asked.path.removeprefix(TASK_PATH), "UNKNOWN")
             task.polls += 1
             late = task.polls <= self.polls_until_done + task.outcome.polls
         old = self.now() > task.begun + LIFETIME
         if old or task.outcome.kind in ("lost", "odd"):
-            return _json_reply(
-                {"output": {"task_id": task.id, "task_status": "UNKNOWN" if old else task.outcome.status}}
-            )
+            return _state(task.id, "UNKNOWN" if old else task.outcome.status)
         if late:
-            return _json_reply(
-                {"output": {"task_id": task.id, "task_status": "PENDING" if task.polls == 1 else "RUNNING"}}
-            )
-        return _json_reply(self._ended(task, asked.host))
+            return _state(task.id, "PENDING" if task.polls == 1 else "RUNNING")
+        return json_reply(with_request_id(self._ended(task, asked.host)))
 
     def _ended(self, task: _Task, host: str) -> dict[str, Any]:
         subtasks = [self._subtask(task, place, host) for place in range(len(task.subtasks))]
@@ -294,20 +263,20 @@ class Tasks:
         query = urlencode({"Expires": end, "OSSAccessKeyId": "standin", "Signature": _sign(path, end)})
         return {"file_url": link, "transcription_url": f"{host}{path}?{query}", "subtask_status": "SUCCEEDED"}
 
-    def _result(self, asked: TaskAsked) -> TaskReply:
+    def _result(self, asked: Request) -> Reply:
         query = dict(parse_qsl(asked.query))
         if "authorization" in asked.headers:
-            return TaskReply(status=400, body=_xml("InvalidArgument", "Only one auth mechanism allowed"))
+            return _xml(400, "InvalidArgument", "Only one auth mechanism allowed")
         if not hmac.compare_digest(query.get("Signature", ""), _sign(asked.path, query.get("Expires", ""))):
-            return TaskReply(status=403, body=_xml("SignatureDoesNotMatch", "The signature does not match."))
+            return _xml(403, "SignatureDoesNotMatch", "The signature does not match.")
         if self.now() > float(query["Expires"]):
-            return TaskReply(status=403, body=_xml("AccessDenied", "Request has expired."))
+            return _xml(403, "AccessDenied", "Request has expired.")
         name, _, place = asked.path.removeprefix(RESULT_PATH).partition("/")
         task = self._held[name]
         link, heard = task.subtasks[int(place.removesuffix(".json"))]
         if not isinstance(heard, Dictation):
-            return TaskReply(status=404, body=_xml("NoSuchKey", "The specified key does not exist."))
-        return TaskReply(body=json.dumps(_document(task, link, heard)).encode())
+            return _xml(404, "NoSuchKey", "The specified key does not exist.")
+        return json_reply(_document(task, link, heard))
 
 
 def _document(task: _Task, link: str, heard: Dictation) -> dict[str, Any]:
@@ -385,38 +354,39 @@ def _links(body: dict[str, Any], model: TaskModel) -> list[str]:
     return links
 
 
-def _faulty(fault: HttpFault) -> TaskReply:
+def _faulty(fault: HttpFault) -> Reply:
     if fault.status == 0:
-        return TaskReply(cut=True)
+        return Reply(ending="drop")
     if fault.operation == "result":
-        return TaskReply(status=fault.status, body=_xml(fault.code, fault.message))
+        return _xml(fault.status, fault.code, fault.message)
     return _flat(fault.status, fault.code, fault.message)
 
 
-def _flat(status: int, code: str, message: str) -> TaskReply:
-    error = {"code": code, "message": message, "request_id": str(uuid.uuid4())}
-    return TaskReply(status=status, body=json.dumps(error).encode())
+def _flat(status: int, code: str, message: str) -> Reply:
+    return json_reply(with_request_id({"code": code, "message": message}), status)
 
 
-def _json_reply(value: dict[str, Any]) -> TaskReply:
-    return TaskReply(body=json.dumps({"request_id": str(uuid.uuid4()), **value}).encode())
+def _state(task_id: str, status: str) -> Reply:
+    return json_reply(with_request_id({"output": {"task_id": task_id, "task_status": status}}))
 
 
-def _xml(code: str, message: str) -> bytes:
-    return f"<Error><Code>{code}</Code><Message>{message}</Message></Error>".encode()
+def _xml(status: int, code: str, message: str) -> Reply:
+    body = f"<Error><Code>{code}</Code><Message>{message}</Message></Error>"
+    return Reply(status=status, pieces=(body.encode(),))
 
 
 def _sign(path: str, end: str) -> str:
     return hmac.digest(_SECRET, f"{path}\n{end}".encode(), "sha256").hex()
 
 
-def _logged(operation: str, asked: TaskAsked, reply: TaskReply) -> LoggedTaskCall:
+def _logged(operation: str, asked: Request, reply: Reply) -> LoggedTaskCall:
     body = json.loads(asked.body) if operation in ("submit", "call") and asked.body.startswith(b"{") else {}
     links = [*((body.get("input") or {}).get("file_urls") or ()), (body.get("input") or {}).get("file_url")]
-    if operation == "call" and reply.status == _OK and not reply.cut:
+    cut = reply.ending == "drop"
+    if operation == "call" and reply.status == _OK and not cut:
         links.append(_audio(body))
     return LoggedTaskCall(
         operation=operation, path=asked.path, model=str(body.get("model") or ""),
         parameters=body.get("parameters") or {}, links=tuple(describe_url(link) for link in links if link),
-        with_key="authorization" in asked.headers, status=0 if reply.cut else reply.status,
+        with_key="authorization" in asked.headers, status=0 if cut else reply.status,
     )  # fmt: skip

@@ -12,15 +12,16 @@ import re
 import threading
 import time
 import uuid
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import parse_qsl
 
 from qwen_omni.standin.rules import refusal
 from qwen_omni.standin.rules.refusal import Refusal
+from qwen_omni.standin.server.exchange import Reply, Request, json_reply
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator
 
     Answer = Callable[[dict[str, Any], str], tuple[int, dict[str, Any]]]
 
@@ -63,26 +64,6 @@ class BatchFault:
     cut_after: int | None = None
     clean: bool = False
     times: int = 1
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BatchAsked:
-    """One request; header names are lower case."""
-
-    method: str
-    path: str
-    query: str
-    headers: Mapping[str, str]
-    body: bytes
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BatchReply:
-    """One answer; `ending` is how its body ends."""
-
-    status: int = 200
-    body: bytes = b"{}"
-    ending: Literal["complete", "close", "drop"] = "complete"
 
 
 @dataclass(slots=True, kw_only=True)
@@ -141,7 +122,7 @@ class Batches:
         """Whether a path belongs to these routes."""
         return _ROUTES.fullmatch(path) is not None
 
-    def respond(self, asked: BatchAsked) -> BatchReply:
+    def respond(self, asked: Request) -> Reply:
         """Answer one request."""
         operation = _operation(asked)
         with self._lock:
@@ -155,7 +136,7 @@ class Batches:
             self.calls.append((operation, 0 if reply.ending == "drop" else reply.status))
         return reply
 
-    def _respond(self, operation: Operation, asked: BatchAsked) -> BatchReply:
+    def _respond(self, operation: Operation, asked: Request) -> Reply:
         found = _ROUTES.fullmatch(asked.path)
         name = (found[2] if found else None) or ""
         try:
@@ -165,20 +146,19 @@ class Batches:
             if operation in ("content", "file"):
                 content = self._file(name, account)
                 about = {"id": name, "object": "file", "bytes": len(content)}
-                return BatchReply(body=content) if operation == "content" else _json(about)
+                return Reply(pieces=(content,)) if operation == "content" else json_reply(about)
             batch = self._batch(name, account)
             if operation == "cancel":
                 return self._cancel(batch)
             self._advance(batch)
-            return _json(_shown(batch))
+            return json_reply(_shown(batch))
         except Refusal as problem:
-            return BatchReply(status=problem.status, body=json.dumps(problem.body()).encode())
+            return json_reply(problem.body(), problem.status)
 
-    def _account(self, asked: BatchAsked) -> str:
-        scheme, _, key = asked.headers.get("authorization", "").partition(" ")
-        if scheme.lower() != "bearer" or key.strip() not in self.keys:
+    def _account(self, asked: Request) -> str:
+        if not asked.has_key_of(self.keys):
             raise refusal.wrong_key()
-        return key.strip()
+        return asked.key
 
     def _file(self, name: str, account: str) -> bytes:
         owner, content = self._files.get(name, ("", b""))
@@ -197,7 +177,7 @@ class Batches:
         self._files[name] = (account, content)
         return name
 
-    def _upload(self, asked: BatchAsked, account: str) -> BatchReply:
+    def _upload(self, asked: Request, account: str) -> Reply:
         fields = _form(asked)
         if fields.get("purpose") != b"batch" or "file" not in fields:
             raise refusal.invalid("'purpose' must be one of ['file-extract', 'batch'] and a file must be given.")
@@ -206,9 +186,9 @@ class Batches:
             raise refusal.invalid("The file is larger than 500 MB.")
         name = self._store(content, account, "batch")
         about = {"bytes": len(content), "created_at": int(time.time()), "filename": "input.jsonl"}
-        return _json({"id": name, "object": "file", "purpose": "batch", "status": "processed", **about})
+        return json_reply({"id": name, "object": "file", "purpose": "batch", "status": "processed", **about})
 
-    def _create(self, asked: BatchAsked, account: str) -> BatchReply:
+    def _create(self, asked: Request, account: str) -> Reply:
         body = refusal.json_object(asked.body, refusal.invalid(refusal.NO_OBJECT))
         endpoint, window = body.get("endpoint"), str(body.get("completion_window"))
         self._file(str(body.get("input_file_id")), account)
@@ -226,9 +206,9 @@ class Batches:
             ends=self._ends.pop(0) if self._ends else "completed",
         )  # fmt: skip
         self.created[batch.id] = batch
-        return _json(_shown(batch))
+        return json_reply(_shown(batch))
 
-    def _list(self, asked: BatchAsked, account: str) -> BatchReply:
+    def _list(self, asked: Request, account: str) -> Reply:
         query = dict(parse_qsl(asked.query))
         names = [one.id for one in reversed(self.created.values()) if one.account == account]
         after = query.get("after")
@@ -240,13 +220,13 @@ class Batches:
         page = names[:most]
         shown = [_shown(self.created[one]) for one in page]
         ends = {"first_id": page[0] if page else None, "last_id": page[-1] if page else None}
-        return _json({"object": "list", "data": shown, **ends, "has_more": len(names) > most})
+        return json_reply({"object": "list", "data": shown, **ends, "has_more": len(names) > most})
 
-    def _cancel(self, batch: _Batch) -> BatchReply:
+    def _cancel(self, batch: _Batch) -> Reply:
         if batch.status not in ("validating", "in_progress"):
             raise Refusal(409, "InvalidState", f"The batch is {batch.status} and cannot be cancelled.", gateway=True)
         batch.status = "cancelling"
-        return _json(_shown(batch))
+        return json_reply(_shown(batch))
 
     # --- The states ---
 
@@ -318,7 +298,7 @@ class Batches:
                 batch.bad.append({**answered, "response": {**whole, "body": None}, "error": said})
 
 
-def _operation(asked: BatchAsked) -> Operation:
+def _operation(asked: Request) -> Operation:
     found = _ROUTES.fullmatch(asked.path)
     assert found is not None
     if found[1] == "files":
@@ -328,14 +308,14 @@ def _operation(asked: BatchAsked) -> Operation:
     return "retrieve" if found[2] else "list"
 
 
-def _impaired(fault: BatchFault, reply: BatchReply | None) -> BatchReply:
+def _impaired(fault: BatchFault, reply: Reply | None) -> Reply:
     if reply is not None and fault.cut_after is not None:
         ending: Literal["complete", "close"] = "complete" if fault.clean else "close"
-        return BatchReply(status=reply.status, body=reply.body[: fault.cut_after], ending=ending)
+        return replace(reply, pieces=(reply.pieces[0][: fault.cut_after],), ending=ending)
     if fault.status == 0:
-        return BatchReply(ending="drop")
+        return Reply(ending="drop")
     problem = Refusal(fault.status, fault.code, fault.message, kind=fault.code, gateway=True)
-    return BatchReply(status=fault.status, body=json.dumps(problem.body()).encode())
+    return json_reply(problem.body(), fault.status)
 
 
 def _problem(row: bytes, endpoint: str, seen: set[str], models: set[str]) -> str:
@@ -403,7 +383,7 @@ def _shown(batch: _Batch) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _form(asked: BatchAsked) -> dict[str, bytes]:
+def _form(asked: Request) -> dict[str, bytes]:
     """Split a form into its fields."""
     mark = asked.headers.get("content-type", "").partition("boundary=")[2].strip('"')
     fields: dict[str, bytes] = {}
@@ -413,7 +393,3 @@ def _form(asked: BatchAsked) -> dict[str, bytes]:
         if name is not None:
             fields[name[1].decode()] = content.removesuffix(b"\r\n")
     return fields
-
-
-def _json(value: dict[str, Any]) -> BatchReply:
-    return BatchReply(body=json.dumps(value, ensure_ascii=False).encode())

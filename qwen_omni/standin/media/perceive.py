@@ -12,7 +12,7 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from qwen_omni.standin.media.audio_decode import listen
+from qwen_omni.standin.media.audio_decode import Heard, listen
 from qwen_omni.standin.media.facts import ColourSpan, Kind, MediaFacts, Observed, ReadText, Scene
 from qwen_omni.standin.media.open import AUDIO_CONTAINERS, VIDEO_CONTAINERS, UnreadableMediaError, open_media
 from qwen_omni.standin.media.stills import look, observe
@@ -25,7 +25,7 @@ from qwen_omni.standin.rules.tokens import audio_tokens, frame_tokens, image_tok
 if TYPE_CHECKING:
     from qwen_omni.standin.rules.messages import MediaPart
     from qwen_omni.standin.rules.tokens import Sampling, TokenRule
-    from qwen_omni.standin.stores.intake import Fetched, Intake, Visitor
+    from qwen_omni.standin.stores.intake import Intake, Visitor
 
 _FRAME_LIST_FPS = 2.0
 _PADDING = 0.1  # seconds that a codec may add to a clip cut at a limit
@@ -75,12 +75,12 @@ class Perception:
     def _one(self, part: MediaPart) -> MediaFacts:
         if part.kind == "frames":
             return self._frame_list(part)
-        fetched = self.intake.fetch(part.urls[0], visitor=self.visitor)
-        _check_size(self.limits, part.kind, fetched)
+        data = self.intake.fetch(part.urls[0], visitor=self.visitor)
+        _check_size(self.limits, part.kind, data)
         try:
-            facts = self.memory.recall(part.kind, fetched.data)
+            facts = self.memory.recall(part.kind, data)
         except UnreadableMediaError as error:
-            raise algo(_unreadable(part.kind, fetched)) from error
+            raise algo(_unreadable(part.kind, data)) from error
         _check_facts(self.limits, facts)
         return _counted(self.limits.tokens, facts, part.sampling)
 
@@ -90,10 +90,10 @@ class Perception:
             raise algo(refusal.FRAME_RANGE.format(low=low, high=high))
         pictures = []
         for url in part.urls:
-            fetched = self.intake.fetch(url, visitor=self.visitor)
-            _check_size(self.limits, "image", fetched)
+            data = self.intake.fetch(url, visitor=self.visitor)
+            _check_size(self.limits, "image", data)
             try:
-                pictures.append(self.memory.recall("image", fetched.data))
+                pictures.append(self.memory.recall("image", data))
             except UnreadableMediaError as error:
                 raise algo(refusal.BAD_IMAGE) from error
             _check_facts(self.limits, pictures[-1])
@@ -172,16 +172,9 @@ def _decode_audio(data: bytes, digest: str) -> MediaFacts:
         size_bytes=len(data),
         sha256=digest,
         codec=heard.codec,
-        sound=True,
-        sound_codec=heard.codec,
         duration=heard.duration,
-        sound_duration=heard.duration,
-        sample_rate=heard.sample_rate,
-        channels=heard.channels,
-        sound_marks=heard.marks,
-        loudness=heard.loudness,
     )
-    return facts if facts.marked else replace(facts, observed=Observed(sounds=heard.sounds, loud=heard.loud))
+    return _with_sound(facts, heard, Observed())
 
 
 def _decode_video(data: bytes, digest: str) -> MediaFacts:
@@ -207,6 +200,11 @@ def _decode_video(data: bytes, digest: str) -> MediaFacts:
     )
     if heard is None:
         return replace(facts, observed=Observed() if facts.marked else seen.observed)
+    return _with_sound(facts, heard, seen.observed)
+
+
+def _with_sound(facts: MediaFacts, heard: Heard, observed: Observed) -> MediaFacts:
+    """Add what was heard, and what was observed unless the media is marked."""
     facts = replace(
         facts,
         sound=True,
@@ -217,7 +215,7 @@ def _decode_video(data: bytes, digest: str) -> MediaFacts:
         sound_marks=heard.marks,
         loudness=heard.loudness,
     )
-    observed = replace(seen.observed, sounds=heard.sounds, loud=heard.loud)
+    observed = replace(observed, sounds=heard.sounds, loud=heard.loud)
     return facts if facts.marked else replace(facts, observed=observed)
 
 
@@ -262,15 +260,15 @@ def _check_counts(limits: MediaLimits, parts: list[MediaPart]) -> None:
             raise algo(f"The number of base64 {kind} inputs exceeds the limit of {as_base64}.")
 
 
-def _check_size(limits: MediaLimits, kind: Kind, fetched: Fetched) -> None:
+def _check_size(limits: MediaLimits, kind: Kind, data: bytes) -> None:
     most = {"image": limits.image_bytes, "audio": limits.audio_bytes, "video": limits.video_bytes}[kind]
-    if len(fetched.data) > most:
+    if len(data) > most:
         raise algo(refusal.TOO_LARGE_FILE)
 
 
-def _unreadable(kind: Kind, fetched: Fetched) -> str:
+def _unreadable(kind: Kind, data: bytes) -> str:
     if kind == "audio":
-        return refusal.BAD_AUDIO if fetched.data else refusal.EMPTY_AUDIO
+        return refusal.BAD_AUDIO if data else refusal.EMPTY_AUDIO
     return refusal.BAD_VIDEO if kind == "video" else refusal.BAD_IMAGE
 
 

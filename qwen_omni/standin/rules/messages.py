@@ -80,6 +80,12 @@ def texts_of(message: dict[str, Any]) -> list[str]:
     return [part["text"] for part in parts if part.get("type") == "text"]
 
 
+def prompt_texts(body: dict[str, Any]) -> list[str]:
+    """Return the texts of all system and user messages."""
+    prompts = (message for message in body["messages"] if message["role"] in ("system", "user"))
+    return [text for message in prompts for text in texts_of(message)]
+
+
 def last_user_texts(body: dict[str, Any]) -> list[str]:
     """Return the texts of the latest user message."""
     return next((texts_of(message) for message in reversed(body["messages"]) if message["role"] == "user"), [])

@@ -11,49 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 from qwen_omni.standin.rules import refusal
 from qwen_omni.standin.rules.limits import EFFORTS, ModelLimits
-from qwen_omni.standin.rules.messages import texts_of
+from qwen_omni.standin.rules.messages import prompt_texts
 from qwen_omni.standin.rules.refusal import algo, invalid
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-KNOWN_FIELDS = frozenset(
-    [
-        "model",
-        "messages",
-        "stream",
-        "stream_options",
-        "modalities",
-        "audio",
-        "temperature",
-        "top_p",
-        "top_k",
-        "presence_penalty",
-        "frequency_penalty",
-        "repetition_penalty",
-        "seed",
-        "stop",
-        "max_tokens",
-        "max_completion_tokens",
-        "n",
-        "tools",
-        "tool_choice",
-        "parallel_tool_calls",
-        "response_format",
-        "enable_thinking",
-        "thinking_budget",
-        "reasoning_effort",
-        "preserve_thinking",
-        "enable_search",
-        "search_options",
-        "vl_high_resolution_images",
-        "use_multichannel",
-        "logprobs",
-        "top_logprobs",
-        "user",
-        "asr_options",
-    ]
-)
 _TOOL_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _SEED_MOST = 2**31 - 1
 _TEMPERATURE = (0.0, 2.0)
@@ -169,8 +132,7 @@ def _check_format(body: dict[str, Any], model: ModelLimits) -> None:
     if kind == "json_object":
         if not model.json_object:
             raise algo(f"{refusal.RESPONSE_FORMAT}: json_object")
-        prompts = [message for message in body["messages"] if message["role"] in ("system", "user")]
-        if not any("json" in text.lower() for message in prompts for text in texts_of(message)):
+        if not any("json" in text.lower() for text in prompt_texts(body)):
             raise algo(refusal.JSON_WORD)
 
 

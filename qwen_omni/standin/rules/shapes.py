@@ -72,6 +72,9 @@ _SHAPES: dict[str, type | tuple[type, ...]] = {
     "max_completion_tokens": int,
     "n": int,
 }
+_OTHER_FIELDS = ("preserve_thinking", "use_multichannel", "logprobs", "top_logprobs", "user", "asr_options")
+KNOWN_FIELDS = frozenset([*_OTHER_FIELDS, *(path for path in _SHAPES if path.isidentifier())])
+"""The documented fields of a request."""
 _NAMES = {str: "string", list: "list", dict: "object", bool: "boolean", int: "integer", float: "number"}
 
 

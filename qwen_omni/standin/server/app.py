@@ -8,14 +8,13 @@ from __future__ import annotations
 import asyncio
 import socket
 import struct
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from starlette.applications import Starlette
 from starlette.routing import Route
 
-from qwen_omni.standin.answers.service import Reply, Request, State, respond
-from qwen_omni.standin.asr.tasks import TaskAsked
-from qwen_omni.standin.batch.batches import BatchAsked
+from qwen_omni.standin.answers.service import State, respond
+from qwen_omni.standin.server.exchange import Reply, Request
 from qwen_omni.standin.server.log import MODEL_KEY
 from qwen_omni.standin.server.store_door import StoreSending, serve_store
 
@@ -24,9 +23,6 @@ if TYPE_CHECKING:
 
     from starlette.requests import Request as HTTPRequest
     from starlette.types import Receive, Scope, Send
-
-    from qwen_omni.standin.asr.tasks import Tasks
-    from qwen_omni.standin.batch.batches import Batches
 
 _METHODS = ["GET", "POST", "PUT", "DELETE", "HEAD", "OPTIONS", "PATCH"]
 _STEP_SECONDS = 0.05
@@ -42,41 +38,17 @@ def make_app(
         client = (request.client.host, request.client.port) if request.client else None
         if state.stores.owns(request.scope["path"]):
             return await serve_store(request, state.stores, state.keys, transport_of(client))
-        body = await request.body()
-        if state.tasks is not None and state.tasks.owns(request.scope["path"]):
-            return _Sending(await asyncio.to_thread(_transcribed, request, body, state.tasks), transport_of(client))
-        if state.batches is not None and state.batches.owns(request.scope["path"]):
-            return _Sending(await asyncio.to_thread(_batched, request, body, state.batches), transport_of(client))
-        asked = Request(
-            method=request.method, path=request.url.path, headers={k.lower(): v for k, v in request.headers.items()},
-            body=body, query=request.url.query,
-        )  # fmt: skip
-        reply = await asyncio.to_thread(respond, asked, state)
+        reply = await asyncio.to_thread(_answered, Request.received(request, await request.body()), state)
         return _Sending(reply, transport_of(client))
 
     return Starlette(routes=[Route("/{path:path}", endpoint, methods=_METHODS)])
 
 
-def _transcribed(request: HTTPRequest, body: bytes, tasks: Tasks) -> Reply:
-    reply = tasks.respond(
-        TaskAsked(
-            method=request.method, path=request.scope["path"], query=request.scope["query_string"].decode("ascii"),
-            headers={name.lower(): value for name, value in request.headers.items()}, body=body,
-            host=f"{request.url.scheme}://{request.url.netloc}",
-        )
-    )  # fmt: skip
-    ending: Literal["drop", "complete"] = "drop" if reply.cut else "complete"
-    return Reply(status=reply.status, pieces=(reply.body,), ending=ending, model=reply.model)
-
-
-def _batched(request: HTTPRequest, body: bytes, batches: Batches) -> Reply:
-    reply = batches.respond(
-        BatchAsked(
-            method=request.method, path=request.scope["path"], query=request.scope["query_string"].decode("ascii"),
-            headers={name.lower(): value for name, value in request.headers.items()}, body=body,
-        )
-    )  # fmt: skip
-    return Reply(status=reply.status, pieces=(reply.body,), ending=reply.ending)
+def _answered(asked: Request, state: State) -> Reply:
+    for routes in (state.tasks, state.batches):
+        if routes is not None and routes.owns(asked.path):
+            return routes.respond(asked)
+    return respond(asked, state)
 
 
 class _Sending:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from starlette.requests import ClientDisconnect
 
+from qwen_omni.standin.server.exchange import Request
 from qwen_omni.standin.server.spool import blocks
-from qwen_omni.standin.stores.stores import StoreAsked
 
 if TYPE_CHECKING:
     from starlette.requests import Request as HTTPRequest
@@ -22,12 +22,7 @@ async def serve_store(
     request: HTTPRequest, stores: Stores, keys: tuple[str, ...], transport: asyncio.Transport | None
 ) -> StoreSending:
     """Handle one request to a store and return its answer; break the connection if a fault requires it."""
-    asked = StoreAsked(
-        method=request.method, path=request.scope["raw_path"].decode("ascii"),
-        query=request.scope["query_string"].decode("ascii"),
-        headers={name.lower(): value for name, value in request.headers.items()},
-        host=f"{request.url.scheme}://{request.url.netloc}",
-    )  # fmt: skip
+    asked = Request.received(request, path=request.scope["raw_path"].decode("ascii"))
     operation = stores.operation(asked)
     fault = stores.next_fault(operation)
     body = stores.spool()

@@ -29,14 +29,6 @@ _TIMEOUT = 10.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Fetched:
-    """The bytes behind one address, and how they were sent."""
-
-    data: bytes
-    inline: bool
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Visitor:
     """The client that requests media, and whether `oss://` addresses are resolved."""
 
@@ -52,25 +44,25 @@ class Intake:
     media_map: Mapping[str, bytes | Path] = field(default_factory=dict)
     stores: Stores | None = None
 
-    def fetch(self, url: str, *, visitor: Visitor) -> Fetched:
+    def fetch(self, url: str, *, visitor: Visitor) -> bytes:
         """Return the media behind `url`.
 
         Raises:
             Refusal: Malformed, too large, unknown, or an `oss://` address without its header.
         """
         if url.startswith("data:"):
-            return Fetched(data=_decode_data_uri(url), inline=True)
+            return _decode_data_uri(url)
         parts = _split(url)
         if parts.scheme == "oss" and not visitor.resolves_oss:
             raise algo(refusal.BAD_URL)
         held = self.media_map.get(url, self.media_map.get(parts._replace(query="", fragment="").geturl()))
         if held is not None:
-            return Fetched(data=held.read_bytes() if isinstance(held, Path) else held, inline=False)
+            return held.read_bytes() if isinstance(held, Path) else held
         kept = self.stores.find(url, visitor.model, visitor.account) if self.stores and parts.scheme == "oss" else None
         if kept is not None:
-            return Fetched(data=b"".join(file.read_bytes() for file in kept.files), inline=False)
+            return b"".join(file.read_bytes() for file in kept.files)
         if parts.scheme == "http" and _is_loopback(parts.hostname or ""):
-            return Fetched(data=_download(parts), inline=False)
+            return _download(parts)
         raise algo(refusal.NO_DOWNLOAD, late=True)
 
 

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, unquote
 
 from qwen_omni.standin.rules.limits import TASK_MODELS, find_model
+from qwen_omni.standin.server.exchange import JSON_TYPE, Request, with_request_id
 from qwen_omni.standin.server.spool import Spool
 from qwen_omni.standin.stores import temporary
 from qwen_omni.standin.stores.objects import Objects, Stored
@@ -60,17 +61,6 @@ class StoreFault:
     times: int = 1
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StoreAsked:
-    """The head of a request; header names are lower case. `path` and `query` are as sent."""
-
-    method: str
-    path: str
-    query: str
-    headers: Mapping[str, str]
-    host: str
-
-
 class Stores:
     """An OSS endpoint with private buckets, and the temporary store."""
 
@@ -110,7 +100,7 @@ class Stores:
         """Whether a path belongs to a store."""
         return path == POLICY_PATH or unquote(path).strip("/").partition("/")[0] in self._buckets
 
-    def operation(self, asked: StoreAsked) -> str:
+    def operation(self, asked: Request) -> str:
         """Return the name of the operation that a request asks for."""
         if asked.path == POLICY_PATH:
             return "get_policy"
@@ -132,13 +122,13 @@ class Stores:
         """Return a new file for a body."""
         return Spool(self.objects.folder)
 
-    def cut(self, asked: StoreAsked, operation: str, body: Spool) -> None:
+    def cut(self, asked: Request, operation: str, body: Spool) -> None:
         """Log a request whose connection was cut."""
         body.drop()
         self._log(asked, operation, body.size_bytes, StoreReply(status=0), "")
 
     def respond(
-        self, asked: StoreAsked, operation: str, body: Spool, fault: StoreFault | None, chat_keys: tuple[str, ...]
+        self, asked: Request, operation: str, body: Spool, fault: StoreFault | None, chat_keys: tuple[str, ...]
     ) -> StoreReply:
         """Answer one request, whose body is complete."""
         request_id, code = uuid.uuid4().hex.upper(), ""
@@ -170,7 +160,7 @@ class Stores:
         if self._folder is not None:
             self._folder.cleanup()
 
-    def _carry_out(self, asked: StoreAsked, operation: str, body: Spool) -> StoreReply:
+    def _carry_out(self, asked: Request, operation: str, body: Spool) -> StoreReply:
         bucket, key = _split(asked.path)
         query = _fields(asked.query)
         call = StoreCall(
@@ -185,21 +175,20 @@ class Stores:
         check_signature(signed, self.oss_keys, self.region, self.now())
         return respond_oss(call, self.objects, self.now())
 
-    def _policy(self, asked: StoreAsked, chat_keys: tuple[str, ...]) -> StoreReply:
-        scheme, _, key = asked.headers.get("authorization", "").partition(" ")
+    def _policy(self, asked: Request, chat_keys: tuple[str, ...]) -> StoreReply:
         query = _fields(asked.query)
-        if scheme.lower() != "bearer" or key not in chat_keys:
+        if not asked.has_key_of(chat_keys):
             return _json(401, {"code": "InvalidApiKey", "message": "Invalid API-key provided."})
         model = query.get("model", "")
         if query.get("action") != "getPolicy" or (find_model(model) is None and model not in TASK_MODELS):
             return _json(400, {"code": "InvalidParameter", "message": f"Model not exist: {query.get('model')}."})
         data = temporary.make_policy(
-            query["model"], _hidden(key), asked.host, now=self.now(), lifetime=self.policy_seconds,
+            query["model"], _hidden(asked.key), asked.host, now=self.now(), lifetime=self.policy_seconds,
             limit_mb=self.policy_limit_mb,
         )  # fmt: skip
         return _json(200, {"data": data})
 
-    def _log(self, asked: StoreAsked, operation: str, size: int, reply: StoreReply, code: str) -> None:
+    def _log(self, asked: Request, operation: str, size: int, reply: StoreReply, code: str) -> None:
         bucket, key = _split(asked.path)
         kept = {name: value for name, value in asked.headers.items() if name.startswith(("content-", "x-oss-object"))}
         call = LoggedStoreCall(
@@ -216,8 +205,8 @@ def _faulty(fault: StoreFault, operation: str, request_id: str) -> StoreReply:
 
 
 def _json(status: int, value: dict[str, object]) -> StoreReply:
-    body = {"request_id": str(uuid.uuid4()), **value}
-    return StoreReply(status=status, headers={"content-type": "application/json"}, body=json.dumps(body).encode())
+    body = json.dumps(with_request_id(value)).encode()
+    return StoreReply(status=status, headers={"content-type": JSON_TYPE}, body=body)
 
 
 def _hidden(key: str) -> str:
@@ -233,4 +222,4 @@ def _fields(query: str) -> dict[str, str]:
     return dict(parse_qsl(query, keep_blank_values=True))
 
 
-__all__ = ["POLICY_PATH", "LoggedStoreCall", "StoreAsked", "StoreFault", "Stores"]
+__all__ = ["POLICY_PATH", "LoggedStoreCall", "StoreFault", "Stores"]
