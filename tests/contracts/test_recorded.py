@@ -13,7 +13,6 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from langchain_core.messages import HumanMessage
 from pydantic import BaseModel
 
 from langchain_qwen_omni import LongVideoChain, QwenOmniAudioLoader, QwenOmniVideoLoader, caption_chain
@@ -44,7 +43,7 @@ from qwen_omni.errors import (
 )
 from qwen_omni.standin import Fault, Script, Standin, ToolCall, Turn
 from qwen_omni.structured.prompts import TASK
-from tests.contracts.frameworks import FRAMEWORKS, Door, Medium, Way, find
+from tests.contracts.frameworks import FRAMEWORKS, LANGCHAIN, Door, Medium, Way, find
 from tests.contracts.recorded import (
     AUDIO,
     CHATS,
@@ -317,16 +316,13 @@ async def _acaption(llm: Any, path: Path) -> VideoCaption:
     return (await acaption(path, client=llm.async_client, options=CaptionOptions(language="French"))).value
 
 
-def _shown(path: Path) -> list[HumanMessage]:
-    return [HumanMessage([{"type": "video", "path": str(path)}, {"type": "text", "text": TASK}])]
-
-
 async def _chain(llm: Any, path: Path) -> VideoCaption:
-    return caption_chain(llm, VideoCaption, language="French").invoke(_shown(path))
+    return caption_chain(llm, VideoCaption, language="French").invoke(LANGCHAIN.says(Medium("video", path=path), TASK))
 
 
 async def _achain(llm: Any, path: Path) -> VideoCaption:
-    return await caption_chain(llm, VideoCaption, language="French").ainvoke(_shown(path))
+    chain = caption_chain(llm, VideoCaption, language="French")
+    return await chain.ainvoke(LANGCHAIN.says(Medium("video", path=path), TASK))
 
 
 CAPTIONS = {
