@@ -166,7 +166,14 @@ def test_a_workspace_is_one_label_of_a_host(name):
         assert "is not the ID of a workspace" in str(error)
     else:
         assert host_kind(url) == "workspace"
-        assert url == f"https://{name.lower()}.ap-northeast-1.maas.aliyuncs.com/compatible-mode/v1"
+        assert url == f"https://{name.strip().lower()}.ap-northeast-1.maas.aliyuncs.com/compatible-mode/v1"
+
+
+@pytest.mark.parametrize("name", [5.5, b"ws-1", ("ws-1",), "ws-1.example.com", "ws-1/..", ""])
+def test_what_is_no_workspace(name):
+    """One error of ours, whatever is passed."""
+    with pytest.raises(ConfigurationError, match="is not the ID of a workspace"):
+        Settings.load(api_key="sk-1", region="de", workspace=name)
 
 
 def test_a_workspace_excludes_an_address():
