@@ -42,26 +42,26 @@ def main() -> None:
 
 def facts() -> Iterator[tuple[str, str]]:
     """Yield what each fact is about, and its source."""
-    for name, profile in PROFILES.items():
-        yield f"model {name}", profile.source
+    models = (("model", PROFILES), ("transcription model", TRANSCRIBERS), ("embedding model", EMBEDDINGS))
+    for what, table in models:
+        yield from ((f"{what} {name}", one.source) for name, one in table.items())
     for name, regions in PRICES.items():
-        for region, rows in regions.items():
-            yield f"price of {name} in {region}", rows[0].source
-    for name, transcriber in TRANSCRIBERS.items():
-        yield f"transcription model {name}", transcriber.source
+        yield from ((f"price of {name} in {region}", rows[0].source) for region, rows in regions.items())
     for name, limits in RATE_LIMITS.items():
-        for region, one in limits.items():
-            yield f"rate limits of {name} in {region}", one.source
-    for name, embedding in EMBEDDINGS.items():
-        yield f"embedding model {name}", embedding.source
+        yield from ((f"rate limits of {name} in {region}", one.source) for region, one in limits.items())
     yield "price of a batch", PROMOTION
     yield "retired names", RETIREMENT.source
     yield "exchange rate", USUAL_RATE.source
     for place in PLACES:
         for path in sorted(ROOT.glob(place)):
-            for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
-                if _READ.search(line):
-                    yield f"{path.relative_to(ROOT)}:{number}", line.strip()
+            yield from lines(path)
+
+
+def lines(path: Path) -> Iterator[tuple[str, str]]:
+    """Yield the lines of a module that say when they were read."""
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+        if _READ.search(line):
+            yield f"{path.relative_to(ROOT)}:{number}", line.strip()
 
 
 def judged(what: str, source: str, today: date, days: int) -> str:
