@@ -437,6 +437,8 @@ class BatchFlows:
             answers = yield from self._file(status.output_file_id, status.completed, allow_missing=allow_missing)
             failures = yield from self._file(status.error_file_id, status.failed, allow_missing=allow_missing)
             self._check_stored()
+            if not (allow_missing or status.status == "failed"):  # of a rejected file, nothing was answered
+                _check_named(status, len({line.custom_id for line in (*answers, *failures)}))
             # The output file may hold refused lines, too.
             bad = [line for line in (*answers, *failures) if line.body is None]
             return self._finish(claim, intent, status, {line.custom_id: _written(line) for line in bad})
@@ -582,6 +584,17 @@ def _was_refused(error: QwenOmniError) -> bool:
         return not error.sent
     status = error.status_code if isinstance(error, APIError) else None
     return status is not None and 400 <= status < 500 and status not in _UNSURE  # noqa: PLR2004  (refusals)
+
+
+def _check_named(status: BatchStatus, read: int) -> None:
+    """Refuse to end a round whose lines are counted, but are in no file so far: they would be paid for again."""
+    counted = status.completed + status.failed
+    if read < counted and not (status.output_file_id and status.error_file_id):
+        raise TaskUnfinishedError(
+            f"The batch {status.id} counts {counted:,} lines with an outcome, but names no file of them for "
+            f"{counted - read:,}. Call again later, or pass allow_missing=True to take those for failed.",
+            task_id=status.id,
+        )
 
 
 def _unfinished(status: BatchStatus, when: str) -> TaskUnfinishedError:

@@ -557,6 +557,30 @@ def test_lines_in_any_order_and_twice(make: MakeJob, standin: Standin) -> None:
     assert job.flows.settings.ledger.total.calls == 3
 
 
+@pytest.mark.parametrize("file", ["output", "failures"])
+def test_a_file_that_is_not_named_yet(file: str, make: MakeJob, standin: Standin) -> None:
+    """The batch counts lines, and names no file of them: the round is not over, so nothing is paid for again."""
+    requests = questions(3)
+    bad = replace(requests["q1"], options=ChatOptions(extra_body={"response_format": {"type": "nonsense"}}))
+    job = ended(make, requests={**requests, "q1": bad})
+    (batch,) = standin.batches.created.values()
+    named = getattr(batch, file)
+    setattr(batch, file, None)
+    with pytest.raises(TaskUnfinishedError, match="counts 3 lines with an outcome, but names no file"):
+        list(job.results())
+    setattr(batch, file, named)
+    assert statuses(list(job.results())) == ["ok", "failed", "ok"]
+    assert [one for one, _ in standin.batches.calls].count("create") == 1
+
+
+def test_a_file_that_is_never_named(make: MakeJob, standin: Standin) -> None:
+    """The caller may take its lines for failed."""
+    job = ended(make)
+    (batch,) = standin.batches.created.values()
+    batch.output = None
+    assert statuses(list(job.results(allow_missing=True))) == ["failed"] * 4
+
+
 def test_an_error_file_alone(make: MakeJob, standin: Standin) -> None:
     """Every line was refused, so there is no output file."""
     bad = ChatOptions(extra_body={"response_format": {"type": "nonsense"}})
