@@ -60,8 +60,8 @@ from qwen_omni.standin.rules.quotas import Quota
 from qwen_omni.transport.api import run
 
 NEWEST, SPEAKING = "qwen3.8-omni-flash", "qwen3.5-omni-flash"
-SECONDS = 40.0  # after this no further fact is tried
-ONE_SECONDS = 15.0  # the most for one request
+SECONDS = 35.0  # after this no further fact is tried
+ONE_SECONDS = 25.0  # the most for one request
 AT_ONCE = 3
 QUESTIONS = ("What is drawn in the first scene?", "Which prices are shown?", "Who speaks?", "How does it end?")
 LIMIT_CNY = 1.0
