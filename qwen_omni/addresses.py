@@ -111,12 +111,13 @@ def workspace_url(workspace: str, region: Region) -> str:
         >>> workspace_url("ws-1", "jp")
         'https://ws-1.ap-northeast-1.maas.aliyuncs.com/compatible-mode/v1'
     """
-    if not _WORKSPACE.fullmatch(workspace):
+    name = str(workspace).strip()
+    if not _WORKSPACE.fullmatch(name):
         raise ConfigurationError(
             f"workspace={workspace!r} is not the ID of a workspace: letters, digits and hyphens, for example "
             "'ws-0123456789abcdef'. The Model Studio console shows it under Workspaces."
         )
-    return f"https://{workspace.lower()}.{ZONES[region]}.maas.aliyuncs.com{CHAT_PATH}"
+    return f"https://{name.lower()}.{ZONES[region]}.maas.aliyuncs.com{CHAT_PATH}"
 
 
 def most_seconds(base_url: str) -> float:

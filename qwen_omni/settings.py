@@ -619,7 +619,7 @@ def resolve_base_url(
     place = region or "cn"
     chosen = workspace if workspace is not None else usual_workspace
     if chosen is not None:
-        return workspace_url(chosen.strip(), place)
+        return workspace_url(chosen, place)
     if place not in HOSTS and not needs_workspace:
         return workspace_url(_NO_WORKSPACE, place)
     if place not in HOSTS:

@@ -9,6 +9,7 @@ which shows that the script works and nothing else.
 
 import argparse
 import base64
+import concurrent.futures
 import contextlib
 import functools
 import io
@@ -51,7 +52,7 @@ from qwen_omni.addresses import host_kind
 from qwen_omni.archive import try_batch_file
 from qwen_omni.diagnostics import ask_quotas
 from qwen_omni.errors import NotFoundError
-from qwen_omni.profiles.rate_limits import published_limits
+from qwen_omni.profiles.rate_limits import RateLimits, published_limits
 from qwen_omni.redact import redact
 from qwen_omni.settings import region_of
 from qwen_omni.standin import Standin
@@ -59,7 +60,10 @@ from qwen_omni.standin.rules.quotas import Quota
 from qwen_omni.transport.api import run
 
 NEWEST, SPEAKING = "qwen3.8-omni-flash", "qwen3.5-omni-flash"
-SECONDS = 55.0  # after this no further fact is tried
+SECONDS = 35.0  # after this no further fact is tried
+ONE_SECONDS = 25.0  # the most for one request
+AT_ONCE = 3
+QUESTIONS = ("What is drawn in the first scene?", "Which prices are shown?", "Who speaks?", "How does it end?")
 LIMIT_CNY = 1.0
 BATCH_SECONDS = 15.0
 SMALL = Sampling(max_pixels=65_536)  # what a link may cost at most is reserved
@@ -97,7 +101,7 @@ class Trial:
         """Send a body that this package would not send."""
         key = self.settings.api_key.get_secret_value()
         url = f"{self.settings.base_url}/chat/completions"
-        return httpx.post(url, json=body, headers={"Authorization": f"Bearer {key}"}, timeout=30)
+        return httpx.post(url, json=body, headers={"Authorization": f"Bearer {key}"}, timeout=ONE_SECONDS)
 
     def video(self) -> VideoPart:
         """The sample clip."""
@@ -116,7 +120,8 @@ def stream_rule(trial: Trial, model: str, *, refused: bool) -> Row:
         body["enable_thinking"] = False
     answer = trial.raw(body)
     believed = "refused (400)" if refused else "answered (known from clients only)"
-    return Row(f"{model} without streaming", believed, said(answer), (answer.status_code == 400) == refused)  # noqa: PLR2004
+    agrees = {200: not refused, 400: refused}.get(answer.status_code)
+    return Row(f"{model} without streaming", believed, said(answer), agrees)
 
 
 def inline_limit(trial: Trial) -> Row:
@@ -156,11 +161,15 @@ def _kinds(usage: Usage) -> str:
 
 
 def cache(trial: Trial) -> Row:
-    """Two questions about one medium, which comes first."""
-    trial.ask(trial.video(), "What is drawn in the first scene?")
-    usage = trial.ask(trial.video(), "Which prices are shown?").usage or Usage()
-    hit = usage.input_details.get("cached", 0)
-    return Row(f"a second question about a medium, {NEWEST}", "cached input", f"{hit:,} cached tokens", hit > 0)
+    """Questions about one medium, which comes first, until one is served from the cache: no single hit is certain."""
+    hit = 0
+    for asked, question in enumerate(QUESTIONS, start=1):
+        usage = trial.ask(trial.video(), question).usage or Usage()
+        hit = usage.input_details.get("cached", 0)
+        if hit and asked > 1:
+            break
+    seen = f"{hit:,} cached tokens in question {asked}"
+    return Row(f"further questions about a medium, {NEWEST}", "cached input", seen, hit > 0)
 
 
 def json_mode(trial: Trial) -> Row:
@@ -231,7 +240,13 @@ def quotas(trial: Trial) -> Row:
         own = run(ask_quotas(trial.settings.base_url, NEWEST), trial.settings)
     except NotFoundError:
         return Row(f"limits of {NEWEST}", str(published), "this host does not report them", agrees=None)
-    return Row(f"limits of {NEWEST}", str(published), str(own), own is not None and str(own) == str(published))
+    return Row(f"limits of {NEWEST}", f"at least {published}", str(own), own is not None and _allows(own, published))
+
+
+def _allows(own: RateLimits, published: RateLimits) -> bool:
+    """Whether an account has what is published: those are the numbers of the lowest tier, and not all are known."""
+    pairs = ((own.rpm, published.rpm), (own.tpm, published.tpm))
+    return all(floor is None or has is None or has >= floor for has, floor in pairs)
 
 
 def image(trial: Trial) -> Row:
@@ -247,38 +262,43 @@ def image(trial: Trial) -> Row:
     return Row(fact, f"{made.tokens.image}", f"{seen}", _near(made.tokens.image, seen))
 
 
-FACTS: dict[str, Callable[[Trial], Row]] = {
+FACTS: dict[str, Callable[[Trial], Row]] = {  # those that take longest come first
+    "batch chat": batch_chat,
+    "batch file": batch_file,
+    "cache": cache,
+    "bill": bill,
+    "upload": upload,
+    "link": link,
+    "JSON mode": json_mode,
     "stream rule": lambda trial: stream_rule(trial, SPEAKING, refused=True),
     "stream rule, newest": lambda trial: stream_rule(trial, NEWEST, refused=False),
-    "bill": bill,
     "image": image,
-    "JSON mode": json_mode,
     "tools": lambda trial: tools(trial, NEWEST),
     "tools, 3.5 flash": lambda trial: tools(trial, SPEAKING),
     "tools, 3.5 plus": lambda trial: tools(trial, "qwen3.5-omni-plus"),
-    "cache": cache,
-    "upload": upload,
-    "link": link,
     "quotas": quotas,
     "inline limit": inline_limit,
-    "batch file": batch_file,
-    "batch chat": batch_chat,
 }
 
 
 def rows(trial: Trial) -> list[Row]:
-    """Try every fact, as long as there is time."""
-    began, found = time.monotonic(), []
-    for name, fact in FACTS.items():
-        if time.monotonic() - began > SECONDS:
-            found.append(Row(name, "", "not tried: the time is up", agrees=None))
-            continue
-        try:
-            found.append(fact(trial))
-        except (QwenOmniError, httpx.HTTPError) as error:
-            found.append(Row(name, "answered", redact(str(error))[:200], agrees=None))
-        print(line(found[-1]), flush=True)
+    """Try every fact, a few at a time, as long as there is time."""
+    until, found = time.monotonic() + SECONDS, []
+    with concurrent.futures.ThreadPoolExecutor(AT_ONCE) as pool:
+        for coming in [pool.submit(tried, name, trial, until) for name in FACTS]:
+            found.append(coming.result())
+            print(line(found[-1]), flush=True)
     return found
+
+
+def tried(name: str, trial: Trial, until: float) -> Row:
+    """Try a fact, unless the time is up."""
+    if time.monotonic() > until:
+        return Row(name, "", "not tried: the time is up", agrees=None)
+    try:
+        return FACTS[name](trial)
+    except (QwenOmniError, httpx.HTTPError) as error:
+        return Row(name, "answered", redact(str(error))[:200], agrees=None)
 
 
 def line(row: Row) -> str:
@@ -323,8 +343,9 @@ def main() -> None:
         ledger = UsageLedger()
         try:
             settings = Settings.load(
-                media_root=folder, read_timeout=30, max_retries=1, spend_limit=SpendLimit(cny=LIMIT_CNY), ledger=ledger
-            )
+                media_root=folder, read_timeout=ONE_SECONDS, total_timeout=ONE_SECONDS, max_retries=1,
+                spend_limit=SpendLimit(cny=LIMIT_CNY), ledger=ledger,
+            )  # fmt: skip
         except QwenOmniError as error:
             sys.exit(str(error))
         found = rows(Trial(settings, folder, link))

@@ -146,7 +146,8 @@ class BatchJob:
         """Yield the outcome of each request, in the order of the requests; the first call downloads the answers.
 
         Args:
-            allow_missing: accept a file that holds fewer answers than the service counted; the rest have failed.
+            allow_missing: accept a file that still holds fewer answers than the service counted, or a line that cannot
+                be read, when it was downloaded again; the rest have failed.
 
         Raises:
             TaskUnfinishedError: the batch has not ended; there are no partial results.

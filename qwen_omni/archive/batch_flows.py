@@ -65,6 +65,7 @@ _TAKEN_SECONDS = 0.5  # between two looks at a job that another process works on
 _GROWTH, _LONGEST_POLL = 1.5, 600.0
 _MOST_FAILED_LOOKS = 10  # in a row, each with its retries; more than an hour at the longest interval
 _MOST_BYTES = 4 * MOST_FILE_BYTES  # of a file of answers
+_WAY_OUT = "What came is stored; call again, or pass allow_missing=True to take the rest for failed."
 _AT_ONCE = 500  # answers stored in one transaction
 
 T = TypeVar("T")
@@ -436,6 +437,8 @@ class BatchFlows:
             answers = yield from self._file(status.output_file_id, status.completed, allow_missing=allow_missing)
             failures = yield from self._file(status.error_file_id, status.failed, allow_missing=allow_missing)
             self._check_stored()
+            if not (allow_missing or status.status == "failed"):  # of a rejected file, nothing was answered
+                _check_named(status, len({line.custom_id for line in (*answers, *failures)}))
             # The output file may hold refused lines, too.
             bad = [line for line in (*answers, *failures) if line.body is None]
             return self._finish(claim, intent, status, {line.custom_id: _written(line) for line in bad})
@@ -446,24 +449,26 @@ class BatchFlows:
         """Download a file of answers, and store them; a damaged or short one is downloaded again."""
         if not file_id:
             return []
+        came: list[AnsweredLine] | None = None  # in the last download that ended
 
         def attempt() -> Flow[list[AnsweredLine]]:
+            nonlocal came
+            came = None
             content = yield from self._call("GET", f"/files/{quote(file_id, safe='')}/content")
-            lines, problem = wire.decode_lines(content)
-            self._keep(lines)
+            came, problem = wire.decode_lines(content)
+            self._keep(came)
             if problem:
-                raise APIConnectionError(
-                    f"The file {file_id} was cut or damaged on its way ({problem}). What came is stored; call again."
-                )
-            if len({line.custom_id for line in lines}) < count and not allow_missing:
-                raise APIConnectionError(
-                    f"The file {file_id} holds {len(lines):,} of {count:,} lines. What came is stored; call again, or "
-                    "pass allow_missing=True to take the rest for failed."
-                )
-            return lines
+                raise APIConnectionError(f"The file {file_id} was cut or damaged on its way ({problem}). {_WAY_OUT}")
+            if len({line.custom_id for line in came}) < count:
+                raise APIConnectionError(f"The file {file_id} holds {len(came):,} of {count:,} lines. {_WAY_OUT}")
+            return came
 
         try:
             return (yield from repeating(attempt, self._retry))
+        except APIConnectionError:
+            if not allow_missing or came is None:
+                raise
+            return came
         except NotFoundError as error:
             if allow_missing:
                 return []
@@ -579,6 +584,17 @@ def _was_refused(error: QwenOmniError) -> bool:
         return not error.sent
     status = error.status_code if isinstance(error, APIError) else None
     return status is not None and 400 <= status < 500 and status not in _UNSURE  # noqa: PLR2004  (refusals)
+
+
+def _check_named(status: BatchStatus, read: int) -> None:
+    """Refuse to end a round whose lines are counted, but are in no file so far: they would be paid for again."""
+    counted = status.completed + status.failed
+    if read < counted and not (status.output_file_id and status.error_file_id):
+        raise TaskUnfinishedError(
+            f"The batch {status.id} counts {counted:,} lines with an outcome, but names no file of them for "
+            f"{counted - read:,}. Call again later, or pass allow_missing=True to take those for failed.",
+            task_id=status.id,
+        )
 
 
 def _unfinished(status: BatchStatus, when: str) -> TaskUnfinishedError:

@@ -8,6 +8,7 @@ import difflib
 import fnmatch
 import functools
 import re
+import unicodedata
 from dataclasses import replace
 
 from qwen_omni.profiles.catalog import OMNI, PROFILES, RETIRED_NAMES, RETIREMENT, SUMMARISERS
@@ -83,7 +84,7 @@ def retirement_of(model: str) -> Retirement | None:
         >>> retirement_of("qwen-omni-turbo-latest").replacement, retirement_of("qwen3-omni-flash")
         ('qwen3.5-omni-plus', None)
     """
-    return RETIREMENT if any(fnmatch.fnmatchcase(model, name) for name in RETIRED_NAMES) else None
+    return RETIREMENT if any(fnmatch.fnmatchcase(model.lower(), name) for name in RETIRED_NAMES) else None
 
 
 @functools.cache
@@ -109,14 +110,27 @@ def profile_for(model: str) -> Profile:
 def near_names(model: str) -> tuple[str, ...]:
     """List the known names that an unknown one may misspell, the most similar first; empty for a known name.
 
+    A name with the prefix of a gateway is near the name behind it. No retired name is offered.
+
     Example:
-        >>> near_names("qwen3.8-omni-flsh"), near_names("qwen4-omni-flash")
-        (('qwen3.8-omni-flash',), ())
+        >>> near_names("qwen3.8-omni-flsh"), near_names("dashscope/qwen-plus"), near_names("qwen4-omni-flash")
+        (('qwen3.8-omni-flash',), ('qwen-plus',), ())
     """
-    if has_profile(model) or _is_newer(model):
+    bare = unicodedata.normalize("NFKC", model).lower().rpartition("/")[2]
+    if has_profile(model) or _is_newer(bare):
         return ()
-    same = [name for name in PROFILES if _version(name) == _version(model)]
-    return tuple(difflib.get_close_matches(model.lower(), same or PROFILES, n=2, cutoff=_TYPO))
+    offered = [name for name in PROFILES if retirement_of(name) is None]
+    family = _NAMES[bare].name if bare in _NAMES else _family(bare)
+    alike = [name for name in offered if name == family or _letters(name) == _letters(bare)]
+    if alike:
+        return tuple(alike)
+    same = [name for name in offered if _version(name) == _version(bare)]
+    return tuple(difflib.get_close_matches(bare, same or offered, n=2, cutoff=_TYPO))
+
+
+def _letters(name: str) -> str:
+    """Return a name without what separates its parts."""
+    return re.sub(r"[\W_]", "", name)
 
 
 def _family(model: str) -> str | None:

@@ -9,7 +9,7 @@ from qwen_omni.profiles.profile import Prices, Region
 _PAGE = "Model Studio, Text embedding (synchronous API), last updated 2026-03-24, read 2026-11-29"
 
 DEFAULT_EMBEDDING_MODEL = "text-embedding-v4"
-"""The newest; offered in Beijing, Singapore and Hong Kong."""
+"""Offered in Beijing, Singapore and Hong Kong."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

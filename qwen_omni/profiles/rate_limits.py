@@ -14,6 +14,7 @@ from qwen_omni.ranges import POSITIVE_COUNT, check_numbers
 
 _PAGE = "Model Studio, Rate limits, October 2026"
 _TIERS = "Model Studio, Dynamic rate limits, October 2026"
+_CARDS = "Model Studio, model cards, Beijing, 30 requests a second; read November 2026"
 _DYNAMIC = f"dynamic: 2, 5 or 10 million TPM by what the account spends; {_TIERS}"
 _DYNAMIC_FLASH = f"dynamic: 5, 10 or 20 million TPM by what the account spends; {_TIERS}"
 _UNPUBLISHED = f"TPM is dynamic and not published for this region; {_TIERS}"
@@ -103,6 +104,8 @@ RATE_LIMITS: dict[str, dict[Region, RateLimits]] = {
     "qwen-audio-3.0-asr-flash-filetrans": _same(_BOTH, 600),
     "qwen-audio-3.1-asr-flash-filetrans": _same(_BOTH, 600),
     "qwen-audio-3.1-asr-flash-message": _same(_BOTH, 1_200),
+    "text-embedding-v4": {"cn": RateLimits(rpm=1_800, tpm=1_200_000, source=_CARDS)},
+    "text-embedding-v3": {"cn": RateLimits(rpm=1_800, tpm=1_200_000, source=_CARDS)},
 }  # fmt: skip
 
 TRIAL_RPM = 1_000

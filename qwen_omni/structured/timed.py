@@ -227,8 +227,8 @@ def _clock(parts: list[int], digits: str | None, written: str) -> Iterator[Fract
 
 
 def _small(number: int, written: str) -> Fraction:
-    """Parse what follows the seconds: milliseconds if it has three digits, else frames, which are ignored."""
-    return Fraction(number, 1000) if len(written) == 3 else Fraction(0)  # noqa: PLR2004
+    """Parse what follows the seconds: a decimal fraction if it has three digits or more, else frames, ignored."""
+    return Fraction(number, 10 ** len(written)) if len(written) >= 3 else Fraction(0)  # noqa: PLR2004
 
 
 def _sixties(parts: list[int]) -> Fraction:

@@ -4,6 +4,7 @@ Sources: Model Studio, "Batch (file input)", about 2026-10-10; its samples name 
 `message` in one place, and `error_code` and `error_message` in another, so both are read.
 """
 
+import codecs
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -184,7 +185,7 @@ class AnsweredLine:
 def decode_lines(content: bytes) -> tuple[list[AnsweredLine], str]:
     """Read an output or an error file; the text is what is wrong with the first line that cannot be read, if any."""
     found, problem = [], ""
-    for number, row in enumerate(content.split(b"\n"), start=1):
+    for number, row in enumerate(content.removeprefix(codecs.BOM_UTF8).split(b"\n"), start=1):
         if row.strip():
             try:
                 found.append(_line(as_object(decode_json(row), "the line")))
@@ -203,12 +204,28 @@ def _line(value: Mapping[str, Any]) -> AnsweredLine:
     said = error if isinstance(error, Mapping) else {}
     code = as_words(said.get("code") or said.get("error_code"))
     message = as_words(said.get("message") or said.get("error_message")) or ("" if said else as_words(error))
-    if status == _OK and body is not None and not (code or message):
+    inner = _error_in(body)
+    if status == _OK and body is not None and not (code or message or inner):
         return AnsweredLine(custom_id=custom_id, body=body)
-    inner = find_error(body) or ErrorAnswer(message="the service gave no reason")
+    inner = inner or ErrorAnswer(message="the service gave no reason")
     return AnsweredLine(
         custom_id=custom_id, status=status, code=code or inner.code, message=message or inner.message
     )  # fmt: skip
+
+
+def _error_in(body: object) -> ErrorAnswer | None:
+    """Find the error that a body holds instead of an answer, also in the text of a stream, whatever its status."""
+    if not isinstance(body, str):
+        return find_error(body)
+    events = (_event(row) for row in body.splitlines() if '"error"' in row)
+    return next((error for event in events if (error := find_error(event))), None)
+
+
+def _event(row: str) -> object:
+    try:
+        return decode_json(row.removeprefix("data:").encode())
+    except ValueError:
+        return None
 
 
 def error_of(line: AnsweredLine) -> APIError:

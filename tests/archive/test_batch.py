@@ -5,10 +5,11 @@ import json
 import re
 import sqlite3
 import threading
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import httpx2
 import pytest
@@ -24,6 +25,7 @@ from qwen_omni import (
     LocalResourceError,
     NotFoundError,
     PermissionDeniedError,
+    RateLimitError,
     ServerError,
     SpendLimit,
     SpendLimitError,
@@ -38,9 +40,6 @@ from qwen_omni.standin import Standin
 from qwen_omni.standin.batch.batches import BatchFault
 from qwen_omni.work_store.sqlite import SqliteStore
 from tests.archive.conftest import MakeJob, questions
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 
 def finish(job: BatchJob) -> list[BatchResult]:
@@ -485,6 +484,111 @@ def test_a_file_that_lacks_a_line(make: MakeJob, standin: Standin, monkeypatch: 
     assert statuses(found) == ["ok", "ok", "ok", "failed"]
     assert isinstance(found[3].error, TaskFailedError)
     assert found[3].error.code == "missing"
+
+
+def rewrite(standin: Standin, file: str, change: Callable[[list[bytes]], list[bytes]]) -> None:
+    """Change the lines of the output files or of the error files of an ended batch."""
+    for name, (owner, content) in standin.batches._files.items():
+        if file in name:
+            standin.batches._files[name] = (owner, b"".join(row + b"\n" for row in change(content.splitlines())))
+
+
+def ended(make: MakeJob, **given: Any) -> BatchJob:
+    """A job whose batch has ended, and whose answers were not read yet."""
+    job = make(**given)
+    job.submit()
+    job.wait(poll_seconds=0.001)
+    return job
+
+
+@pytest.mark.parametrize("line", [b'{"custom_id": null}', b'{"custom_id": "q', b"<html>"])
+def test_a_line_that_stays_unreadable(line: bytes, make: MakeJob, standin: Standin) -> None:
+    """The other answers are stored; the caller may take that one for failed, and submit it again."""
+    job = ended(make)
+    rewrite(standin, "output", lambda rows: [rows[0], line, *rows[2:]])
+    with pytest.raises(APIConnectionError, match=r"line 2 cannot be read.* call again, or pass allow_missing=True"):
+        list(job.results())
+    found = list(job.results(allow_missing=True))
+    assert sorted(statuses(found)) == ["failed", "ok", "ok", "ok"]
+    assert [one.error.code for one in found if isinstance(one.error, TaskFailedError)] == ["missing"]
+    job.retry()
+    assert statuses(finish(job)) == ["ok"] * 4
+
+
+@pytest.mark.parametrize("clean", [False, True])
+def test_a_cut_is_not_taken_for_missing_lines(make: MakeJob, standin: Standin, *, clean: bool) -> None:
+    """`allow_missing` is for what is missing at the service: a download that ends early is repeated first."""
+    job = ended(make)
+    (content,) = (content for name, (_, content) in standin.batches._files.items() if "output" in name)
+    standin.batches.fail(BatchFault(operation="content", cut_after=content.index(b"\n") + 1, clean=clean))
+    assert statuses(list(job.results(allow_missing=True))) == ["ok"] * 4
+
+
+def test_an_error_that_says_200(make: MakeJob, standin: Standin) -> None:
+    """A line whose body is an error is no answer: it is not stored, and `retry` submits it again."""
+    job = ended(make)
+    refused = {"error": {"code": "limit_requests", "message": "You exceeded your current requests list."}}
+
+    def change(rows: list[bytes]) -> list[bytes]:
+        first = json.loads(rows[0])
+        return [json.dumps({**first, "response": {**first["response"], "body": refused}}).encode(), *rows[1:]]
+
+    rewrite(standin, "output", change)
+    found = list(job.results())
+    assert sorted(statuses(found)) == ["failed", "ok", "ok", "ok"]
+    assert [type(one.error) for one in found if one.error] == [RateLimitError]
+    job.retry()
+    assert statuses(finish(job)) == ["ok"] * 4
+
+
+def test_lines_in_any_order_and_twice(make: MakeJob, standin: Standin) -> None:
+    """An answer beside an error for the same line is an answer, in whichever file and order; blank lines are none."""
+    requests = questions(4)
+    bad = replace(requests["q1"], options=ChatOptions(extra_body={"response_format": {"type": "nonsense"}}))
+    job = ended(make, requests={**requests, "q1": bad})
+    both_null = json.dumps({"id": "x", "custom_id": "q2", "response": None, "error": None}).encode()
+    rewrite(standin, "output", lambda rows: [both_null, b"", *reversed(rows), b"  ", rows[0], both_null])
+    found = list(job.results())
+    assert [(one.custom_id, one.status) for one in found] == [
+        ("q0", "ok"), ("q1", "failed"), ("q2", "ok"), ("q3", "ok"),
+    ]  # fmt: skip
+    assert "Unknown format of response_format" in str(found[1].error)
+    assert job.flows.settings.ledger is not None
+    assert job.flows.settings.ledger.total.calls == 3
+
+
+@pytest.mark.parametrize("file", ["output", "failures"])
+def test_a_file_that_is_not_named_yet(file: str, make: MakeJob, standin: Standin) -> None:
+    """The batch counts lines, and names no file of them: the round is not over, so nothing is paid for again."""
+    requests = questions(3)
+    bad = replace(requests["q1"], options=ChatOptions(extra_body={"response_format": {"type": "nonsense"}}))
+    job = ended(make, requests={**requests, "q1": bad})
+    (batch,) = standin.batches.created.values()
+    named = getattr(batch, file)
+    setattr(batch, file, None)
+    with pytest.raises(TaskUnfinishedError, match="counts 3 lines with an outcome, but names no file"):
+        list(job.results())
+    setattr(batch, file, named)
+    assert statuses(list(job.results())) == ["ok", "failed", "ok"]
+    assert [one for one, _ in standin.batches.calls].count("create") == 1
+
+
+def test_a_file_that_is_never_named(make: MakeJob, standin: Standin) -> None:
+    """The caller may take its lines for failed."""
+    job = ended(make)
+    (batch,) = standin.batches.created.values()
+    batch.output = None
+    assert statuses(list(job.results(allow_missing=True))) == ["failed"] * 4
+
+
+def test_an_error_file_alone(make: MakeJob, standin: Standin) -> None:
+    """Every line was refused, so there is no output file."""
+    bad = ChatOptions(extra_body={"response_format": {"type": "nonsense"}})
+    job = ended(make, requests={name: replace(one, options=bad) for name, one in questions(3).items()})
+    assert not job.retrieve().output_file_id
+    found = list(job.results())
+    assert [type(one.error) for one in found] == [InvalidRequestError] * 3
+    assert standin.batches.billed == []
 
 
 def test_answers_that_cannot_be_stored(make: MakeJob, standin: Standin, monkeypatch: pytest.MonkeyPatch) -> None:

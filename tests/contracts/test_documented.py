@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from langchain_core.messages import HumanMessage
 
-from langchain_qwen_omni import caption_chain
+from langchain_qwen_omni import QwenOmniAudioLoader, caption_chain
+from llama_index_qwen_omni import QwenOmniAudioReader
 from qwen_omni import (
     CaptionOptions,
     TimedCaptions,
@@ -36,7 +36,7 @@ from qwen_omni.errors import (
     TaskFailedError,
 )
 from qwen_omni.structured.prompts import TIMED_TASK
-from tests.contracts.frameworks import Medium, Way
+from tests.contracts.frameworks import LANGCHAIN, LLAMA_INDEX, Medium, Way
 from tests.contracts.recorded import CHATS, VIDEO, Case, Work, content_of, expected, held, rows
 
 pytestmark = pytest.mark.vcr
@@ -49,12 +49,6 @@ def name_of(case: Case, cases: dict[str, Case]) -> str:
 
 WHOLE: dict[str, dict[str, Way]] = {name: dict(list(ways.items())[:2]) for name, ways in CHATS.items()}
 """Whole answers, sync and async; `test_recorded` has all ways."""
-FEW = {
-    "core": WHOLE["core"],
-    **{name: dict([list(WHOLE[name].items())[at]]) for at, name in enumerate(("langchain", "llama_index"))},
-}
-"""Both clients of the core, one adapter synchronously and the other asynchronously: for tables of many rows."""
-
 # --- Answers ---
 
 ANSWERS = {
@@ -115,7 +109,7 @@ ERROR_CASES = {
 }
 
 
-@rows(ERROR_CASES, FEW)
+@rows(ERROR_CASES, WHOLE)
 async def test_errors(case: Case, face: Any, way: Way, llm: Any, vcr: Any) -> None:
     """Each documented refusal is the right error, retried or not, with the service's words and the request's id."""
     assert case.error is not None
@@ -149,27 +143,34 @@ async def _acaption(llm: Any, path: Path) -> TimedCaptions:
     return (await acaption(path, TimedCaptions, client=llm.async_client, options=CaptionOptions())).value
 
 
-def _shown(path: Path) -> list[HumanMessage]:
-    return [HumanMessage([{"type": "video", "path": str(path)}, {"type": "text", "text": TIMED_TASK}])]
-
-
 async def _chain(llm: Any, path: Path) -> TimedCaptions:
-    return caption_chain(llm, TimedCaptions).invoke(_shown(path))
+    return caption_chain(llm, TimedCaptions).invoke(LANGCHAIN.says(Medium("video", path=path), TIMED_TASK))
 
 
 async def _achain(llm: Any, path: Path) -> TimedCaptions:
-    return await caption_chain(llm, TimedCaptions).ainvoke(_shown(path))
+    return await caption_chain(llm, TimedCaptions).ainvoke(LANGCHAIN.says(Medium("video", path=path), TIMED_TASK))
+
+
+async def _structured(llm: Any, path: Path) -> TimedCaptions:
+    asked = LLAMA_INDEX.says(Medium("video", path=path), TIMED_TASK)
+    return llm.as_structured_llm(TimedCaptions).chat(asked).raw
+
+
+async def _astructured(llm: Any, path: Path) -> TimedCaptions:
+    asked = LLAMA_INDEX.says(Medium("video", path=path), TIMED_TASK)
+    return (await llm.as_structured_llm(TimedCaptions).achat(asked)).raw
 
 
 CAPTION_WAYS: dict[str, dict[str, Work]] = {
     "core": {"caption": _caption, "acaption": _acaption},
     "langchain": {"invoke": _chain, "ainvoke": _achain},
+    "llama_index": {"chat": _structured, "achat": _astructured},
 }
 
 
-@rows(FORMS, CAPTION_WAYS)
+@rows(FORMS, CAPTION_WAYS, own=("llama_index",))
 async def test_forms(case: Case, face: Any, way: Work, llm: Any, media: dict[str, Medium]) -> None:
-    """The text is read at once, without asking again, with its times."""
+    """The text is read at once, without asking again, with its times; LlamaIndex words the rules as for any object."""
     found = await way(llm, media[VIDEO].path)
     assert [(one.start, one.end) for one in found.captions] == SPANS[name_of(case, FORMS)]
 
@@ -202,18 +203,71 @@ async def _asaid(llm: Any, options: TranscriptionOptions) -> Transcript:
     return await atranscribe(RECORDING, client=llm.async_client, options=options)
 
 
-@rows(TRANSCRIPTS, {"core": {"transcribe": _said, "atranscribe": _asaid}})
+Spoken = list[tuple[float, float, str]]
+"""Sentences, or documents, with their times."""
+
+
+def _sentences(said: Transcript) -> Spoken:
+    return [(one.start, one.end, one.text) for one in said.sentences]
+
+
+async def _transcribe(llm: Any, options: TranscriptionOptions) -> Spoken:
+    return _sentences(await _said(llm, options))
+
+
+async def _atranscribe(llm: Any, options: TranscriptionOptions) -> Spoken:
+    return _sentences(await _asaid(llm, options))
+
+
+def _documents(found: list[Any]) -> Spoken:
+    return [
+        (one.metadata["start"], one.metadata["end"], getattr(one, "page_content", None) or one.text) for one in found
+    ]
+
+
+async def _load(llm: Any, options: TranscriptionOptions) -> Spoken:
+    return _documents(QwenOmniAudioLoader(RECORDING, llm, options=options, mode="sentences").load())
+
+
+async def _aload(llm: Any, options: TranscriptionOptions) -> Spoken:
+    loader = QwenOmniAudioLoader(RECORDING, llm, options=options, mode="sentences")
+    return _documents([one async for one in loader.alazy_load()])
+
+
+async def _load_data(llm: Any, options: TranscriptionOptions) -> Spoken:
+    return _documents(QwenOmniAudioReader(llm, options=options, mode="sentences").load_data(RECORDING))
+
+
+async def _aload_data(llm: Any, options: TranscriptionOptions) -> Spoken:
+    return _documents(await QwenOmniAudioReader(llm, options=options, mode="sentences").aload_data(RECORDING))
+
+
+WHOLE_TRANSCRIPT: dict[str, dict[str, Work]] = {"core": {"transcribe": _said, "atranscribe": _asaid}}
+TRANSCRIPT_WAYS: dict[str, dict[str, Work]] = {
+    "core": {"transcribe": _transcribe, "atranscribe": _atranscribe},
+    "langchain": {"load": _load, "alazy_load": _aload},
+    "llama_index": {"load_data": _load_data, "aload_data": _aload_data},
+}
+
+
+@rows(TRANSCRIPTS, TRANSCRIPT_WAYS)
 async def test_transcripts(case: Case, face: Any, way: Work, llm: Any) -> None:
-    """The documented states and files become sentences with times."""
+    """The documented states and files become sentences, or documents, with times."""
     options = TranscriptionOptions(poll_seconds=0.01, **case.options)
-    if case.error is not None:
-        with pytest.raises(case.error, match=r"InvalidFile\.DownloadFailed"):
-            await way(llm, options)
+    if case.error is None:
+        assert await way(llm, options) == [(0.1, 3.82, "Hello world, this is a test.")]
         return
-    said = await way(llm, options)
+    with pytest.raises(case.error, match=r"InvalidFile\.DownloadFailed") as caught:
+        await way(llm, options)
+    assert isinstance(caught.value, face.error)
+
+
+@rows({name: case for name, case in TRANSCRIPTS.items() if case.error is None}, WHOLE_TRANSCRIPT)
+async def test_words_and_speakers(case: Case, face: Any, way: Work, llm: Any) -> None:
+    """What the two forms of a transcript hold besides."""
+    said = await way(llm, TranscriptionOptions(poll_seconds=0.01, **case.options))
     (sentence,) = said.sentences
-    assert said.text == sentence.text == "Hello world, this is a test."
-    assert (sentence.start, sentence.end) == (0.1, 3.82)
+    assert said.text == sentence.text
     if said.model == "paraformer-v2":
         assert [(word.start, word.end) for word in sentence.words] == [(0.1, 0.596), (0.596, 0.844)]
         assert (said.duration, sentence.speaker) == (3.834, 0)
@@ -229,8 +283,14 @@ AT_ONCE = {
 }
 
 
-@rows(AT_ONCE, {"core": {"transcribe": _said, "atranscribe": _asaid}})
+@rows(AT_ONCE, WHOLE_TRANSCRIPT)
 async def test_transcripts_at_once(case: Case, face: Any, way: Work, llm: Any) -> None:
     """The text, the language of the annotations, and the seconds that are billed."""
     said = await way(llm, TranscriptionOptions(**case.options))
     assert (said.text, said.language, said.billed_seconds) == ("Hello world, this is a test.", "en", 4)
+
+
+@rows(AT_ONCE, {name: TRANSCRIPT_WAYS[name] for name in ("langchain", "llama_index")})
+async def test_documents_at_once(case: Case, face: Any, way: Work, llm: Any) -> None:
+    """One document with the text, whose times are unknown (-1), since none are reported."""
+    assert await way(llm, TranscriptionOptions(**case.options)) == [(-1, -1, "Hello world, this is a test.")]

@@ -13,7 +13,6 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from langchain_core.messages import HumanMessage
 from pydantic import BaseModel
 
 from langchain_qwen_omni import LongVideoChain, QwenOmniAudioLoader, QwenOmniVideoLoader, caption_chain
@@ -44,7 +43,7 @@ from qwen_omni.errors import (
 )
 from qwen_omni.standin import Fault, Script, Standin, ToolCall, Turn
 from qwen_omni.structured.prompts import TASK
-from tests.contracts.frameworks import FRAMEWORKS, Door, Medium, Way, find
+from tests.contracts.frameworks import FRAMEWORKS, LANGCHAIN, LLAMA_INDEX, Door, Medium, Way, find
 from tests.contracts.recorded import (
     AUDIO,
     CHATS,
@@ -317,16 +316,25 @@ async def _acaption(llm: Any, path: Path) -> VideoCaption:
     return (await acaption(path, client=llm.async_client, options=CaptionOptions(language="French"))).value
 
 
-def _shown(path: Path) -> list[HumanMessage]:
-    return [HumanMessage([{"type": "video", "path": str(path)}, {"type": "text", "text": TASK}])]
-
-
 async def _chain(llm: Any, path: Path) -> VideoCaption:
-    return caption_chain(llm, VideoCaption, language="French").invoke(_shown(path))
+    return caption_chain(llm, VideoCaption, language="French").invoke(LANGCHAIN.says(Medium("video", path=path), TASK))
 
 
 async def _achain(llm: Any, path: Path) -> VideoCaption:
-    return await caption_chain(llm, VideoCaption, language="French").ainvoke(_shown(path))
+    chain = caption_chain(llm, VideoCaption, language="French")
+    return await chain.ainvoke(LANGCHAIN.says(Medium("video", path=path), TASK))
+
+
+def _french(path: Path) -> list[Any]:
+    return LLAMA_INDEX.says(Medium("video", path=path), f"{TASK} Write every text in French.")
+
+
+async def _structured(llm: Any, path: Path) -> VideoCaption:
+    return llm.as_structured_llm(VideoCaption).chat(_french(path)).raw
+
+
+async def _astructured(llm: Any, path: Path) -> VideoCaption:
+    return (await llm.as_structured_llm(VideoCaption).achat(_french(path))).raw
 
 
 CAPTIONS = {
@@ -335,12 +343,13 @@ CAPTIONS = {
 CAPTION_WAYS: dict[str, dict[str, Work]] = {
     "core": {"caption": _caption, "acaption": _acaption},
     "langchain": {"invoke": _chain, "ainvoke": _achain},
+    "llama_index": {"chat": _structured, "achat": _astructured},
 }
 
 
-@rows(CAPTIONS, CAPTION_WAYS)
+@rows(CAPTIONS, CAPTION_WAYS, own=("llama_index",))
 async def test_captions(case: Case, face: Any, way: Work, llm: Any, media: dict[str, Medium], vcr: Any) -> None:
-    """A caption is what the service answered, as an object."""
+    """A caption is what the service answered, as an object; LlamaIndex's question names the language."""
     found = await way(llm, media[VIDEO].path)
     sent = json.loads(vcr.requests[-1].body)
     assert (sent["response_format"], sent["reasoning_effort"]) == ({"type": "json_object"}, "none")

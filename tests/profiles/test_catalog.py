@@ -88,21 +88,25 @@ def test_facts_that_should_be_read_again():
     """`make facts` names what is older than its limit, by the newest date of its source, and nothing else."""
     script = runpy.run_path(str(Path(__file__).parents[2] / "scripts" / "facts.py"))
     known = dict(script["facts"]())
-    assert {"model qwen3.8-flash", "price of qwen-plus in intl", "transcription model fun-asr", "exchange rate"} <= set(
-        known
-    )
+    assert {
+        "model qwen3.8-flash", "price of qwen-plus in intl", "transcription model fun-asr", "exchange rate",
+        "rate limits of qwen3.5-omni-plus in cn", "embedding model text-embedding-v4", "price of a batch",
+    } <= set(known)  # fmt: skip
     assert any(what.startswith("qwen_omni/standin/rules/limits.py:") for what in known)
     judged = script["judged"]
     source = "Model pricing, read 2026-05-30; a page of 2025-01-01"
     assert judged("a price", source, date(2026, 11, 26), 180) == ""
     assert judged("a price", source, date(2026, 11, 27), 180).startswith("a price: read 2026-05-30, 181 days ago")
+    assert judged("a limit", "Rate limits, October 2026", date(2027, 3, 30), 180) == ""
+    assert judged("a limit", "Rate limits, October 2026", date(2027, 3, 31), 180).startswith("a limit: read 2026-10-01")
     assert not any(judged(what, source, date(2026, 11, 28), 10_000) for what, source in known.items())
 
 
 RETIRED = [
     "qwen-omni-turbo", "qwen-omni-turbo-latest", "qwen-omni-turbo-2025-01-19", "qwen-omni-turbo-2025-03-26",
-    "qwen-omni-turbo-realtime", "qwen2.5-omni-7b", "qwen3-omni-flash-2025-09-15", "qwen3-omni-flash-2025-12-01",
-    "qwen3-omni-flash-realtime", "qwen3-omni-flash-realtime-2025-12-01", "qwen3-omni-30b-a3b-captioner",
+    "qwen-omni-turbo-realtime", "Qwen-Omni-Turbo", "qwen2.5-omni-7b", "qwen3-omni-flash-2025-09-15",
+    "qwen3-omni-flash-2025-12-01", "qwen3-omni-flash-realtime", "qwen3-omni-flash-realtime-2025-12-01",
+    "qwen3-omni-30b-a3b-captioner",
 ]  # fmt: skip
 
 
@@ -127,12 +131,14 @@ NEWER = {
 OTHERS = {
     "qwen3.8-omni-plus": FLASH_38, "qwen3.5-omni-max": "qwen3.5-omni-plus", "qwen3.7-omni-flash": FLASH_38,
     "qwen3.7-flash": TEXT_37, "qwen3.8-max": TEXT_38, "qwen-max": "qwen-plus", "qwen-plus-character": "qwen-plus",
-    "qwen3.8-omni-flash-realtime": FLASH_38, "gpt-4o": FLASH_38, "my-av-model": FLASH_38,
+    "qwen3.8-omni-flash-realtime": FLASH_38, "qwen2.5-omni-3b": FLASH_38, "gpt-4o": FLASH_38, "my-av-model": FLASH_38,
 }  # fmt: skip
 TYPOS = {
     "qwen3.8-omni-flsh": FLASH_38, "qwen3.8-omni_flash": FLASH_38, "Qwen3.8-Omni-Flash": FLASH_38,
     "qwen38-omni-flash": FLASH_38, "qwen3.5-omni-pluss": "qwen3.5-omni-plus", "qwen3.7-pluss": TEXT_37,
-    "qwen-pluss": "qwen-plus",
+    "qwen-pluss": "qwen-plus", "dashscope/qwen3.8-omni-flash": FLASH_38, "qwen/qwen3-omni-flash": "qwen3-omni-flash",
+    "models/qwen3.5-omni-plus-2026-03-15": "qwen3.5-omni-plus", "qwen3_8_omni_flash": FLASH_38,
+    "\uff51wen3.8\uff0domni-flash": FLASH_38, "qwen 3.7 plus": TEXT_37,
 }  # fmt: skip
 
 

@@ -46,11 +46,14 @@ OTHERS = ("us", "hk", "jp", "de")
         ("paraformer-v2", ("cn",), 1_200, None),
         ("qwen-audio-3.1-asr-flash-filetrans", ("cn", "intl"), 600, None),
         ("qwen-audio-3.1-asr-flash-message", ("cn", "intl"), 1_200, None),
+        ("text-embedding-v4", ("cn",), 1_800, 1_200_000),  # 30 a second
+        ("text-embedding-v3", ("cn",), 1_800, 1_200_000),  # 30 a second, and 120,000 tokens in six
+        ("text-embedding-v4", ("intl", *OTHERS), None, None),  # the cards are Beijing's
         ("some-new-model", ("cn",), None, None),
     ],
 )
 def test_requests_and_tokens_a_minute(model, regions, rpm, tpm):
-    """Model Studio, Rate limits and Dynamic rate limits, October 2026."""
+    """Model Studio, Rate limits and Dynamic rate limits, October 2026; embedding models: model cards, November 2026."""
     for region in regions:
         found = published_limits(model, region)
         assert (found.rpm, found.tpm) == (rpm, tpm)
@@ -59,9 +62,9 @@ def test_requests_and_tokens_a_minute(model, regions, rpm, tpm):
 
 def test_every_row_says_where_it_was_read():
     """Source and date; what is dynamic or not published says so."""
-    for rows in RATE_LIMITS.values():
+    for name, rows in RATE_LIMITS.items():
         for one in rows.values():
-            assert one.source.endswith("October 2026")
+            assert one.source.endswith("November 2026" if "embedding" in name else "October 2026")
     assert "dynamic" in published_limits("qwen3.8-omni-flash", "cn").source
     assert "not published" in published_limits("qwen3.8-omni-flash", "intl").source
     assert published_limits("qwen4", "cn").source == "not published"
@@ -163,7 +166,14 @@ def test_a_workspace_is_one_label_of_a_host(name):
         assert "is not the ID of a workspace" in str(error)
     else:
         assert host_kind(url) == "workspace"
-        assert url == f"https://{name.lower()}.ap-northeast-1.maas.aliyuncs.com/compatible-mode/v1"
+        assert url == f"https://{name.strip().lower()}.ap-northeast-1.maas.aliyuncs.com/compatible-mode/v1"
+
+
+@pytest.mark.parametrize("name", [5.5, b"ws-1", ("ws-1",), "ws-1.example.com", "ws-1/..", ""])
+def test_what_is_no_workspace(name):
+    """One error of ours, whatever is passed."""
+    with pytest.raises(ConfigurationError, match="is not the ID of a workspace"):
+        Settings.load(api_key="sk-1", region="de", workspace=name)
 
 
 def test_a_workspace_excludes_an_address():

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from hypothesis import given, strategies as st
 
-from qwen_omni import APIError, ContentFilterError, InvalidRequestError, RateLimitError
+from qwen_omni import APIError, ContentFilterError, InvalidRequestError, RateLimitError, ServerError
 from qwen_omni.wire.batch import (
     AnsweredLine,
     decode_batch,
@@ -30,6 +30,11 @@ def row(**changes: Any) -> bytes:
     return json.dumps({**GOOD, **changes}).encode() + b"\n"
 
 
+STREAM = """data: {"choices": [{"delta": {"content": "Hel"}}]}
+
+data: {"error": {"code": "limit_requests", "message": "in a stream"}}
+
+"""
 FAILED: list[tuple[dict[str, Any], type[APIError], str]] = [
     ({"response": None, "error": {"code": "InvalidParameter", "message": "bad"}}, InvalidRequestError, "bad"),
     ({"response": None, "error": {"error_code": "limit_requests", "error_message": "slow"}}, RateLimitError, "slow"),
@@ -41,6 +46,12 @@ FAILED: list[tuple[dict[str, Any], type[APIError], str]] = [
     ({"response": None, "error": None}, InvalidRequestError, "no reason"),
     ({"response": None, "error": "plain words"}, InvalidRequestError, "plain words"),
     ({"response": {"status_code": 200, "body": None}, "error": {"message": "odd"}}, InvalidRequestError, "odd"),
+    ({"response": {"status_code": 200, "body": {"error": {"code": "limit_requests", "message": "later"}}}},
+     RateLimitError, "later"),
+    ({"response": {"status_code": 200, "body": {"code": "DataInspectionFailed", "message": "flat"}}},
+     ContentFilterError, "flat"),
+    ({"response": {"status_code": 200, "body": STREAM}}, RateLimitError, "in a stream"),
+    ({"response": {"status_code": "500", "body": "<html>"}, "error": None}, ServerError, "no reason"),
 ]  # fmt: skip
 
 
@@ -55,9 +66,11 @@ def test_failed_lines(changes: dict[str, Any], kind: type[APIError], words: str)
 
 
 def test_good_lines() -> None:
-    """In any order, with or without a line break at the end, and with empty lines between."""
-    lines, problem = decode_lines(row() + b"\n" + row(custom_id="b")[:-1])
-    assert ([line.custom_id for line in lines], problem) == (["a", "b"], "")
+    """In any order, after a byte order mark, with or without a line break at the end, and with empty lines between."""
+    lines, problem = decode_lines(
+        b"\xef\xbb\xbf" + row() + b"\n" + row(custom_id=7) + b" \r\n" + row(custom_id="b")[:-1]
+    )
+    assert ([line.custom_id for line in lines], problem) == (["a", "7", "b"], "")
     assert response_of(lines[0].body).text == "Hello"
 
 
