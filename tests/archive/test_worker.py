@@ -419,16 +419,6 @@ def test_a_server_that_stays_away(path, tmp_path, monkeypatch):
         assert worker.process(item_of(file)).status == "ok"
 
 
-def test_a_store_of_a_newer_version(path):
-    with open_worker(Asking(), path):
-        pass
-    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as base:
-        base.execute("UPDATE facts SET value = '99' WHERE name = 'form'")
-    with pytest.raises(ConfigurationError, match="newer version") as raised:
-        open_worker(Asking(), path)
-    assert "\n" not in str(raised.value)
-
-
 # --- Batches, and the end ---
 
 
