@@ -14,6 +14,7 @@ import pytest
 
 from qwen_omni.upload.cache import Claim, Held, UploadCache, cache_key
 from qwen_omni.work_store.sqlite_file import FileTransaction
+from tests.support.processes import start
 from tests.support.threads import in_threads
 from tests.upload.conftest import BUCKET, KEYS, MODEL, operations, random_file
 
@@ -49,11 +50,7 @@ NEVER = 10**18
 def child(standin, cache_dir: Path, film: Path, route="oss", *, dies_after=NEVER) -> subprocess.Popen:
     """Start a process that uploads when it is told to, and kills itself when so many bytes have arrived."""
     secret = KEYS["LTAIstandin00001"].secret
-    arguments = (standin.oss_endpoint, standin.base_url, secret, cache_dir, film, route, MODEL, dies_after)
-    return subprocess.Popen(
-        [sys.executable, "-c", CHILD, *map(str, arguments)],
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2],
-    )  # fmt: skip
+    return start(CHILD, standin.oss_endpoint, standin.base_url, secret, cache_dir, film, route, MODEL, dies_after)
 
 
 def begin(*children: subprocess.Popen) -> None:

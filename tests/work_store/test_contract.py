@@ -16,6 +16,8 @@ import pytest
 
 from qwen_omni.work_store.opening import open_work_store
 from qwen_omni.work_store.store import Claim, Found, Spent, StepKey, StoreUse, Taken, file_version
+from tests.support.processes import start
+from tests.support.waiting import until
 
 KEY = StepKey("run", "step", "dashscope")
 ROOT = Path(__file__).parents[2]
@@ -50,17 +52,12 @@ store = open_work_store({str(place)!r}, StoreUse(name="store", way_out=""), leas
 key = StepKey("run", "step", "dashscope")
 {code}
 """
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-    return subprocess.Popen([sys.executable, "-c", text], text=True, cwd=ROOT, **pipes)
+    return start(text)
 
 
 def until_free(store, seconds=20.0):
     """Claim the step as soon as that is possible."""
-    until = time.monotonic() + seconds
-    while isinstance(state := store.claim(KEY), Taken):
-        assert time.monotonic() < until
-        time.sleep(0.02)
-    return state
+    return until(lambda: None if isinstance(state := store.claim(KEY), Taken) else state, seconds)
 
 
 # --- Answers and origins ---

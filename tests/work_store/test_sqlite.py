@@ -27,6 +27,7 @@ from qwen_omni.work_store.store import (
     is_gone,
     new_owner,
 )
+from tests.support.waiting import until
 
 KEY = StepKey("run", "step", "dashscope")
 ROOT = Path(__file__).parents[2]
@@ -159,10 +160,7 @@ def test_what_could_not_be_written_is_written_without_being_asked(path, stores, 
     store = stores(lease_seconds=0.4)
     with locked(path):
         store.finish(KEY, 2)
-    until = time.monotonic() + 20
-    while store.unkept("dashscope"):
-        assert time.monotonic() < until
-        time.sleep(0.05)
+    until(lambda: not store.unkept("dashscope"))
 
 
 def test_many_threads_under_one_lock_do_not_queue(path, stores, hasty):
