@@ -185,7 +185,6 @@ def test_names_of_the_connection() -> None:
     for model in (ChatQwenOmni, QwenOmni):
         made = model(openai_api_base="https://h/v1", dashscope_api_key="sk-abcd", request_timeout=9)  # type: ignore[call-arg,arg-type]
         assert (made.base_url, made.timeout) == ("https://h/v1", 9)
-        assert made.api_key is not None
         assert made.api_key.get_secret_value() == "sk-abcd"
         assert "sk-abcd" not in f"{made!r}{made.model_dump()}"
 

@@ -9,7 +9,7 @@ import av
 import pytest
 from PIL import Image, PngImagePlugin
 
-from qwen_omni.errors import MediaDoesNotFitError, UnreadableMediaError, UnsupportedMediaError
+from qwen_omni.errors import UnreadableMediaError, UnsupportedMediaError
 from qwen_omni.media.info import MediaInfo
 from qwen_omni.media.prepare import prepare
 from qwen_omni.media.probe import av as streams, probe as probing
@@ -43,9 +43,7 @@ def test_a_video_is_told_with_size_rate_and_seconds(data, kind, container, codec
 
     assert (info.kind, info.container, info.video_codec) == (kind, container, codec)
     assert (info.width, info.height, info.rotation) == (64, 48, 0)
-    assert info.fps is not None
     assert 9.9 < info.fps < 10.1 or container == "mpegts"
-    assert info.duration is not None
     assert abs(info.duration - 2) < Fraction(1, 5)
     assert not info.has_sound
 
@@ -71,7 +69,6 @@ def test_sound_is_told_with_rate_and_seconds(data, container, codec, media_type)
     assert (info.kind, info.container, info.audio_codec, info.media_type) == ("audio", container, codec, media_type)
     assert info.sample_rate in (16_000, 48_000)
     assert info.channels == 1
-    assert info.duration is not None
     assert abs(info.duration - 2) < Fraction(1, 5)
     assert (info.width, info.fps, info.has_sound) == (None, None, True)
 
@@ -168,7 +165,6 @@ def test_a_live_recording_without_duration_is_walked():
 
     info = look(data)
 
-    assert info.duration is not None
     assert abs(info.duration - 3) < Fraction(1, 5)
 
 
@@ -221,17 +217,6 @@ def test_what_the_caller_believed_is_told():
     """The MIME type that came with the media helps to find the mistake."""
     with pytest.raises(UnreadableMediaError, match="It was declared as video/mp4"):
         probe(io.BytesIO(b"hello"), label="clip", media_type_hint="video/mp4")
-
-
-def test_a_picture_bomb_is_refused_before_it_is_decoded():
-    """A few kilobytes that ask for a gigapixel are a typed error."""
-    small = making.picture("BMP", (4, 4))
-    bomb = small[:18] + (20_000).to_bytes(4, "little") * 2 + small[26:]
-
-    with pytest.raises(MediaDoesNotFitError) as caught:
-        look(bomb)
-
-    assert caught.value.actual > caught.value.limit
 
 
 def test_a_cut_heic_is_damaged():
