@@ -79,11 +79,11 @@ def test_versions_are_those_of_the_file_system(videos):
     assert again.version != item.version
 
 
-def test_a_version_is_trusted_when_another_write_would_show(videos):
-    (videos / "a.mp4").write_bytes(b"new")
-    assert not item_of(videos / "a.mp4").settled
-    time.sleep(0.06)
-    assert item_of(videos / "a.mp4").settled
+def test_a_version_is_trusted_when_another_write_would_show(videos, monkeypatch):
+    written = (videos / "a.mp4").stat().st_mtime
+    for later, settled in ((0.01, False), (0.06, True)):
+        monkeypatch.setattr(time, "time", Mock(return_value=written + later))
+        assert item_of(videos / "a.mp4").settled is settled
 
 
 def test_nothing_is_opened(videos, monkeypatch):
