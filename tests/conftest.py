@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given, settings as profiles
 from hypothesis.strategies import none
 from pytest_socket import socket_allow_hosts
 
+from qwen_omni.client import OmniClient
 from qwen_omni.servers import forget_servers
 from qwen_omni.settings import Settings
 from qwen_omni.standin import Standin
@@ -117,7 +118,21 @@ def standin() -> Iterator[Standin]:
         yield service
 
 
+@pytest.fixture(scope="module")
+def service() -> Iterator[Standin]:
+    """One stand-in for all tests of a module; it remembers what it has decoded."""
+    with Standin() as running:
+        yield running
+
+
 @pytest.fixture
 def settings(standin: Standin) -> Settings:
     """Settings that reach the stand-in and never wait between tries."""
     return Settings.load(api_key=standin.api_key, base_url=standin.base_url, retry_wait=0.0, read_timeout=20.0)
+
+
+@pytest.fixture
+def client(settings: Settings) -> Iterator[OmniClient]:
+    """A client on the stand-in."""
+    with OmniClient(settings) as client:
+        yield client

@@ -1,6 +1,7 @@
 """The client over a real socket: streaming, connections, retries, faults, both ways of calling."""
 
 import asyncio
+import functools
 import gc
 import os
 import socket
@@ -9,6 +10,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
@@ -30,17 +32,12 @@ from qwen_omni import (
 )
 from qwen_omni.standin import Fault, Standin
 from qwen_omni.standin.marked_media import make_video
+from tests.support.asking import each_way
+from tests.support.threads import in_threads
 
 ROOT = str(Path(__file__).parents[1])
 MODEL = "qwen3.5-omni-flash"
 HELLO = ChatRequest(model=MODEL, messages=(user("Say hello."),))
-
-
-@pytest.fixture
-def client(settings):
-    """A client on the stand-in."""
-    with OmniClient(settings) as client:
-        yield client
 
 
 def test_ten_calls_use_one_connection(client, standin):
@@ -135,8 +132,6 @@ async def test_a_cancelled_call_frees_its_connection(settings, standin):
 
 
 PASSING = {
-    "429": Fault.rate_limit(),
-    "500": Fault.server_error(500),
     "503": Fault.server_error(503),
     "cut before any byte": Fault.cut(None),
     "cut in the headers": Fault.cut(0),
@@ -176,29 +171,6 @@ def test_after_the_first_words_only_unseen_answers_are_repeated(client, standin,
     assert caught.value.partial.text == "".join(shown) != ""
 
 
-FINAL = {
-    "unpaid": ("Arrearage", errors.AccountError),
-    "inspection": ("data_inspection_failed", errors.ContentFilterError),
-    "invalid": ("invalid_parameter_error", errors.InvalidRequestError),
-}
-
-
-@pytest.mark.parametrize(("code", "kind"), FINAL.values(), ids=FINAL)
-def test_final_errors_are_asked_once(client, standin, code, kind):
-    """A permanent refusal costs one request."""
-    standin.script.fault(Fault.refuse(400, code, "no"), times=9)
-    with pytest.raises(kind):
-        client.complete(HELLO)
-    assert len(standin.requests) == 1
-
-
-def test_a_wrong_key_is_told(settings, standin):
-    """A 401 says that keys belong to a region, and is not repeated."""
-    wrong = Settings.load(api_key="sk-wrong", base_url=standin.base_url)
-    with OmniClient(wrong) as client, pytest.raises(errors.AuthenticationError, match="valid in one region"):
-        client.complete(HELLO)
-
-
 def test_an_unknown_model_is_told(client):
     """A 404 names the model; the unknown name itself warns once and is sent all the same."""
     with (
@@ -208,21 +180,10 @@ def test_an_unknown_model_is_told(client):
         client.complete(ChatRequest(model="no-such-omni", messages=HELLO.messages))
 
 
-@pytest.mark.filterwarnings("ignore:.*did you mean")
-def test_a_misspelt_model_is_named(client):
-    """The error of a 404 offers the name that was meant, in one line."""
-    with pytest.raises(errors.NotFoundError, match=r"[Dd]id you mean 'qwen3\.8-omni-flash'\?") as caught:
-        client.complete(ChatRequest(model="qwen3.8-omni-flahs", messages=HELLO.messages))
-    assert "\n" not in str(caught.value)
-
-
 @pytest.fixture
 def unreachable(monkeypatch):
     """Make any attempt to find a host fail the test, in another way than the one expected."""
-
-    def refuse(*_, **__):
-        raise AssertionError("something was sent")
-
+    refuse = Mock(side_effect=AssertionError("something was sent"))
     monkeypatch.setattr(socket, "getaddrinfo", refuse)
     monkeypatch.setattr(socket.socket, "connect", refuse)
 
@@ -236,21 +197,12 @@ OLD = ChatRequest(model="qwen-omni-turbo-latest", messages=(user("Hello."),))
 
 
 @pytest.mark.parametrize("base_url", HOSTS.values(), ids=HOSTS)
+@each_way
 @pytest.mark.usefixtures("unreachable")
-async def test_a_retired_model_is_refused_before_anything_is_sent(base_url):
+def test_a_retired_model_is_refused_before_anything_is_sent(base_url, ask):
     """Sync and async, whole and streamed, on every kind of the vendor's hosts: with the day and the replacement."""
-    settings = Settings.load(api_key="sk-x", base_url=base_url)
-    refused = pytest.raises(errors.NotFoundError, match=r"retired on 2026-10-10.*use qwen3\.5-omni-plus")
-    with OmniClient(settings) as client:
-        with refused:
-            client.complete(OLD)
-        with refused:
-            collect(client.stream(OLD))
-    async with AsyncOmniClient(settings) as client:
-        with refused:
-            await client.complete(OLD)
-        with refused:
-            _ = [delta async for delta in client.stream(OLD)]
+    with pytest.raises(errors.NotFoundError, match=r"retired on 2026-10-10.*use qwen3\.5-omni-plus"):
+        ask(Settings.load(api_key="sk-x", base_url=base_url), OLD)
 
 
 def test_old_weights_on_other_servers_are_sent(standin, client):
@@ -352,18 +304,10 @@ def test_every_request_streams(client, standin, settings):
 
 def test_threads_do_not_mix_answers(client, standin):
     """Many threads on one object each get their own answer."""
-
-    def ask(number: int) -> None:
-        request = ChatRequest(model=MODEL, messages=(user(f"Repeat the number {number}000{number}."),))
-        answers[number] = client.complete(request).text
-
-    answers: dict[int, str] = {}
-    threads = [threading.Thread(target=ask, args=(number,)) for number in range(1, 25)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert all(f"{number}000{number}" in answers[number] for number in range(1, 25))
+    marks = [f"{number}000{number}" for number in range(1, 25)]
+    questions = [ChatRequest(model=MODEL, messages=(user(f"Repeat the number {mark}."),)) for mark in marks]
+    answers = in_threads(*(functools.partial(client.complete, question) for question in questions))
+    assert all(mark in answer.text for mark, answer in zip(marks, answers, strict=True))
 
 
 def test_a_retry_sends_the_video_again_whole(client, standin, tmp_path):
@@ -375,43 +319,6 @@ def test_a_retry_sends_the_video_again_whole(client, standin, tmp_path):
     sizes = {entry.raw_bytes for entry in standin.requests}
     assert (len(standin.requests), len(sizes)) == (2, 1)
     assert [mark.code for mark in standin.requests[1].media[0].picture_marks] == list(film.codes)
-
-
-def test_a_proxy_or_redirect_keeps_the_key_at_home(settings):
-    """A redirect to another host does not take the key along."""
-    seen: list[bytes] = []
-    with socket.create_server(("127.0.0.1", 0)) as other, socket.create_server(("127.0.0.1", 0)) as first:
-        target = f"http://localhost:{other.getsockname()[1]}/elsewhere".encode()
-
-        def redirect() -> None:
-            peer, _ = first.accept()
-            with peer:
-                while b"include_usage" not in peer.recv(65_536):
-                    pass
-                peer.sendall(b"HTTP/1.1 307 Moved\r\nlocation: " + target + b"\r\ncontent-length: 0\r\n\r\n")
-
-        def listen() -> None:
-            other.settimeout(3)
-            try:
-                peer, _ = other.accept()
-            except TimeoutError:
-                return
-            with peer:
-                seen.append(peer.recv(65_536))
-                peer.sendall(b"HTTP/1.1 500 No\r\ncontent-length: 0\r\n\r\n")
-
-        threads = [threading.Thread(target=work) for work in (redirect, listen)]
-        for thread in threads:
-            thread.start()
-        address = f"http://127.0.0.1:{first.getsockname()[1]}/compatible-mode/v1"
-        with (
-            OmniClient(Settings.load(api_key="sk-secret-key", base_url=address, max_retries=0)) as client,
-            pytest.raises(errors.QwenOmniError),
-        ):
-            client.complete(HELLO)
-        for thread in threads:
-            thread.join()
-    assert all(b"sk-secret-key" not in head for head in seen)
 
 
 def test_a_stand_in_counts_connections_per_client(standin):

@@ -11,17 +11,10 @@ from langchain_core.tools import tool
 from qwen_omni import errors
 from qwen_omni.standin import Standin
 from tests.contracts.frameworks import LANGCHAIN, LLAMA_INDEX, Framework, each
-from tests.support.quirks import CALLED, ROLE, STOP, USAGE, chunk, events, text
+from tests.support.quirks import CALLED, ROLE, USAGE, chunk, events, text
 
 llama_index = pytest.importorskip("llama_index.core.llms", reason="LlamaIndex is not installed")
 types = pytest.importorskip("llama_index.core.base.llms.types")
-
-
-@pytest.fixture(scope="module")
-def service():
-    """One stand-in for all of this module."""
-    with Standin() as standin:
-        yield standin
 
 
 @pytest.fixture
@@ -59,21 +52,6 @@ async def test_missing_ids_are_made_up(framework, way, llm, service):
     calls = framework.read(await way(llm, "x")).calls
     assert [(name, arguments["city"]) for _, name, arguments in calls] == [("weather", "Rome"), ("weather", "Oslo")]
     assert len({call_id for call_id, *_ in calls} - {"", None}) == 2
-
-
-@each("chats")
-async def test_half_a_character_is_joined(framework, way, llm, service):
-    """An emoji in two deltas."""
-    halves = (r'{"choices":[{"delta":{"content":"a\ud83c"}}]}', r'{"choices":[{"delta":{"content":"\udf0db"}}]}')
-    service.script.raw(events(ROLE, *halves, STOP, USAGE))
-    assert framework.read(await way(llm, "x")).text == "a🌍b"
-
-
-@each("chats")
-async def test_parts_are_text(framework, way, llm, service):
-    """Content as a list."""
-    service.script.raw(events(ROLE, chunk({"content": [{"type": "text", "text": "Hi"}]}), STOP, USAGE))
-    assert framework.read(await way(llm, "x")).text == "Hi"
 
 
 BAD = {

@@ -17,13 +17,6 @@ MODES = ("complete", "stream", "acomplete", "astream")
 
 
 @pytest.fixture(scope="module")
-def service():
-    """One stand-in for all of this module; each test scripts its next answer."""
-    with Standin() as standin:
-        yield standin
-
-
-@pytest.fixture(scope="module")
 def ask(service):
     """Ask through one of the four ways; the connections live as long as the module, as a user's would."""
     reach = Settings.load(api_key=service.api_key, base_url=service.base_url, max_retries=0, read_timeout=10.0)

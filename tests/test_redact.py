@@ -43,6 +43,7 @@ SECRETS = {
     "a signed link": SIGNED,
     "a fragment": "https://host/a.mp4#access_token=SECRET",
     "a login in a link": "https://me:SECRET@host/a.mp4",
+    "a link of the service's store": "oss://bucket/a.mp4?token=SECRET",
     "a link in JSON": SIGNED.replace("/", r"\/"),
     "a link in a query": "https://host/go?to=" + urllib.parse.quote(SIGNED, safe=""),
     "an encoded link alone": urllib.parse.quote(SIGNED, safe=""),
@@ -466,6 +467,11 @@ def test_markdown_shows_the_characters_themselves(text):
 @pytest.mark.parametrize("text", ["a_b_c.mp4", "5 - 3 = 2", "a & b", "see 1.5 s."])
 def test_plain_words_stay_readable_in_markdown(text):
     assert clean(text, "markdown") == text
+
+
+@given(st.text(max_size=200))
+def test_any_text_is_redacted_once(text):
+    assert redact(redact(text)) == redact(text)
 
 
 @given(st.text(st.characters(exclude_categories=[]), max_size=60))

@@ -15,7 +15,6 @@ from pathlib import Path
 import pytest
 from langchain_core.load import dumpd, dumps
 from langchain_core.messages import HumanMessage
-from langchain_core.tracers.base import BaseTracer
 from pydantic import SecretStr
 
 from langchain_qwen_omni import ChatQwenOmni, LongVideoChain
@@ -41,6 +40,7 @@ from qwen_omni.responses import Usage
 from qwen_omni.settings import OssCredentials, OssSettings
 from qwen_omni.standin import Fault, Standin
 from qwen_omni.standin.marked_media import make_video
+from tests.support.tracing import Trace
 from tests.upload.conftest import BUCKET, KEYS
 
 KEY = "sk-1f7c9e5b3a8d4f20"
@@ -65,7 +65,7 @@ UPLOADING = re.compile(
 async def test_no_trace_of_an_upload_tells_a_secret(tmp_path, caplog, route, refused):
     """A call whose video goes through a store: no run of a tracer, message, log line or error holds what opens it."""
     caplog.set_level(logging.DEBUG)
-    film, keeper, told = make_video(tmp_path / "film.mp4", seconds=2, size=(160, 120), fps=5), Keeper(), []
+    film, keeper, told = make_video(tmp_path / "film.mp4", seconds=2, size=(160, 120), fps=5), Trace(), []
     key = OssCredentials.of("STS.standin00002", "very-secret-0002", "very-long-token-0002")
     video = {"type": "video", "path": str(film.path)}
     question = HumanMessage([video, {"type": "text", "text": "What?"}])
@@ -96,25 +96,15 @@ async def test_no_trace_of_an_upload_tells_a_secret(tmp_path, caplog, route, ref
     told += [f"{record.getMessage()} {record.args!r}" for record in caplog.records if "uvicorn" not in record.name]
 
     assert uploads
-    assert len(keeper.told) == 3
-    assert [line[:200] for line in "\n".join([*told, *keeper.told]).splitlines() if UPLOADING.search(line)] == []
+    assert keeper.runs == 3
+    lines = "\n".join([*told, keeper.sent, keeper.shown]).splitlines()
+    assert [line[:200] for line in lines if UPLOADING.search(line)] == []
 
 
 @pytest.fixture
 def llm(service):
     """A model with the key passed to it, the worst case."""
     return ChatQwenOmni(api_key=KEY, base_url=service.base_url, max_retries=0, thinking=False)
-
-
-class Keeper(BaseTracer):
-    """A tracer that keeps all it is told."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.told: list[str] = []
-
-    def _persist_run(self, run) -> None:
-        self.told.append(f"{run!r} {run.model_dump() if hasattr(run, 'model_dump') else vars(run)}")
 
 
 FAULTS = {
@@ -131,7 +121,7 @@ FAULTS = {
 async def test_no_log_error_or_trace_tells_the_key(service, llm, caplog, fault):
     """Whatever happens, at the most talkative level, over both ways of calling."""
     caplog.set_level(logging.DEBUG)
-    keeper = Keeper()
+    keeper = Trace()
     told = []
     for way in ("invoke", "ainvoke"):
         if fault is not None:
@@ -148,7 +138,7 @@ async def test_no_log_error_or_trace_tells_the_key(service, llm, caplog, fault):
     llm.close()
     assert service.requests, "the service was asked"
     assert len(caplog.records) > 2, "something was logged"
-    told += [record.getMessage() + repr(record.args) for record in caplog.records] + keeper.told
+    told += [record.getMessage() + repr(record.args) for record in caplog.records] + [keeper.sent, keeper.shown]
     assert KEY not in "\n".join(told)
 
 
@@ -165,13 +155,13 @@ ODD_KEYS = {
 @pytest.mark.parametrize(("odd", "place"), ODD_KEYS.values(), ids=ODD_KEYS)
 async def test_a_key_that_no_header_can_carry_is_not_told(service, odd, place, way):
     """It is refused before anything is sent, by the place of the character, and no trace or error shows it."""
-    keeper, llm = Keeper(), ChatQwenOmni(api_key=odd, base_url=service.base_url, max_retries=0)
+    keeper, llm = Trace(), ChatQwenOmni(api_key=odd, base_url=service.base_url, max_retries=0)
     config = {"callbacks": [keeper]}
     with pytest.raises(ConfigurationError, match=rf"The API key cannot be sent: character {place} is not") as caught:
         _ = llm.invoke("Hi", config) if way == "invoke" else await llm.ainvoke("Hi", config)
 
-    told = "\n".join([*traceback.format_exception(caught.value), repr(caught.value), *keeper.told])
-    assert keeper.told
+    told = "\n".join([*traceback.format_exception(caught.value), repr(caught.value), keeper.sent, keeper.shown])
+    assert keeper.sent
     assert not [piece for piece in (KEY, KEY[9:], KEY[:9]) if piece in told]
     assert service.requests == []
 

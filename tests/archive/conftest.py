@@ -29,9 +29,19 @@ def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def money(settings: Settings) -> Settings:
-    """Settings with a limit and a ledger."""
-    return replace(settings, spend_limit=SpendLimit(cny=1), ledger=UsageLedger(), max_retries=1)
+def limit() -> SpendLimit:
+    return SpendLimit(cny=1)
+
+
+@pytest.fixture
+def ledger() -> UsageLedger:
+    return UsageLedger()
+
+
+@pytest.fixture
+def money(settings: Settings, limit: SpendLimit, ledger: UsageLedger) -> Settings:
+    """Settings with the limit and the ledger."""
+    return replace(settings, spend_limit=limit, ledger=ledger, max_retries=1)
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ import asyncio
 import json
 import re
 import sqlite3
-import threading
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
@@ -31,6 +30,7 @@ from qwen_omni import (
     SpendLimitError,
     TaskFailedError,
     TaskUnfinishedError,
+    UsageLedger,
     user,
 )
 from qwen_omni.archive import AsyncBatchJob, BatchJob, BatchResult, batch_flows, try_batch_file
@@ -40,13 +40,19 @@ from qwen_omni.standin import Standin
 from qwen_omni.standin.batch.batches import BatchFault
 from qwen_omni.work_store.sqlite import SqliteStore
 from tests.archive.conftest import MakeJob, questions
+from tests.support.threads import in_threads
+
+
+def ended(job: BatchJob) -> BatchJob:
+    """Submit, and wait until the batch has ended."""
+    job.submit()
+    job.wait(poll_seconds=0.001)
+    return job
 
 
 def finish(job: BatchJob) -> list[BatchResult]:
     """Submit, wait, read."""
-    job.submit()
-    job.wait(poll_seconds=0.001)
-    return list(job.results())
+    return list(ended(job).results())
 
 
 def statuses(found: list[BatchResult]) -> list[str]:
@@ -59,22 +65,20 @@ def stored(path: Path) -> int:
         return int(base.execute("SELECT count(*) FROM results WHERE run = 'batch answers'").fetchone()[0])
 
 
-def test_the_whole_way(make: MakeJob, standin: Standin, money: Settings, tmp_path: Path) -> None:
+def test_the_whole_way(make: MakeJob, standin: Standin, limit: SpendLimit, ledger: UsageLedger, tmp_path: Path) -> None:
     """Results in the order of the requests, although the file has another; half price is booked, nothing reserved."""
     job = make()
     assert job.submit().status == "validating"
-    assert money.spend_limit is not None
-    assert money.ledger is not None
-    assert money.spend_limit.reserved.cny == pytest.approx(job.estimate().cost.cny)
+    assert limit.reserved.cny == pytest.approx(job.estimate().cost.cny)
     seen: list[str] = []
     assert job.wait(poll_seconds=0.001, on_progress=lambda status: seen.append(status.status)).completed == 4
     assert seen == ["in_progress", "finalizing", "completed"]
     found = list(job.results())
     assert [one.custom_id for one in found] == ["q0", "q1", "q2", "q3"]
     assert ["Question 2" in one.response.text for one in found if one.response] == [False, False, True, False]
-    assert money.ledger.total.calls == 4
-    assert money.spend_limit.spent.cny == pytest.approx(money.ledger.total.cny)
-    assert money.spend_limit.reserved.cny == 0
+    assert ledger.total.calls == 4
+    assert limit.spent.cny == pytest.approx(ledger.total.cny)
+    assert limit.reserved.cny == 0
     assert stored(tmp_path / "batches.sqlite3") == 4
     created = next(iter(standin.batches.created.values()))
     assert created.metadata["ds_name"] == "qwen-omni"
@@ -236,33 +240,25 @@ def test_twins_are_stopped(make: MakeJob, standin: Standin) -> None:
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 429])
-def test_a_refusal_leaves_nothing_behind(status: int, make: MakeJob, standin: Standin, money: Settings) -> None:
+def test_a_refusal_leaves_nothing_behind(status: int, make: MakeJob, standin: Standin, limit: SpendLimit) -> None:
     """Nothing was created, so nothing stays reserved; the next call needs no search."""
     standin.batches.fail(BatchFault(operation="create", status=status, code="limit_requests", times=2))
     job = make()
     with pytest.raises(APIError):
         job.submit()
-    assert money.spend_limit is not None
-    assert money.spend_limit.reserved.cny == 0
+    assert limit.reserved.cny == 0
     assert statuses(finish(job)) == ["ok"] * 4
     assert "list" not in [one for one, _ in standin.batches.calls]
 
 
 def test_several_processes_create_one(make: MakeJob, standin: Standin) -> None:
     """Whoever comes second waits for the first, and follows its batch."""
-    jobs = [make() for _ in range(4)]
-    ids: list[str] = []
-    threads = [threading.Thread(target=lambda job=job: ids.append(job.submit().id)) for job in jobs]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert len(standin.batches.created) == len(set(ids)) == 1
-    assert len(ids) == 4
+    found = in_threads(*(make().submit for _ in range(4)))
+    assert len(standin.batches.created) == len({one.id for one in found}) == 1
 
 
 def test_a_store_that_cannot_be_written(
-    make: MakeJob, standin: Standin, monkeypatch: pytest.MonkeyPatch, money: Settings
+    make: MakeJob, standin: Standin, monkeypatch: pytest.MonkeyPatch, limit: SpendLimit
 ) -> None:
     """An intent that is not on disk would be lost with a crash, so nothing is created."""
     job = make()
@@ -270,8 +266,7 @@ def test_a_store_that_cannot_be_written(
     with pytest.raises(LocalResourceError, match=r"no space left on device.*nothing was submitted"):
         job.submit()
     assert standin.batches.calls == []
-    assert money.spend_limit is not None
-    assert money.spend_limit.reserved.cny == 0
+    assert limit.reserved.cny == 0
 
 
 def test_memory_is_no_store(make: MakeJob) -> None:
@@ -291,7 +286,7 @@ def test_a_limit_refuses_before_anything_is_sent(make: MakeJob, money: Settings,
 # --- How a batch ends ---
 
 
-def test_an_expired_batch(make: MakeJob, standin: Standin, money: Settings) -> None:
+def test_an_expired_batch(make: MakeJob, standin: Standin, ledger: UsageLedger) -> None:
     """Finished lines are read and billed, the others typed; `retry` submits those alone."""
     standin.batches.end_next("expired")
     job = make()
@@ -299,8 +294,7 @@ def test_an_expired_batch(make: MakeJob, standin: Standin, money: Settings) -> N
     assert statuses(found) == ["ok", "ok", "expired", "expired"]
     assert isinstance(found[3].error, BatchExpiredError)
     assert "is not billed" in str(found[3].error)
-    assert money.ledger is not None
-    assert money.ledger.total.calls == 2
+    assert ledger.total.calls == 2
     assert job.submit().status == "expired"  # nothing is paid without being asked for
     assert job.retry().status == "validating"
     assert statuses(finish(job)) == ["ok"] * 4
@@ -409,9 +403,7 @@ def test_a_batch_of_another_account(make: MakeJob, standin: Standin) -> None:
 
 def test_results_that_are_gone(make: MakeJob, standin: Standin) -> None:
     """After 30 days; a caller who accepts that can submit the lines again."""
-    job = make()
-    job.submit()
-    job.wait(poll_seconds=0.001)
+    job = ended(make())
     standin.batches._files.clear()
     with pytest.raises(NotFoundError, match="30 days"):
         list(job.results())
@@ -446,22 +438,19 @@ def test_numbers_are_checked(make: MakeJob, given: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("clean", [False, True])
 @pytest.mark.parametrize("after", [0, 100, 700])
-def test_a_cut_download_is_repeated(make: MakeJob, standin: Standin, *, after: int, clean: bool) -> None:
+def test_a_cut_download_is_repeated(
+    make: MakeJob, standin: Standin, ledger: UsageLedger, *, after: int, clean: bool
+) -> None:
     """Whether the connection broke or a proxy ended it properly; each answer is stored and booked once."""
     standin.batches.fail(BatchFault(operation="content", cut_after=after, clean=clean))
-    job = make()
-    assert statuses(finish(job)) == ["ok"] * 4
-    ledger = job.flows.settings.ledger
-    assert ledger is not None
+    assert statuses(finish(make())) == ["ok"] * 4
     assert ledger.total.calls == 4
 
 
 def test_a_download_that_keeps_failing_keeps_what_came(make: MakeJob, standin: Standin, tmp_path: Path) -> None:
     """The error says so; the next call gets the rest."""
     standin.batches.fail(BatchFault(operation="content", cut_after=1500, clean=True, times=9))
-    job = make()
-    job.submit()
-    job.wait(poll_seconds=0.001)
+    job = ended(make())
     with pytest.raises(APIConnectionError, match="What came is stored"):
         list(job.results())
     assert 0 < stored(tmp_path / "batches.sqlite3") < 4
@@ -472,12 +461,8 @@ def test_a_download_that_keeps_failing_keeps_what_came(make: MakeJob, standin: S
 
 def test_a_file_that_lacks_a_line(make: MakeJob, standin: Standin, monkeypatch: pytest.MonkeyPatch) -> None:
     """The service counted four and wrote three: raised, unless the caller takes the rest for lost."""
-    job = make()
-    job.submit()
-    job.wait(poll_seconds=0.001)
-    for name, (owner, content) in standin.batches._files.items():
-        if "output" in name:
-            standin.batches._files[name] = (owner, content[content.index(b"\n") + 1 :])
+    job = ended(make())
+    rewrite(standin, "output", lambda rows: rows[1:])
     with pytest.raises(APIConnectionError, match="holds 3 of 4 lines"):
         list(job.results())
     found = list(job.results(allow_missing=True))
@@ -493,18 +478,10 @@ def rewrite(standin: Standin, file: str, change: Callable[[list[bytes]], list[by
             standin.batches._files[name] = (owner, b"".join(row + b"\n" for row in change(content.splitlines())))
 
 
-def ended(make: MakeJob, **given: Any) -> BatchJob:
-    """A job whose batch has ended, and whose answers were not read yet."""
-    job = make(**given)
-    job.submit()
-    job.wait(poll_seconds=0.001)
-    return job
-
-
 @pytest.mark.parametrize("line", [b'{"custom_id": null}', b'{"custom_id": "q', b"<html>"])
 def test_a_line_that_stays_unreadable(line: bytes, make: MakeJob, standin: Standin) -> None:
     """The other answers are stored; the caller may take that one for failed, and submit it again."""
-    job = ended(make)
+    job = ended(make())
     rewrite(standin, "output", lambda rows: [rows[0], line, *rows[2:]])
     with pytest.raises(APIConnectionError, match=r"line 2 cannot be read.* call again, or pass allow_missing=True"):
         list(job.results())
@@ -518,7 +495,7 @@ def test_a_line_that_stays_unreadable(line: bytes, make: MakeJob, standin: Stand
 @pytest.mark.parametrize("clean", [False, True])
 def test_a_cut_is_not_taken_for_missing_lines(make: MakeJob, standin: Standin, *, clean: bool) -> None:
     """`allow_missing` is for what is missing at the service: a download that ends early is repeated first."""
-    job = ended(make)
+    job = ended(make())
     (content,) = (content for name, (_, content) in standin.batches._files.items() if "output" in name)
     standin.batches.fail(BatchFault(operation="content", cut_after=content.index(b"\n") + 1, clean=clean))
     assert statuses(list(job.results(allow_missing=True))) == ["ok"] * 4
@@ -526,7 +503,7 @@ def test_a_cut_is_not_taken_for_missing_lines(make: MakeJob, standin: Standin, *
 
 def test_an_error_that_says_200(make: MakeJob, standin: Standin) -> None:
     """A line whose body is an error is no answer: it is not stored, and `retry` submits it again."""
-    job = ended(make)
+    job = ended(make())
     refused = {"error": {"code": "limit_requests", "message": "You exceeded your current requests list."}}
 
     def change(rows: list[bytes]) -> list[bytes]:
@@ -545,7 +522,7 @@ def test_lines_in_any_order_and_twice(make: MakeJob, standin: Standin) -> None:
     """An answer beside an error for the same line is an answer, in whichever file and order; blank lines are none."""
     requests = questions(4)
     bad = replace(requests["q1"], options=ChatOptions(extra_body={"response_format": {"type": "nonsense"}}))
-    job = ended(make, requests={**requests, "q1": bad})
+    job = ended(make(requests={**requests, "q1": bad}))
     both_null = json.dumps({"id": "x", "custom_id": "q2", "response": None, "error": None}).encode()
     rewrite(standin, "output", lambda rows: [both_null, b"", *reversed(rows), b"  ", rows[0], both_null])
     found = list(job.results())
@@ -562,7 +539,7 @@ def test_a_file_that_is_not_named_yet(file: str, make: MakeJob, standin: Standin
     """The batch counts lines, and names no file of them: the round is not over, so nothing is paid for again."""
     requests = questions(3)
     bad = replace(requests["q1"], options=ChatOptions(extra_body={"response_format": {"type": "nonsense"}}))
-    job = ended(make, requests={**requests, "q1": bad})
+    job = ended(make(requests={**requests, "q1": bad}))
     (batch,) = standin.batches.created.values()
     named = getattr(batch, file)
     setattr(batch, file, None)
@@ -575,7 +552,7 @@ def test_a_file_that_is_not_named_yet(file: str, make: MakeJob, standin: Standin
 
 def test_a_file_that_is_never_named(make: MakeJob, standin: Standin) -> None:
     """The caller may take its lines for failed."""
-    job = ended(make)
+    job = ended(make())
     (batch,) = standin.batches.created.values()
     batch.output = None
     assert statuses(list(job.results(allow_missing=True))) == ["failed"] * 4
@@ -584,7 +561,7 @@ def test_a_file_that_is_never_named(make: MakeJob, standin: Standin) -> None:
 def test_an_error_file_alone(make: MakeJob, standin: Standin) -> None:
     """Every line was refused, so there is no output file."""
     bad = ChatOptions(extra_body={"response_format": {"type": "nonsense"}})
-    job = ended(make, requests={name: replace(one, options=bad) for name, one in questions(3).items()})
+    job = ended(make(requests={name: replace(one, options=bad) for name, one in questions(3).items()}))
     assert not job.retrieve().output_file_id
     found = list(job.results())
     assert [type(one.error) for one in found] == [InvalidRequestError] * 3
@@ -593,9 +570,7 @@ def test_an_error_file_alone(make: MakeJob, standin: Standin) -> None:
 
 def test_answers_that_cannot_be_stored(make: MakeJob, standin: Standin, monkeypatch: pytest.MonkeyPatch) -> None:
     """They stay at the service; the round is not over, and the next call stores them."""
-    job = make()
-    job.submit()
-    job.wait(poll_seconds=0.001)
+    job = ended(make())
     with monkeypatch.context() as full:
         full.setattr(SqliteStore, "finish_all", lambda self, _: setattr(self, "trouble", "no space left on device"))
         full.setattr(SqliteStore, "write_rest", lambda _: None)
@@ -606,16 +581,14 @@ def test_answers_that_cannot_be_stored(make: MakeJob, standin: Standin, monkeypa
 
 def test_rows_of_another_program_and_repeated_rows(make: MakeJob, standin: Standin) -> None:
     """Unknown names are ignored; of two answers to one line, the first counts."""
-    job = make()
-    job.submit()
-    job.wait(poll_seconds=0.001)
-    for name, (owner, content) in standin.batches._files.items():
-        if "output" in name:
-            rows = content.splitlines()
-            twice = json.loads(rows[0])
-            twice["response"]["body"]["choices"][0]["message"]["content"] = "Another one."
-            strange = rows[1].replace(b'"custom_id": "q', b'"custom_id": "z')
-            standin.batches._files[name] = (owner, b"\n".join([*rows, json.dumps(twice).encode(), strange, b"", b""]))
+    job = ended(make())
+
+    def more(rows: list[bytes]) -> list[bytes]:
+        twice = json.loads(rows[0])
+        twice["response"]["body"]["choices"][0]["message"]["content"] = "Another one."
+        return [*rows, json.dumps(twice).encode(), rows[1].replace(b'"custom_id": "q', b'"custom_id": "z'), b""]
+
+    rewrite(standin, "output", more)
     found = list(job.results())
     assert statuses(found) == ["ok"] * 4
     assert not any(one.response.text == "Another one." for one in found if one.response)
@@ -712,18 +685,16 @@ def test_an_answer_of_its_own_form(make: MakeJob, standin: Standin) -> None:
         lambda body: [1, 2],
         lambda body: body,
     ]
-    job = make()
-    job.submit()
-    job.wait(poll_seconds=0.001)
-    for name, (owner, content) in standin.batches._files.items():
-        if "output" in name:
-            rows = [json.loads(row) for row in content.splitlines()]
-            for row, change in zip(rows, odd, strict=True):
-                row["response"]["body"] = change(row["response"]["body"])
-            standin.batches._files[name] = (owner, b"\n".join(json.dumps(row).encode() for row in rows))
+    job = ended(make())
+
+    def changed(row: bytes, change: Callable[[dict[str, Any]], Any]) -> bytes:
+        told = json.loads(row)
+        told["response"]["body"] = change(told["response"]["body"])
+        return json.dumps(told).encode()
+
+    rewrite(standin, "output", lambda rows: [changed(row, change) for row, change in zip(rows, odd, strict=True)])
     found = list(job.results())
     assert statuses(found) == ["ok", "failed", "failed", "ok"]
-    assert found[3].response is not None
     assert found[3].response.text == "Streamed"
     assert all(isinstance(one.error, APIError) for one in found[1:3])
 

@@ -2,8 +2,9 @@
 
 import asyncio
 import contextlib
-import threading
 from dataclasses import replace
+from functools import partial
+from unittest.mock import Mock
 
 import pytest
 
@@ -16,6 +17,7 @@ from qwen_omni.errors import ConfigurationError, ServerError
 from qwen_omni.settings import OssCredentials, OssSettings, Settings
 from qwen_omni.standin.batch.batches import BatchFault
 from qwen_omni.standin.marked_media import make_video
+from tests.support.threads import in_threads
 
 STEP = Caption(GeneralCaption, CaptionOptions(model="qwen3.5-omni-flash"))
 
@@ -88,13 +90,9 @@ def test_local_files_are_for_real_time(tmp_path, settings: Settings, clip):
 
 def test_a_run_that_ends_early_is_resumed(tmp_path, standin, settings: Settings, links, monkeypatch):
     """The batch that runs is followed by the next run, whatever its source is; it is not created twice."""
-    store, stopped = tmp_path / "s.db", KeyboardInterrupt()
-
-    def interrupt(*_, **__):
-        raise stopped
-
+    store = tmp_path / "s.db"
     with monkeypatch.context() as patched:
-        patched.setattr(BatchJob, "wait", interrupt)
+        patched.setattr(BatchJob, "wait", Mock(side_effect=KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             rows_of(links, store, settings)
     assert not status(store).total
@@ -107,12 +105,8 @@ def test_a_run_that_ends_early_is_resumed(tmp_path, standin, settings: Settings,
 def test_a_batch_that_was_never_created(tmp_path, settings: Settings, links, monkeypatch):
     """A record without a batch leaves its inputs to the next run."""
     store = tmp_path / "s.db"
-
-    def interrupt(*_, **__):
-        raise KeyboardInterrupt
-
     with monkeypatch.context() as patched:
-        patched.setattr(BatchJob, "submit", interrupt)
+        patched.setattr(BatchJob, "submit", Mock(side_effect=KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             rows_of(links, store, settings)
     assert {row.status for row in rows_of(links, store, settings)} == {"ok", "refused"}
@@ -120,16 +114,8 @@ def test_a_batch_that_was_never_created(tmp_path, settings: Settings, links, mon
 
 def test_two_runs_at_once_share_a_batch(place, standin, settings: Settings, links):
     """Also where their sources differ: each link is paid for once."""
-    store, found = place, []
-
-    def ask(source):
-        found.append(rows_of(source, store, settings))
-
-    threads = [threading.Thread(target=ask, args=(source,)) for source in (links[:3], links[:3], links[1:3])]
-    for one in threads:
-        one.start()
-    for one in threads:
-        one.join()
+    store, sources = place, (links[:3], links[:3], links[1:3])
+    found = in_threads(*(partial(rows_of, source, store, settings) for source in sources))
     assert sorted([row.status for row in rows] for rows in found) == [["ok"] * 2, ["ok"] * 3, ["ok"] * 3]
     assert status(store).counts == {"ok": 3}
     assert sorted(standin.batches.billed) == sorted(set(standin.batches.billed))

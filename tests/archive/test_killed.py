@@ -21,11 +21,12 @@ from tests.support.killing import (
     Forks,
     Workers,
     claims_of,
-    lives,
     make_images,
     rows_in,
 )
 from tests.support.postgres import own_server
+from tests.support.processes import lives
+from tests.support.waiting import until
 
 __all__ = ["own_server"]
 
@@ -162,10 +163,7 @@ def test_a_late_answer_does_not_replace_the_first(standin, forks, folder, place)
     standin.behave(seconds=1.0, numbered=5)
     with Workers(forks, folder, place, schema=NUMBERED, lease=1.0) as workers:
         stopped = workers.add()
-        until = time.monotonic() + 20
-        while not standin.billed():
-            assert time.monotonic() < until
-            time.sleep(0.01)
+        until(standin.billed)
         os.kill(stopped, signal.SIGSTOP)
         assert claims_of(place, stopped)
         other = workers.add()

@@ -29,6 +29,7 @@ from tests.support.archives import SETTINGS, Asking, files
 from tests.support.killing import SCHEMA, CountingStandin, claims_of, make_images, rows_in
 from tests.support.on_ray import Driver
 from tests.support.postgres import postgres
+from tests.support.waiting import until
 
 __all__ = ["postgres"]
 
@@ -181,24 +182,17 @@ def test_a_worker_ends_after_its_answers_are_stored(tmp_path, monkeypatch):
 
     thread = threading.Thread(target=work)
     thread.start()
-    _until(lambda: step.calls == 1)
+    until(lambda: step.calls == 1)
     sign.say(on_ray._STOP)
-    _until(lambda: worker._worker._work.stopped)
+    until(lambda: worker._worker._work.stopped)
     assert sign.busy() == 1
     step._wait.set()
-    _until(lambda: sign.busy() == 0)
+    until(lambda: sign.busy() == 0)
     assert [row.status for row in iter_rows(tmp_path / "a.db")] == ["ok"]
     assert (step.calls, thread.is_alive(), failed) == (1, True, [])
     sign.say(on_ray._LEAVE)
     thread.join(20)
     assert len(failed) == 1
-
-
-def _until(found):
-    until = time.monotonic() + 20
-    while not found():
-        assert time.monotonic() < until
-        time.sleep(0.005)
 
 
 def test_only_what_this_run_used_is_counted(tmp_path):
@@ -413,10 +407,7 @@ def test_a_killed_driver_is_started_again(standin, session, tmp_path, share):
         while len(rows_in(place, stored)) < share * count:
             time.sleep(0.02)
         driver.process.kill()
-        until = time.monotonic() + 60
-        while driver.workers():  # Ray ends them, with whatever they had in flight
-            assert time.monotonic() < until
-            time.sleep(0.1)
+        until(lambda: not driver.workers(), 60)  # Ray ends them, with whatever they had in flight
     found = rows_of(run(standin, session, place, paths))
     assert sorted(row["uri"] for row in found) == [str(path) for path in paths]
     assert collections.Counter(row["status"] for row in found) == {"ok": count}

@@ -20,6 +20,7 @@ from qwen_omni.work_store import sqlite, sqlite_file
 from qwen_omni.work_store.inputs import InputFilter
 from qwen_omni.work_store.store import StepKey
 from tests.support.archives import SETTINGS, Asking, files
+from tests.support.threads import in_threads
 
 runs = import_module("qwen_omni.archive.run")  # the package has the function under this name
 
@@ -101,15 +102,7 @@ def test_two_jobs_at_once_ask_once(store, tmp_path):
     """Two runs over one list share its contents between them; both have all rows."""
     step = Asking(during=lambda *_: time.sleep(0.01))
     files(tmp_path / "in", *[str(number % 15) for number in range(30)])
-    found = []
-    threads = [
-        threading.Thread(target=lambda: found.append(sync_rows(tmp_path / "in", step, store, in_flight=4)))
-        for _ in range(2)
-    ]
-    for one in threads:
-        one.start()
-    for one in threads:
-        one.join()
+    found = in_threads(*[lambda: sync_rows(tmp_path / "in", step, store, in_flight=4)] * 2)
     assert [len(rows) for rows in found] == [30, 30]
     assert {row.status for rows in found for row in rows} == {"ok"}
     assert max(step.asked.values()) == 1
@@ -179,10 +172,7 @@ def test_a_cancelled_run_keeps_what_is_in_flight(tmp_path):
 def test_ctrl_c_keeps_what_is_in_flight(tmp_path):
     step = Asking()
     files(tmp_path / "in", *map(str, range(9)))
-
-    def interrupt(_):
-        raise KeyboardInterrupt
-
+    interrupt = Mock(side_effect=KeyboardInterrupt)
     with pytest.raises(KeyboardInterrupt, match="run again to resume"):
         sync_rows(tmp_path / "in", step, tmp_path / "s.db", on_progress=interrupt, in_flight=1)
     assert status(tmp_path / "s.db").counts == {"ok": step.calls}

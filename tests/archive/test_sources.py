@@ -13,6 +13,7 @@ from dataclasses import replace
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
@@ -78,17 +79,15 @@ def test_versions_are_those_of_the_file_system(videos):
     assert again.version != item.version
 
 
-def test_a_version_is_trusted_when_another_write_would_show(videos):
-    (videos / "a.mp4").write_bytes(b"new")
-    assert not item_of(videos / "a.mp4").settled
-    time.sleep(0.06)
-    assert item_of(videos / "a.mp4").settled
+def test_a_version_is_trusted_when_another_write_would_show(videos, monkeypatch):
+    written = (videos / "a.mp4").stat().st_mtime
+    for later, settled in ((0.01, False), (0.06, True)):
+        monkeypatch.setattr(time, "time", Mock(return_value=written + later))
+        assert item_of(videos / "a.mp4").settled is settled
 
 
 def test_nothing_is_opened(videos, monkeypatch):
-    def refuse(path, *_, **__):
-        raise AssertionError(f"{path} was opened")
-
+    refuse = Mock(side_effect=AssertionError("it was opened"))
     monkeypatch.setattr(builtins, "open", refuse)
     monkeypatch.setattr(os, "open", refuse)
     assert len(names(videos)) == 3
@@ -108,30 +107,17 @@ def test_inputs_come_one_by_one(tmp_path):
 # --- What cannot be used is an input, too ---
 
 
-def test_a_missing_file(tmp_path):
-    (item,) = find_items(tmp_path / "gone.mp4")
-    assert problem(item) == ("skipped", "missing")
-    assert "gone.mp4 does not exist" in item.problem.text
-
-
-def test_an_empty_file(videos):
-    (videos / "a.mp4").write_bytes(b"")
-    (item,) = find_items(videos / "a.mp4")
-    assert problem(item) == ("skipped", "empty")
-
-
-def test_a_folder_in_a_list_and_other_files(videos, tmp_path):
-    path = tmp_path / "list.csv"
+@pytest.mark.parametrize(
+    ("name", "code"),
+    [("gone.mp4", "missing"), ("empty.mp4", "empty"), ("more", "not_a_file"), ("pipe.mp4", "not_a_file"),
+     ("a.mp4/b.mp4", "missing"), ("a\0b", "unreadable_media")],
+)  # fmt: skip
+def test_a_name_of_no_file(videos, name, code):
     os.mkfifo(videos / "pipe.mp4")
-    path.write_text(f"uri\n{videos}\n{videos}/pipe.mp4\n{videos}/a.mp4/b.mp4\n")
-    assert [problem(one) for one in find_items(path)] == [
-        ("skipped", "not_a_file"), ("skipped", "not_a_file"), ("skipped", "missing")
-    ]  # fmt: skip
-
-
-def test_a_name_that_cannot_be_a_path(tmp_path):
-    (item,) = find_items({"uri": "a\0b"})
-    assert problem(item) == ("skipped", "unreadable_media")
+    (videos / "empty.mp4").touch()
+    (item,) = find_items({"uri": f"{videos}/{name}"})
+    assert problem(item) == ("skipped", code)
+    assert code != "missing" or f"{name} does not exist" in item.problem.text
 
 
 def test_a_subfolder_that_cannot_be_listed(videos, monkeypatch):
@@ -172,10 +158,7 @@ def test_a_subfolder_that_fails_halfway(videos, monkeypatch):
 
 
 def test_a_folder_that_cannot_be_listed(videos, monkeypatch):
-    def scandir(path):
-        raise PermissionError(13, "Permission denied", str(path))
-
-    monkeypatch.setattr(os, "scandir", scandir)
+    monkeypatch.setattr(os, "scandir", Mock(side_effect=PermissionError(13, "Permission denied", str(videos))))
     with pytest.raises(LocalResourceError, match="videos"):
         list(find_items(videos))
 
@@ -388,21 +371,14 @@ def test_a_link_to_nothing(host):
                                              (FileNotFoundError(2, "No such file"), "missing")])  # fmt: skip
 def test_a_file_that_cannot_be_opened(videos, monkeypatch, error, code):
     item = item_of(videos / "a.mp4")
-
-    def refuse(*_, **__):
-        raise error
-
-    monkeypatch.setattr(builtins, "open", refuse)
+    monkeypatch.setattr(builtins, "open", Mock(side_effect=error))
     with pytest.raises(InputError) as raised, opened(item, SETTINGS):
         pass
     assert raised.value.problem.code == code
 
 
 def test_a_machine_without_file_handles_is_not_the_files_fault(videos, monkeypatch):
-    def refuse(*_, **__):
-        raise OSError(24, "Too many open files")
-
-    monkeypatch.setattr(builtins, "open", refuse)
+    monkeypatch.setattr(builtins, "open", Mock(side_effect=OSError(24, "Too many open files")))
     with pytest.raises(LocalResourceError), opened(item_of(videos / "a.mp4"), SETTINGS):
         pass
 

@@ -8,7 +8,9 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
@@ -37,6 +39,8 @@ from qwen_omni.profiles.rate_limits import RateLimits
 from qwen_omni.work_store import sqlite, sqlite_file
 from qwen_omni.work_store.store import StepKey
 from tests.support.archives import SETTINGS, Asking, files
+from tests.support.threads import in_threads
+from tests.support.waiting import until
 
 
 @pytest.fixture
@@ -112,14 +116,10 @@ def test_a_second_look_opens_nothing(path, tmp_path, monkeypatch):
     step, made = Asking(), files(tmp_path / "in", "a", "b", "", "InvalidRequestError", "UnreadableMediaError")
     before = processed(step, path, made)
     asked = step.calls
-
-    def refuse(*_, **__):
-        raise AssertionError("it was opened")
-
     with open_worker(step, path) as worker:
         statements = []
         worker.store._file.read(lambda base: base._base.set_trace_callback(statements.append))
-        monkeypatch.setattr("builtins.open", refuse)
+        monkeypatch.setattr("builtins.open", Mock(side_effect=AssertionError("it was opened")))
         rows = worker.look_up([item_of(one) for one in made])
         worker.store._file.read(lambda base: base._base.set_trace_callback(None))
     assert rows == before
@@ -252,11 +252,7 @@ def test_calls_at_once_are_bounded(path, tmp_path):
     made = files(tmp_path / "in", *map(str, range(40)))
     with open_worker(step, path, in_flight=3) as worker:
         batches = [{"uri": [str(one) for one in made[start::2]]} for start in (0, 1)]
-        threads = [threading.Thread(target=worker, args=(batch,)) for batch in batches]
-        for one in threads:
-            one.start()
-        for one in threads:
-            one.join()
+        in_threads(*(partial(worker, batch) for batch in batches))
     assert (step.most, step.calls) == (3, 40)
 
 
@@ -277,10 +273,7 @@ def test_another_worker_asks_already(path, tmp_path):
     with open_worker(step, path) as first, open_worker(step, path) as second:
         asking = threading.Thread(target=lambda: rows.append(first.process(item_of(one))))
         asking.start()
-        until = time.monotonic() + 10
-        while not step.calls:
-            assert time.monotonic() < until
-            time.sleep(0.005)
+        until(lambda: step.calls)
         state = second.attempt(item_of(copy))
         assert isinstance(state, Busy)
         assert second.attempt_again(state) is state
@@ -379,12 +372,8 @@ def test_a_store_that_cannot_be_written_ends_the_run(path, tmp_path, monkeypatch
         full = sqlite3.OperationalError(text)
         full.sqlite_errorcode, full.sqlite_errorname = getattr(sqlite3, code), code
         write = worker.store.database.write
-
-        def refuse(action):
-            raise full
-
-        worker.store.database.write = refuse
-        monkeypatch.setattr(worker.store._file, "writing", lambda **_: (_ for _ in ()).throw(full))
+        worker.store.database.write = Mock(side_effect=full)
+        monkeypatch.setattr(worker.store._file, "writing", Mock(side_effect=full))
         with pytest.raises(LocalResourceError, match=rf"\d answers and rows .*{text}"):
             list(map(worker.process, map(item_of, made)))
         assert step.calls == calls
@@ -402,12 +391,8 @@ def test_a_store_that_cannot_be_read_may_hold_the_answer(path, tmp_path, monkeyp
         worker.process(item_of(one))
         broken = sqlite3.OperationalError("disk I/O error")
         broken.sqlite_errorcode, broken.sqlite_errorname = sqlite3.SQLITE_IOERR, "SQLITE_IOERR"
-
-        def refuse(*_, **__):
-            raise broken
-
-        monkeypatch.setattr(worker.store._file, "read", refuse)
-        monkeypatch.setattr(worker.store._file, "writing", refuse)
+        monkeypatch.setattr(worker.store._file, "read", Mock(side_effect=broken))
+        monkeypatch.setattr(worker.store._file, "writing", Mock(side_effect=broken))
         with pytest.raises(LocalResourceError):
             worker.attempt(item_of(copy))
         monkeypatch.undo()
@@ -432,16 +417,6 @@ def test_a_server_that_stays_away(path, tmp_path, monkeypatch):
         assert len(tries) > 1
         monkeypatch.undo()
         assert worker.process(item_of(file)).status == "ok"
-
-
-def test_a_store_of_a_newer_version(path):
-    with open_worker(Asking(), path):
-        pass
-    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as base:
-        base.execute("UPDATE facts SET value = '99' WHERE name = 'form'")
-    with pytest.raises(ConfigurationError, match="newer version") as raised:
-        open_worker(Asking(), path)
-    assert "\n" not in str(raised.value)
 
 
 # --- Batches, and the end ---

@@ -3,7 +3,6 @@
 import copy
 import itertools
 import random
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,6 @@ from langchain_qwen_omni import CaptionOutputParser, ChatQwenOmni, TimedCaptions
 from qwen_omni.errors import CaptionSyntaxError, ConfigurationError, MediaOutsideRootError
 from qwen_omni.standin import Standin, ToolCall, Turn
 from qwen_omni.standin.marked_media import TruthMedia, make_video
-from tests.structured.test_forms import NARRATIVE, SECTIONS, SPEAKERS
 
 GOOD = (
     '{"scene_description": "A hand opens a tent.", "key_product_features": ["light", "quick"],'
@@ -66,22 +64,6 @@ def test_partial_result() -> None:
     assert partial("Let me") is None
     assert partial(GOOD[:45]) == {"scene_description": "A hand opens a tent."}
     assert parser.parse_result([ChatGeneration(message=AIMessage(GOOD))]) == CAPTION
-
-
-@pytest.mark.parametrize("text", [NARRATIVE, SECTIONS, SPEAKERS], ids=["narrative", "sections", "speakers"])
-async def test_the_services_own_forms(text: str) -> None:
-    """Whole, streamed and in `asyncio`: the same captions, with partials before them."""
-    parser = CaptionOutputParser(schema=TimedCaptions, duration=15.0)
-    whole = parser.parse(text)
-    assert len(whole.captions) >= 2
-    streamed = list(parser.transform(iter(text)))
-    assert (len(streamed) > 1, streamed[-1]) == (True, whole)
-
-    async def pieces() -> AsyncIterator[str]:
-        for char in text:
-            yield char
-
-    assert [partial async for partial in parser.atransform(pieces())] == streamed
 
 
 def test_errors_are_of_both_families() -> None:
@@ -180,23 +162,6 @@ def test_chain_takes_every_shape_of_input(way: str, llm: ChatQwenOmni, video: Tr
     assert [message["content"] for message in before] == (["Be brief."] if way == "conversation" else [])
     assert question["content"][0]["type"] == "video_url"
     assert "scene_description" in question["content"][-1]["text"]
-
-
-async def test_chain_repairs_once(llm: ChatQwenOmni, video: TruthMedia, standin: Standin) -> None:
-    """A broken answer is asked for again, with the media and with what was wrong; two broken ones raise."""
-    standin.script.reply("No idea.")
-    assert isinstance(caption_chain(llm).invoke(str(video.path)), VideoCaption)
-    again = standin.requests[1].body["messages"]
-    assert again[-2] == {"role": "assistant", "content": "No idea."}
-    assert "holds no JSON" in again[-1]["content"]
-    assert len(standin.requests[1].media) == 1
-    standin.script.reply("No idea.").reply('{"scene_description": ""}')
-    with pytest.raises(OutputParserException):
-        await caption_chain(llm).ainvoke(str(video.path))
-    standin.script.reply("No idea.")
-    with pytest.raises(CaptionSyntaxError):
-        caption_chain(llm, repair=False).invoke(str(video.path))
-    assert len(standin.requests) == 5
 
 
 def test_chain_on_a_model_without_json_mode(llm: ChatQwenOmni, video: TruthMedia, standin: Standin) -> None:

@@ -1,4 +1,4 @@
-"""Videos as documents: every second in the right passage, in order, lazily, paid for once."""
+"""Videos and recordings as documents: every second in the right passage, in order, lazily, paid for once."""
 
 import asyncio
 import contextlib
@@ -9,17 +9,17 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from langchain_core.document_loaders import Blob
+from langchain_core.document_loaders import BaseLoader, Blob
 from langchain_core.documents import Document
 from langchain_core.messages import HumanMessage
 
-from langchain_qwen_omni import ChatQwenOmni, QwenOmniMediaParser, QwenOmniVideoLoader, clip
+from langchain_qwen_omni import ChatQwenOmni, QwenOmniAudioLoader, QwenOmniMediaParser, QwenOmniVideoLoader, clip
 from qwen_omni import TranscriptionOptions
 from qwen_omni.errors import ConfigurationError, UnreadableMediaError
 from qwen_omni.media.files.find import find_media
 from qwen_omni.retrieval import index
-from qwen_omni.standin import Fault
-from qwen_omni.standin.marked_media import make_audio, make_video
+from qwen_omni.standin import Fault, Outcome, Standin
+from qwen_omni.standin.marked_media import TruthMedia, make_audio, make_video
 from qwen_omni.video.options import SummaryOptions
 
 SHORT = SummaryOptions(segment_seconds=10, single_call_seconds=0, overlap=2)
@@ -27,7 +27,8 @@ SHORT = SummaryOptions(segment_seconds=10, single_call_seconds=0, overlap=2)
 
 @pytest.fixture
 def llm(standin, tmp_path):
-    """A model that reaches the stand-in."""
+    """A model that reaches the stand-in, whose transcriptions are done at once."""
+    standin.tasks.polls_until_done = 0
     with_standin = ChatQwenOmni(api_key=standin.api_key, base_url=standin.base_url, media_root=tmp_path, max_retries=0)
     yield with_standin
     with_standin.close()
@@ -103,7 +104,6 @@ def test_the_whole_as_one_document(film, llm, tmp_path):
 @pytest.mark.slow
 def test_what_is_said_stands_beside_what_is_seen(film, llm, standin, tmp_path):
     """With `transcript` each document holds the words of its seconds and no others; again, nothing is sent."""
-    standin.tasks.polls_until_done = 0
     path, wish = here(film, tmp_path), TranscriptionOptions(poll_seconds=0.01)
     documents = QwenOmniVideoLoader(path, llm, options=SHORT, transcript=wish).load()
     assert standin.tasks.submitted == 1
@@ -292,3 +292,66 @@ def test_a_clip_of_a_file_url(film, llm, standin, tmp_path):
     llm.invoke([HumanMessage([clip(document, margin=0), {"type": "text", "text": "What is on screen?"}])])
     (facts,) = standin.requests[-1].media
     assert facts.duration == pytest.approx(3, abs=0.3)
+
+
+# --- Recordings ---
+
+
+QUICK = TranscriptionOptions(poll_seconds=0.01)
+
+
+@pytest.fixture(scope="module")
+def calls(tmp_path_factory: pytest.TempPathFactory) -> list[TruthMedia]:
+    """A folder with two recordings, a film in a folder of its own, and a text."""
+    folder = tmp_path_factory.mktemp("calls")
+    (folder / "more").mkdir()
+    (folder / "notes.txt").write_text("no media")
+    made = [make_audio(folder / f"{name}.mp3", seconds=10) for name in ("a", "b")]
+    return [*made, make_video(folder / "more" / "c.mp4", seconds=3, size=(64, 48), fps=5)]
+
+
+async def test_documents_with_times(llm: ChatQwenOmni, calls: list[TruthMedia], standin: Standin) -> None:
+    """Every code is in a document whose seconds hold it; the order is that of the files; async says the same."""
+    folder = calls[0].path.parent
+    loader = QwenOmniAudioLoader(folder, llm, options=QUICK, seconds=5)
+    assert isinstance(loader, BaseLoader)
+    documents = list(loader.lazy_load())
+    assert [Path(one.metadata["source"]).name for one in documents] == ["a.mp3"] * 3 + ["b.mp3"] * 3 + ["c.mp4"]
+    for one in documents:
+        media = next(call for call in calls if str(call.path) == one.metadata["source"])
+        for code in one.page_content.replace(".", "").split():
+            assert one.metadata["start"] - 0.1 <= media.codes.index(code) <= one.metadata["end"]
+        json.dumps(one.metadata)
+        assert one.metadata["url"].endswith(f"#t={one.metadata['start']:.10g},{one.metadata['end']:.10g}")
+    again = [one async for one in loader.alazy_load()]
+    assert again == documents
+    assert standin.tasks.submitted == 3
+
+
+def test_modes(llm: ChatQwenOmni, calls: list[TruthMedia]) -> None:
+    """One document a sentence, or one a file; speakers are told where they were asked for."""
+    path = calls[0].path
+    assert len(QwenOmniAudioLoader(path, llm, options=QUICK, mode="sentences").load()) == 3
+    single = QwenOmniAudioLoader([path], llm, options=QUICK, mode="single").load()
+    assert single[0].page_content.replace(".", "").split() == list(calls[0].codes)
+    speakers = TranscriptionOptions(speakers=True, poll_seconds=0.01)
+    told = QwenOmniAudioLoader(str(path.parent / "a*.mp3"), llm, options=speakers).load()
+    assert set(told[0].metadata["speakers"].split(", ")) <= {"1", "2", "3"}
+    assert {kind for one in told for kind in map(type, one.metadata.values())} <= {str, int, float, bool}
+
+
+def test_the_first_comes_before_the_last_is_done(llm: ChatQwenOmni, calls: list[TruthMedia], standin: Standin) -> None:
+    """Documents come one after another; a failed recording ends them after those before it."""
+    standin.tasks.fail(Outcome())
+    standin.tasks.fail(Outcome(kind="subtask"))
+    coming = QwenOmniAudioLoader([call.path for call in calls], llm, options=QUICK, concurrency=1).lazy_load()
+    assert next(coming).metadata["source"] == str(calls[0].path)
+    assert standin.tasks.submitted == 1
+    with pytest.raises(Exception, match="DecodeFailed"):
+        list(coming)
+
+
+def test_a_folder_without_recordings(llm: ChatQwenOmni, tmp_path: Path) -> None:
+    """Nothing found is an error, not an empty index."""
+    with pytest.raises(ConfigurationError, match="contains no video or recording"):
+        QwenOmniAudioLoader(tmp_path, llm).load()

@@ -9,12 +9,13 @@ import pytest
 from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.documents import Document
 from langchain_core.exceptions import LangChainException
-from langchain_core.language_models import BaseChatModel
+from langchain_core.language_models import BaseChatModel, FakeMessagesListChatModel
 from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
 from langchain_core.outputs import ChatGeneration, ChatResult
 from langchain_core.prompt_values import ChatPromptValue
 from langchain_core.prompts import ChatPromptTemplate, MessagesPlaceholder
 from langchain_core.runnables import RunnableLambda
+from langchain_core.tracers.run_collector import RunCollectorCallbackHandler
 
 from langchain_qwen_omni import ChatQwenOmni, LongVideoChain, clip
 from qwen_omni import (
@@ -25,18 +26,12 @@ from qwen_omni import (
     VideoAnswer,
     VideoSummary,
 )
-from qwen_omni.standin import Fault, Standin
+from qwen_omni.standin import Fault
 from qwen_omni.standin.marked_media import make_video
 
 CHOICES: dict[str, Any] = {
     "detail": "low", "segment_seconds": 12, "overlap": 0, "single_call_seconds": 0, "retry_seconds": 0.0,
 }  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def service():
-    with Standin() as standin:
-        yield standin
 
 
 @pytest.fixture(scope="module")
@@ -121,6 +116,34 @@ def test_open_segments_end_with_the_error(llm, service, film, tmp_path, asynchro
     names = {began[run] for run in failed}
     assert "LongVideoChain" in names
     assert any(name.startswith("segment ") for name in names)
+
+
+def llm_runs(run):
+    """Yield all LLM runs below a run, with the names of the runs above them."""
+    for child in run.child_runs:
+        if child.run_type in ("llm", "chat_model"):
+            yield run.name, child
+        yield from llm_runs(child)
+
+
+@pytest.mark.parametrize("asynchronous", [False, True])
+def test_requests_are_llm_runs_below_their_steps(llm, film, tmp_path, asynchronous):
+    """With provider, model and times; the join by a model of one's own is a run of that model."""
+    answer = '{"summary": "A test.", "chapters": [{"start": 0, "title": "All of it"}]}'
+    joiner = FakeMessagesListChatModel(responses=[AIMessage(answer)], name="joiner")
+    for other, name in ((None, "ChatQwenOmni"), (joiner, "joiner")):
+        collector = RunCollectorCallbackHandler()
+        config = {"callbacks": [collector]}
+        chain = LongVideoChain(llm, text_model=other or "qwen-plus", checkpoint=tmp_path / name, **CHOICES)
+        asyncio.run(chain.ainvoke(film.path, config)) if asynchronous else chain.invoke(film.path, config)
+        runs = sorted(llm_runs(collector.traced_runs[0]), key=lambda pair: pair[0])
+        assert [(place, one.name) for place, one in runs] == [
+            ("LongVideoChain", name), ("segment 0", "ChatQwenOmni"), ("segment 1", "ChatQwenOmni"),
+        ]  # fmt: skip
+        told = [one.extra["metadata"] for _, one in runs if one.name == "ChatQwenOmni"]
+        models = ["qwen-plus", *[llm.model] * 2] if other is None else [llm.model] * 2
+        assert [(one["ls_provider"], one["ls_model_name"]) for one in told] == [("qwen-omni", one) for one in models]
+        assert all(one.start_time < one.end_time and one.error is None for _, one in runs)
 
 
 def test_a_node_of_a_graph(llm, film):

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 from langchain_core.caches import InMemoryCache
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMessage
-from langchain_core.tracers.base import BaseTracer
 from pydantic import SecretStr
 
 from langchain_qwen_omni import ChatQwenOmni, _references, to_reference
@@ -20,6 +19,7 @@ from qwen_omni.messages import media_of
 from qwen_omni.settings import kept_folder
 from qwen_omni.standin import Standin
 from qwen_omni.standin.marked_media import TruthMedia, make_video
+from tests.support.tracing import Trace
 
 DATA = bytes(range(256)) * 20
 TEXT = base64.b64encode(DATA).decode()
@@ -183,17 +183,6 @@ async def test_cache_keys_hold_digests(standin: Standin, clip: TruthMedia, async
     assert not any(standin.api_key in prompt for prompt in cache.prompts)
     llm.close()
     await llm.aclose()
-
-
-class Trace(BaseTracer):
-    """Keeps what a tracing service would be sent."""
-
-    def __init__(self) -> None:
-        super().__init__(_schema_format="original+chat")
-        self.sent = ""
-
-    def _persist_run(self, run: Any) -> None:
-        self.sent += run.model_dump_json()
 
 
 @pytest.mark.parametrize("named", ["path", "reference"])

@@ -8,17 +8,18 @@ from typing import Any
 import pytest
 from langchain_core.caches import InMemoryCache
 from langchain_core.callbacks import BaseCallbackHandler
+from langchain_core.exceptions import ModelRateLimitError
 from langchain_core.load import dumpd, dumps, load, loads
 from langchain_core.messages import AIMessage, HumanMessage
 from langchain_core.runnables import ConfigurableField
-from langchain_core.tracers.base import BaseTracer
 from pydantic import BaseModel, SecretStr
 
 from langchain_qwen_omni import ChatQwenOmni
-from qwen_omni.errors import ConfigurationError
+from qwen_omni.errors import AccountError, ConfigurationError, RateLimitError
 from qwen_omni.pricing.ledger import UsageLedger
 from qwen_omni.pricing.limit import SpendLimit
-from qwen_omni.standin import Standin
+from qwen_omni.standin import Fault, Standin
+from tests.support.tracing import Trace
 
 # `load` and its like are in beta for years; that is LangChain's business.
 pytestmark = pytest.mark.filterwarnings("ignore::langchain_core._api.beta_decorator.LangChainBetaWarning")
@@ -35,17 +36,6 @@ def test_round_trip(monkeypatch: pytest.MonkeyPatch) -> None:
     )
     assert again.asdict() == llm.asdict()
     assert again.api_key.get_secret_value() == KEY
-
-
-class Trace(BaseTracer):
-    """Keeps what a tracing service would be sent."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.sent = ""
-
-    def _persist_run(self, run: Any) -> None:
-        self.sent += run.model_dump_json()
 
 
 class Keys(InMemoryCache):
@@ -237,3 +227,32 @@ def test_a_key_that_is_bound_in_any_order_is_sent_and_shown_nowhere(order: str) 
     assert not [text for text in shown if KEY in text]
     if "schema" not in order:  # what checks an answer cannot be pickled
         assert KEY.encode() not in pickle.dumps(runnable)
+
+
+# --- Wrapping ---
+
+
+def test_with_retry(llm: ChatQwenOmni, standin: Standin) -> None:
+    """LangChain's retry repeats what passes, by our class or by its own, and nothing else."""
+    for kind in (RateLimitError, ModelRateLimitError):
+        standin.script.fault(Fault.rate_limit())
+        patient = llm.with_retry(retry_if_exception_type=(kind,), stop_after_attempt=2, wait_exponential_jitter=False)
+        assert patient.invoke("Hello").text
+    assert len(standin.requests) == 4
+    standin.script.fault(
+        Fault.refuse(400, "Arrearage", "Access denied, please make sure your account is in good standing.")
+    )
+    with pytest.raises(AccountError) as caught:
+        patient.invoke("Hello")
+    assert not caught.value.is_retryable  # type: ignore[attr-defined]
+    assert len(standin.requests) == 5
+
+
+def test_with_fallbacks(llm: ChatQwenOmni, standin: Standin) -> None:
+    """Another model takes over, whole and streamed."""
+    other = llm.with_fallbacks([llm.bind(model="qwen3.5-omni-flash")])
+    standin.script.fault(Fault.server_error(), when=lambda request: request.body["model"] == "qwen3.8-omni-flash")
+    assert other.invoke("Hello").text
+    assert "".join(str(chunk.text) for chunk in other.stream("Hello"))
+    asked = [request.body["model"] for request in standin.requests]
+    assert asked == ["qwen3.8-omni-flash", "qwen3.5-omni-flash"] * 2

@@ -1,14 +1,12 @@
 """`QwenOmniToolkit`: the tools as LangChain sees them, and an agent that has nothing but a folder and a question."""
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings as rules, strategies as st
 from langchain_core.messages import ToolMessage
 
 from langchain_qwen_omni import ChatQwenOmni, QwenOmniToolkit
-from qwen_omni import ConfigurationError
 from qwen_omni.standin import Standin
 from qwen_omni.standin.marked_media import TruthMedia, make_video
 from tests.support.agents import QUESTION, Detective, Place, make_place, nasty_paths, written_for
@@ -82,12 +80,6 @@ def test_no_arguments_raise(llm: ChatQwenOmni, place: Place) -> None:
         assert message.text
 
     attempt()
-
-
-def test_a_folder_that_is_none(llm: ChatQwenOmni, tmp_path: Path) -> None:
-    """The program's own mistake is an error for the program, at once."""
-    with pytest.raises(ConfigurationError):
-        QwenOmniToolkit(llm, media_root=str(tmp_path / "gone"))
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::PendingDeprecationWarning")

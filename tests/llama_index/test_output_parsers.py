@@ -14,7 +14,6 @@ from llama_index_qwen_omni import CaptionOutputParser, QwenOmni, TimedCaptions, 
 from qwen_omni import TruncatedAnswerWarning
 from qwen_omni.errors import CaptionSyntaxError, ConfigurationError, TruncatedAnswerError
 from qwen_omni.standin import Standin, Turn
-from tests.structured.test_forms import NARRATIVE, SECTIONS, SPEAKERS
 
 GOOD = (
     '{"scene_description": "A hand opens a tent.", "key_product_features": ["light", "quick"],'
@@ -65,12 +64,6 @@ def test_duration() -> None:
     """With `duration=` times behind the end of the video are cut."""
     timed = CaptionOutputParser(TimedCaptions, duration=5).parse('[{"start": 4, "end": 7, "text": "x"}]')
     assert timed.captions[0].end == 5
-
-
-@pytest.mark.parametrize("text", [NARRATIVE, SECTIONS, SPEAKERS], ids=["narrative", "sections", "speakers"])
-def test_the_services_own_forms(text: str) -> None:
-    """Narrative, sections and speakers are captions, as they are in LangChain."""
-    assert len(CaptionOutputParser(TimedCaptions, duration=15).parse(text).captions) >= 2
 
 
 def test_format() -> None:

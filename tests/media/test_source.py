@@ -60,10 +60,12 @@ def test_urls_that_cannot_be_sent(url, error):
 
 
 def test_a_file_object_is_read_from_where_it_stands():
-    """Text mode is refused."""
+    """Text mode is refused, and so is text that is no base64."""
     assert MediaSource.from_file(io.BytesIO(b"abc")).data == b"abc"
     with pytest.raises(UnreadableMediaError, match="binary mode"):
         MediaSource.from_file(io.StringIO("abc"))  # type: ignore[arg-type]
+    with pytest.raises(UnreadableMediaError, match="base64"):
+        MediaSource.from_base64("%%%")
 
 
 def test_what_is_shown_holds_neither_media_nor_secrets():

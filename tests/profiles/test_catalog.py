@@ -8,7 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from qwen_omni.profiles import DEFAULT_MODEL, USUAL_RATE, known_models, near_names, profile_for, retirement_of
+from qwen_omni.profiles import (
+    DEFAULT_MODEL,
+    DEFAULT_SPEECH_MODEL,
+    DEFAULT_TEXT_MODEL,
+    USUAL_RATE,
+    known_models,
+    near_names,
+    profile_for,
+    retirement_of,
+)
 from qwen_omni.profiles.catalog import OMNI, PROFILES, RETIREMENT, SUMMARISERS
 from qwen_omni.profiles.transcription import TRANSCRIBERS
 
@@ -178,10 +187,15 @@ def test_snapshots_need_no_warning(model):
         warnings.simplefilter("error")
         profile = profile_for(model)
     assert bool(profile.prices) is not model.endswith("-us")
+    assert profile.limits == profile_for(FLASH_38 if "omni" in model else "qwen-plus").limits
     assert near_names(model) == ()
 
 
 def test_known_names_have_no_near_ones():
     """What is known is never called a typo; the default is current."""
-    assert all(near_names(name) == () for name in known_models())
+    for name in known_models():
+        assert near_names(name) == ()
+        assert profile_for(name).max_input <= profile_for(name).context
+    assert {DEFAULT_MODEL, DEFAULT_SPEECH_MODEL, DEFAULT_TEXT_MODEL} <= {*known_models()}
     assert retirement_of(DEFAULT_MODEL) is None
+    assert profile_for(DEFAULT_SPEECH_MODEL).speaks

@@ -1,39 +1,27 @@
 """The client keeps to a limit and keeps the books, whatever happens to a call."""
 
-import asyncio
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
 
-from qwen_omni import AsyncOmniClient, ChatOptions, ChatRequest, MediaSource, OmniClient, TextDelta, VideoPart, user
+from qwen_omni import ChatOptions, ChatRequest, MediaSource, OmniClient, TextDelta, VideoPart, user
 from qwen_omni.errors import InvalidRequestError, RateLimitError, SpendLimitError, StreamInterruptedError
 from qwen_omni.pricing.ledger import UsageLedger
 from qwen_omni.pricing.limit import SpendLimit
 from qwen_omni.standin import Fault
 from qwen_omni.standin.marked_media import make_video
+from tests.support.asking import acomplete, complete
 
 MODEL = "qwen3.5-omni-flash"
 HELLO = ChatRequest(model=MODEL, messages=(user("Say hello."),), options=ChatOptions(max_tokens=100))
 LONG = "one two three four five six seven eight nine ten " * 8
 
 
-@pytest.fixture(params=["sync", "async"])
+@pytest.fixture(params=[complete, acomplete], ids=["sync", "async"])
 def ask(request):
     """One whole call, in both ways of calling."""
-
-    def complete(settings, question=HELLO):
-        if request.param == "sync":
-            with OmniClient(settings) as client:
-                return client.complete(question)
-
-        async def run():
-            async with AsyncOmniClient(settings) as client:
-                return await client.complete(question)
-
-        return asyncio.run(run())
-
-    return complete
+    return lambda settings, question=HELLO: request.param(settings, question)
 
 
 @pytest.fixture

@@ -1,13 +1,10 @@
 """`tier="batch"`: the address, the waiting, unbilled time-outs, and what is refused before anything is sent."""
 
-import asyncio
 import io
 import pickle
 import socket
-import threading
-from collections.abc import Callable
-from contextlib import closing
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pytest
@@ -18,7 +15,6 @@ from qwen_omni import (
     APIConnectionError,
     APIError,
     APITimeoutError,
-    AsyncOmniClient,
     ChatOptions,
     ChatRequest,
     ConfigurationError,
@@ -37,6 +33,8 @@ from qwen_omni.options import check_tier
 from qwen_omni.settings import Settings
 from qwen_omni.standin import Fault, Standin
 from qwen_omni.wire.errors import as_batch_timeout, to_error
+from tests.support.asking import Way, complete, each_way
+from tests.support.threads import in_threads
 
 BATCH = ChatOptions(tier="batch")
 HI = ChatRequest(model="qwen-plus", messages=(user("Hi"),), options=BATCH)
@@ -48,36 +46,6 @@ HOST = "https://batch.dashscope.aliyuncs.com/compatible-mode/v1"
 def batch(settings: Settings, standin: Standin) -> Settings:
     """Settings that reach the stand-in's Batch Chat, with a limit and a ledger."""
     return replace(settings, batch_base_url=standin.batch_base_url, spend_limit=SpendLimit(cny=1), ledger=UsageLedger())
-
-
-def complete(settings: Settings, request: ChatRequest) -> str:
-    with OmniClient(settings) as client:
-        return client.complete(request).text
-
-
-def stream(settings: Settings, request: ChatRequest) -> str:
-    with OmniClient(settings) as client, closing(client.stream(request)) as deltas:
-        return "".join(getattr(delta, "text", "") for delta in deltas)
-
-
-def acomplete(settings: Settings, request: ChatRequest) -> str:
-    async def ask() -> str:
-        async with AsyncOmniClient(settings) as client:
-            return (await client.complete(request)).text
-
-    return asyncio.run(ask())
-
-
-def astream(settings: Settings, request: ChatRequest) -> str:
-    async def ask() -> str:
-        async with AsyncOmniClient(settings) as client:
-            return "".join([getattr(delta, "text", "") async for delta in client.stream(request)])
-
-    return asyncio.run(ask())
-
-
-Way = Callable[[Settings, ChatRequest], str]
-each_way = pytest.mark.parametrize("ask", [complete, stream, acomplete, astream])
 
 
 # --- The address ---
@@ -162,7 +130,7 @@ def test_other_tiers_are_refused(tier: Any) -> None:
 @each_way
 def test_a_call_goes_to_batch_chat(ask: Way, batch: Settings, standin: Standin) -> None:
     """With the body of the call in real time, as a stream; real time keeps its own connection; half price is booked."""
-    text = ask(batch, HI)
+    text = ask(batch, HI).text
     ask(batch, replace(HI, options=ChatOptions()))
     slow, fast = standin.requests
     assert (slow.path, fast.path) == (
@@ -172,7 +140,6 @@ def test_a_call_goes_to_batch_chat(ask: Way, batch: Settings, standin: Standin) 
     assert "Hi" in text
     assert slow.body == fast.body
     assert slow.body["stream"] is True
-    assert batch.ledger is not None
     entry = batch.ledger.total
     whole = Settings.load(api_key="sk-1").ledger or UsageLedger()
     whole.record(entry.tokens, model="qwen-plus")
@@ -183,7 +150,7 @@ def test_a_call_goes_to_batch_chat(ask: Way, batch: Settings, standin: Standin) 
 def test_a_plain_answer_is_accepted(ask: Way, batch: Settings, standin: Standin) -> None:
     """Batch Chat returns "the whole result at once": as one JSON object although a stream was requested."""
     standin.script.fault(Fault.plain_json())
-    assert "Hi" in ask(batch, HI)
+    assert "Hi" in ask(batch, HI).text
 
 
 def test_media_go_along(batch: Settings, standin: Standin) -> None:
@@ -203,7 +170,6 @@ def test_models_are_checked_before_anything_is_sent(ask: Way, model: str, batch:
     with pytest.raises(ConfigurationError, match=f'{model} is not offered in Batch Chat.*Drop tier="batch"'):
         ask(batch, replace(HI, model=model))
     assert standin.connections == 0
-    assert batch.spend_limit is not None
     assert batch.spend_limit.reserved.tokens == 0
 
 
@@ -236,9 +202,7 @@ def test_a_request_that_waited_in_vain(
     assert isinstance(caught.value, APITimeoutError)
     assert caught.value.retryable
     assert (caught.value.status_code, len(standin.requests)) == (status, 2)
-    assert batch.spend_limit is not None
     assert (batch.spend_limit.reserved.tokens, batch.spend_limit.spent.tokens) == (0, 0)
-    assert batch.ledger is not None
     assert batch.ledger.total.calls == 0
 
 
@@ -246,8 +210,7 @@ def test_a_request_that_waited_in_vain(
 def test_it_is_sent_again(ask: Way, batch: Settings, standin: Standin) -> None:
     """The next attempt may have more luck; only its answer is paid."""
     standin.script.fault(Fault.refuse(408, "RequestTimeOut", "Request timed out."))
-    assert "Hi" in ask(batch, HI)
-    assert batch.ledger is not None
+    assert "Hi" in ask(batch, HI).text
     assert batch.ledger.total.calls == 1
 
 
@@ -267,7 +230,6 @@ def test_a_time_out_behind_half_an_answer_is_not_one_of_the_queue(batch: Setting
     with pytest.raises(APIError) as caught:
         complete(replace(batch, max_retries=0), HI)
     assert not isinstance(caught.value, BatchTimeoutError)
-    assert batch.spend_limit is not None
     assert batch.spend_limit.spent.tokens > 0
 
 
@@ -331,14 +293,8 @@ def test_a_wait_that_the_server_asks_for_is_kept() -> None:
 def test_threads_share_the_connections(batch: Settings, standin: Standin) -> None:
     """Both tiers, from several threads at once, in one client."""
     with OmniClient(batch) as client:
-        texts: list[str] = []
         both = [HI, replace(HI, options=ChatOptions())] * 3
-        threads = [threading.Thread(target=lambda one=one: texts.append(client.complete(one).text)) for one in both]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-    assert len(texts) == 6
+        assert all(answer.text for answer in in_threads(*(partial(client.complete, one) for one in both)))
     assert sum("/batch/" in one.path for one in standin.requests) == 3
 
 

@@ -54,7 +54,11 @@ def test_the_guides_pictures(model, size, tokens):
     assert media_tokens(photo, profile_for(model)) == TokenCounts(image=tokens)
 
 
-@pytest.mark.parametrize(("size", "tokens"), [((1920, 1080), 2042), ((3840, 2160), 8162), ((640, 480), 302)])
+@pytest.mark.parametrize(
+    ("size", "tokens"),
+    [((100, 100), 27), ((512, 512), 258), ((640, 480), 302), ((924, 924), 843), ((1280, 720), 882),
+     ((1920, 1080), 2042), ((3840, 2160), 8162)],
+)  # fmt: skip
 def test_the_guides_pictures_in_high_resolution(size, tokens):
     """Reference 5.2, the column of `vl_high_resolution_images`."""
     photo = replace(PHOTO, width=size[0], height=size[1])

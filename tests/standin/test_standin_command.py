@@ -12,6 +12,7 @@ import socket
 import subprocess
 import sys
 import time
+from unittest.mock import Mock
 
 import httpx
 import pytest
@@ -69,11 +70,7 @@ def test_bad_addresses(capsys, options, words):
 )
 def test_what_the_machine_refuses(capsys, monkeypatch, error, words):
     """What only some machines refuse has its line as well."""
-
-    def no_server(*_, **__):
-        raise error
-
-    monkeypatch.setattr(socket, "create_server", no_server)
+    monkeypatch.setattr(socket, "create_server", Mock(side_effect=error))
     assert words in refused(capsys, "--port", "80")
 
 

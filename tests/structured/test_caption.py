@@ -38,12 +38,6 @@ def video(tmp_path_factory: pytest.TempPathFactory) -> TruthMedia:
     return make_video(tmp_path_factory.mktemp("video") / "promo.mp4", seconds=3, size=(320, 180), fps=10)
 
 
-@pytest.fixture
-def client(settings: Settings):
-    with OmniClient(settings) as client:
-        yield client
-
-
 @pytest.fixture(params=["sync", "async"])
 def ask(request: pytest.FixtureRequest, settings: Settings, client: OmniClient):
     """The same call in both modes."""

@@ -300,7 +300,6 @@ def in_tags(spans: list[tuple[int, int, str]]) -> str:
 def test_every_segment_is_read(spans: list[tuple[int, int, str]], form: Any) -> None:
     """Whatever the times and words: one entry each, with its milliseconds."""
     found = read_form(form(spans))
-    assert found is not None
     made = [entry for _, entry in found.entries]
     assert [entry["text"] for entry in made] == [text.strip() for _, _, text in spans]
     values = listed(captions(form(spans), duration=10.0).value.captions)
@@ -353,7 +352,6 @@ def test_any_text_is_read_or_refused(text: str) -> None:
             parse_caption(text, schema, facts=LENGTH)
     part, whole = read_form(text, ended=False), read_form(text)
     if part is not None:
-        assert whole is not None
         assert len(part.entries) <= len(whole.entries) + 1
 
 

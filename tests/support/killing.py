@@ -10,15 +10,14 @@ import json
 import os
 import signal
 import sqlite3
-import subprocess
-import sys
 import time
 import zlib
 from pathlib import Path
 
 from PIL import Image
 
-ROOT = Path(__file__).parents[2]
+from tests.support.processes import lives, start
+
 SCHEMA = {"type": "object", "properties": {"colour": {"type": "string"}}, "required": ["colour"]}
 NUMBERED = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}
 STANDIN = """
@@ -122,13 +121,6 @@ def make_images(folder, count, first=0):
     return paths
 
 
-def start(code, *arguments, environment=None):
-    """Run Python code in a process with pipes."""
-    given = {"env": {**os.environ, "PYTHONPATH": str(ROOT), **(environment or {})}, "cwd": ROOT, "text": True}
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-    return subprocess.Popen([sys.executable, "-c", code, *map(str, arguments)], **pipes, **given)
-
-
 class CountingStandin:
     """The stand-in as a process of its own."""
 
@@ -163,14 +155,6 @@ class CountingStandin:
 
     def __exit__(self, *_):
         self.close()
-
-
-def lives(pid):
-    """Whether a process runs or is stopped."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in ("Z", "X")
-    except OSError:
-        return False
 
 
 def rows_in(place, sql):

@@ -9,7 +9,7 @@ import sys
 import time
 from pathlib import Path
 
-from tests.support.killing import lives
+from tests.support.processes import lives
 
 ROOT = Path(__file__).parents[2]
 DRIVER = """

@@ -8,7 +8,6 @@ import os
 import sqlite3
 import subprocess
 import sys
-import threading
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -27,24 +26,18 @@ from qwen_omni import (
 )
 from qwen_omni.standin import Outcome, Standin
 from qwen_omni.standin.marked_media import TruthMedia
+from tests.support.threads import in_threads
 from tests.transcription.conftest import Ask, options, words
 
 
 def test_two_at_once_submit_once(recording: TruthMedia, standin: Standin, settings: Settings) -> None:
     """Four threads with one recording make one task and four transcripts."""
-    said = []
 
-    def work() -> None:
+    def work() -> str:
         with OmniClient(settings) as client:
-            said.append(transcribe(recording.path, client=client, options=options()).text)
+            return transcribe(recording.path, client=client, options=options()).text
 
-    threads = [threading.Thread(target=work) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert len(said) == 4
-    assert len(set(said)) == 1
+    assert len(set(in_threads(*[work] * 4))) == 1
     assert standin.tasks.submitted == 1
 
 

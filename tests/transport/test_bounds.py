@@ -12,11 +12,12 @@ from datetime import UTC, datetime
 
 import pytest
 
-from qwen_omni import AsyncOmniClient, ChatRequest, ConfigurationError, OmniClient, Settings, errors, user
+from qwen_omni import ChatRequest, ConfigurationError, OmniClient, Settings, errors, user
 from qwen_omni.transport.api import arun, run
 from qwen_omni.transport.flow import Request, ask
 from qwen_omni.upload.temporary import ask_policy
 from qwen_omni.wire.stream import MAX_EVENT_BYTES, EventParser, EventTooLongError, StreamState
+from tests.support.asking import Way, acomplete, complete, stream
 from tests.support.quirks import ROLE, STOP, USAGE, events, speech, text
 from tests.support.rawserver import RawServer, answer, endless
 
@@ -32,19 +33,11 @@ def settings_for(server: RawServer, **more: object) -> Settings:
     return Settings.load(api_key=KEY, base_url=server.url, max_retries=0, read_timeout=20.0, **more)
 
 
-def failure(server: RawServer, way: str, **more: object) -> errors.QwenOmniError:
+def failure(server: RawServer, way: Way, **more: object) -> errors.QwenOmniError:
     """Ask, and return the error that comes."""
     with pytest.raises(errors.QwenOmniError) as caught:
-        ask_by(way, settings_for(server, **more))
+        way(settings_for(server, **more), HELLO)
     return caught.value
-
-
-def ask_by(way: str, settings: Settings) -> None:
-    if way == "acomplete":
-        asyncio.run(AsyncOmniClient(settings).complete(HELLO))
-        return
-    with OmniClient(settings) as client:
-        client.complete(HELLO) if way == "complete" else list(client.stream(HELLO))
 
 
 @functools.cache
@@ -53,7 +46,7 @@ def bomb() -> bytes:
     return gzip.compress(bytes(300 * MB), 1)
 
 
-WAYS = pytest.mark.parametrize("way", ["complete", "stream", "acomplete"])
+WAYS = pytest.mark.parametrize("way", [complete, stream, acomplete], ids=lambda way: way.__name__)
 
 
 @WAYS
@@ -117,7 +110,7 @@ def test_a_packed_answer_is_bounded_by_what_it_unpacks_to():
     """The setting counts bytes after decoding."""
     body = gzip.compress(events(*itertools.repeat(text("word " * 2000), 1000), done=False))
     with RawServer(answer(body, headers=[("Content-Encoding", "gzip")])) as server:
-        error = failure(server, "complete", max_answer_bytes=2 * MB)
+        error = failure(server, complete, max_answer_bytes=2 * MB)
     assert "max_answer_bytes" in str(error)
 
 
@@ -219,7 +212,7 @@ def test_an_error_whose_encoding_lies_keeps_its_status(way, status):
 def test_no_traceback_of_a_refusal_holds_the_key():
     """Not among the locals of its frames, either."""
     with RawServer(answer(b"no", status="500 No")) as server:
-        error = failure(server, "complete")
+        error = failure(server, complete)
     ours = [frame for frame in traceback.walk_tb(error.__traceback__) if "site-packages" in frame[0].f_code.co_filename]
     assert ours == [], "no frame of the libraries, whose locals are the request"
 

@@ -8,8 +8,10 @@ import pytest
 from pydantic import SecretStr
 
 from qwen_omni import AsyncOmniClient, ChatRequest, ConfigurationError, OmniClient, Settings, errors, user
+from qwen_omni.transport import flow
 from qwen_omni.transport.api import arun, run
-from qwen_omni.transport.flow import Request, ask
+from qwen_omni.transport.flow import Request
+from tests.support.asking import each_way
 from tests.support.quirks import ROLE, STOP, USAGE, chunk, events, text
 from tests.support.rawserver import RawServer, answer
 
@@ -60,32 +62,18 @@ def settings_for(server: RawServer, **more: object) -> Settings:
     return Settings.load(api_key="sk-x", base_url=server.url, **{"total_timeout": SECONDS, "retry_wait": 0.0, **more})
 
 
-async def asked(way: str, settings: Settings) -> list[object]:
-    """Ask in one of the ways; return what came."""
-    if way in ("complete", "stream"):
-        with OmniClient(settings) as client:
-            return [client.complete(HELLO)] if way == "complete" else list(client.stream(HELLO))
-    async with AsyncOmniClient(settings) as aclient:
-        if way == "acomplete":
-            return [await aclient.complete(HELLO)]
-        return [delta async for delta in aclient.stream(HELLO)]
-
-
-WAYS = pytest.mark.parametrize("way", ["complete", "stream", "acomplete", "astream"])
-
-
 @pytest.mark.timeout(30)
-@WAYS
+@each_way
 @pytest.mark.parametrize("kind", DRIPS)
-async def test_a_drip_ends_at_the_deadline(way, kind):
+def test_a_drip_ends_at_the_deadline(ask, kind):
     """Whatever drips; what came before is kept, the setting is named, and nothing is asked again by itself."""
     with RawServer(DRIPS[kind]) as server:
         if kind == "an error's body":  # its status says enough
             with pytest.raises(errors.ServerError):
-                await asked(way, settings_for(server, max_retries=0))
+                ask(settings_for(server, max_retries=0), HELLO)
             return
         with pytest.raises(errors.DeadlineExceededError, match=r"within 0\.6 s \(total_timeout\)") as caught:
-            await asked(way, settings_for(server, max_retries=3))
+            ask(settings_for(server, max_retries=3), HELLO)
         assert len(server.requests) == 1
     assert isinstance(caught.value, errors.APITimeoutError)
     begun = kind in ("comments", "bytes of an event", "text", "the size of a chunk")
@@ -93,24 +81,23 @@ async def test_a_drip_ends_at_the_deadline(way, kind):
 
 
 @pytest.mark.timeout(30)
-@WAYS
-async def test_silence_between_bytes_stays_apart(way):
+@each_way
+def test_silence_between_bytes_stays_apart(ask):
     """The read timeout is the shorter one here: it passes, and is tried again."""
     with RawServer(silent) as server:
         with pytest.raises(errors.QwenOmniError) as caught:
-            await asked(way, settings_for(server, total_timeout=20.0, read_timeout=0.3, max_retries=1))
-        assert len(server.requests) == (1 if "stream" in way else 2)
+            ask(settings_for(server, total_timeout=20.0, read_timeout=0.3, max_retries=1), HELLO)
+        assert len(server.requests) == (1 if "stream" in ask.__name__ else 2)
     assert "read_timeout" in str(caught.value)
     assert not isinstance(caught.value, errors.DeadlineExceededError)
 
 
 @pytest.mark.timeout(30)
-@WAYS
-async def test_a_whole_answer_needs_no_end(way):
+@each_way
+def test_a_whole_answer_needs_no_end(ask):
     """Finish reason and usage have come; that the server goes on with comments takes nothing away."""
     with RawServer(dripping(*answer(events(ROLE, text("Hi"), STOP, USAGE, done=False))(), last=b": x\n\n")) as server:
-        found = await asked(way, settings_for(server))
-    assert "Hi" in str(found)
+        assert ask(settings_for(server), HELLO).text == "Hi"
 
 
 @pytest.mark.timeout(30)
@@ -154,9 +141,9 @@ async def test_native_routes_and_downloads_end_too(kind):
         settings = settings_for(server)
         link = Request(method="GET", url=f"http://{server.host}/api/v1/tasks/1")
         with pytest.raises(errors.DeadlineExceededError, match="/api/v1/tasks/1 within"):
-            run(ask(link), settings)
+            run(flow.ask(link), settings)
         with pytest.raises(errors.DeadlineExceededError, match="/api/v1/tasks/1 within"):
-            await arun(ask(link), settings)
+            await arun(flow.ask(link), settings)
 
 
 @pytest.mark.parametrize(

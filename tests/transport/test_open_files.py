@@ -8,6 +8,7 @@ import os
 import resource
 import sys
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
@@ -123,11 +124,7 @@ def test_a_download(standin, settings):
 
 def test_a_name(monkeypatch):
     """The name of the host is not to blame; the name service has to open a socket, too."""
-
-    def full(*_arguments, **_keywords):
-        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
-
-    monkeypatch.setattr("socket.getaddrinfo", full)
+    monkeypatch.setattr("socket.getaddrinfo", Mock(side_effect=OSError(errno.EMFILE, os.strerror(errno.EMFILE))))
     with pytest.raises(LocalResourceError, match=r"look up example\.com"):
         resolve_host("example.com")
 

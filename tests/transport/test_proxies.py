@@ -1,10 +1,12 @@
 """Which proxy is used: never for loopback, as curl does elsewhere; what cannot be used says so, by its variable."""
 
+import asyncio
 import functools
 import os
 import pickle
 import socket
 import urllib.request
+from collections.abc import Callable
 from datetime import UTC, datetime
 
 import pytest
@@ -18,6 +20,7 @@ from qwen_omni.transport.proxies import is_loopback, proxy_for
 from qwen_omni.transport.retry import RetryPolicy
 from qwen_omni.upload.oss import OssStore
 from qwen_omni.upload.temporary import ask_policy
+from tests.support.asking import WAYS
 from tests.support.rawserver import RawServer, answer
 from tests.upload.conftest import BUCKET, KEYS, credentials
 
@@ -222,51 +225,43 @@ def no_server(*_: object, **__: object) -> None:
     raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
 
 
-async def go(door: str, settings: Settings) -> None:
-    """Ask by one of the ways to the service, or to a link."""
-    link = ask(Request(method="GET", url="http://model.invalid/x"))
-    public = ask(Request(method="GET", url="http://model.invalid/x", public=True))
-    client, aclient = OmniClient(settings), AsyncOmniClient(settings)
+def asked(*, waits: bool, public: bool) -> Callable[[Settings], object]:
+    """Ask for a link, or as a native route does."""
+
+    def go(settings: Settings) -> object:
+        flow = ask(Request(method="GET", url="http://model.invalid/x", public=public))
+        return asyncio.run(arun(flow, settings)) if waits else run(flow, settings)
+
+    return go
+
+
+def written(_: Settings) -> None:
     oss = OssSettings(bucket="bucket", endpoint="http://model.invalid", region="cn-x", credentials=credentials())
-    match door:
-        case "chat":
-            client.complete(HELLO)
-        case "chat, streamed":
-            list(client.stream(HELLO))
-        case "asynchronous chat":
-            await aclient.complete(HELLO)
-        case "asynchronous chat, streamed":
-            assert not [delta async for delta in aclient.stream(HELLO)]
-        case "native route":
-            run(link, settings)
-        case "asynchronous native route":
-            await arun(link, settings)
-        case "link":
-            run(public, settings)
-        case "asynchronous link":
-            await arun(public, settings)
-        case "bucket":
-            OssStore(oss, retry=RetryPolicy(max_retries=0), timeout=1.0).write("p/a.txt", b"a")
+    OssStore(oss, retry=RetryPolicy(max_retries=0), timeout=1.0).write("p/a.txt", b"a")
 
 
-async def outcome(door: str, settings: Settings) -> errors.QwenOmniError:
+DOORS: dict[str, Callable[[Settings], object]] = {
+    **{name: functools.partial(way, request=HELLO) for name, way in WAYS.items()},
+    "native route": asked(waits=False, public=False), "asynchronous native route": asked(waits=True, public=False),
+    "link": asked(waits=False, public=True), "asynchronous link": asked(waits=True, public=True), "bucket": written,
+}  # fmt: skip
+"""The ways to the service, or to a link."""
+
+
+def outcome(door: str, settings: Settings) -> errors.QwenOmniError:
     """Ask; return the error."""
     with pytest.raises(errors.QwenOmniError) as caught:
-        await go(door, settings)
+        DOORS[door](settings)
     return caught.value
 
 
-DOORS = ("chat", "chat, streamed", "asynchronous chat", "asynchronous chat, streamed", "native route",
-         "asynchronous native route", "link", "asynchronous link", "bucket")  # fmt: skip
-
-
 @pytest.mark.parametrize("door", DOORS)
-async def test_a_name_that_is_not_found_is_the_machines(environment, monkeypatch, door):
+def test_a_name_that_is_not_found_is_the_machines(environment, monkeypatch, door):
     """Who was looked up, by which words it failed, and what to look at; also an `OSError` and a connection error."""
     environment()
     monkeypatch.setattr(socket, "getaddrinfo", no_server)
     settings = Settings.load(api_key="sk-x", base_url="http://model.invalid/v1", max_retries=0, dialect="dashscope")
-    error = await outcome(door, settings)
+    error = outcome(door, settings)
     assert isinstance(error, errors.LocalResourceError)
     assert isinstance(error, errors.APIConnectionError)
     assert (error.resource, error.retryable, error.sent) == ("dns", True, False)
@@ -277,22 +272,22 @@ async def test_a_name_that_is_not_found_is_the_machines(environment, monkeypatch
     assert (type(again), str(again), again.resource) == (type(error), str(error), "dns")
 
 
-async def test_a_link_to_no_host_is_the_links_fault(environment, monkeypatch):
+def test_a_link_to_no_host_is_the_links_fault(environment, monkeypatch):
     """The name server answered: there is no such host."""
     environment()
     monkeypatch.setattr(socket, "getaddrinfo", no_name)
     settings = Settings.load(api_key="sk-x", base_url="http://model.invalid/v1", max_retries=0)
     for door in ("link", "asynchronous link"):
-        assert isinstance(await outcome(door, settings), errors.DeliveryError)
-    assert isinstance(await outcome("chat", settings), errors.LocalResourceError)
+        assert isinstance(outcome(door, settings), errors.DeliveryError)
+    assert isinstance(outcome("complete", settings), errors.LocalResourceError)
 
 
 @pytest.mark.parametrize("door", DOORS)
-async def test_a_proxy_that_does_not_answer_is_the_machines(environment, door):
+def test_a_proxy_that_does_not_answer_is_the_machines(environment, door):
     """The message names the proxy, its variable, what was to be reached, and the next step; no password."""
     environment(HTTP_PROXY="http://me:secret-word@127.0.0.1:9")
     settings = Settings.load(api_key="sk-x", base_url="http://model.invalid/v1", max_retries=0, dialect="dashscope")
-    error = await outcome(door, settings)
+    error = outcome(door, settings)
     assert isinstance(error, errors.LocalResourceError)
     assert isinstance(error, errors.APIConnectionError)
     assert error.resource == "proxy"
@@ -302,14 +297,14 @@ async def test_a_proxy_that_does_not_answer_is_the_machines(environment, door):
 
 
 @pytest.mark.parametrize("status", ["407 Proxy Authentication Required", "403 Forbidden"])
-@pytest.mark.parametrize("door", ["chat", "asynchronous chat", "native route", "asynchronous native route"])
-async def test_a_proxy_that_opens_no_tunnel_is_the_machines(environment, monkeypatch, door, status):
+@pytest.mark.parametrize("door", ["complete", "acomplete", "native route", "asynchronous native route"])
+def test_a_proxy_that_opens_no_tunnel_is_the_machines(environment, monkeypatch, door, status):
     """`CONNECT` is refused: the proxy's words are in the message."""
     with RawServer(answer(b"no", status=status)) as proxy:
         environment(HTTPS_PROXY=f"http://{proxy.host}")
         settings = Settings.load(api_key="sk-x", base_url="https://model.invalid/v1", max_retries=0)
         monkeypatch.setattr(f"{__name__}.Request", functools.partial(secured, Request))
-        error = await outcome(door, settings)
+        error = outcome(door, settings)
     assert isinstance(error, errors.LocalResourceError)
     assert error.resource == "proxy"
     assert status in str(error)

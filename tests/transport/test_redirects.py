@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from qwen_omni import AsyncOmniClient, ChatRequest, OmniClient, OssSettings, Settings, errors, user
+from qwen_omni import ChatRequest, OssSettings, Settings, errors, user
 from qwen_omni.messages import MediaPayload
 from qwen_omni.profiles.transcription import transcriber
 from qwen_omni.transcription.options import TranscriptionOptions
@@ -15,6 +15,7 @@ from qwen_omni.transport.flow import Flow
 from qwen_omni.transport.retry import RetryPolicy
 from qwen_omni.upload.oss import OssStore
 from qwen_omni.upload.temporary import Policy, ask_policy, post_file
+from tests.support.asking import each_way
 from tests.support.rawserver import RawServer, answer
 from tests.upload.conftest import credentials
 
@@ -48,25 +49,12 @@ def check(error: errors.QwenOmniError, redirecting: RawServer, elsewhere: RawSer
 
 
 @STATUSES
-@pytest.mark.parametrize("way", ["complete", "stream", "acomplete", "astream"])
-def test_chat_follows_no_redirect(redirecting, elsewhere, status, way):
+@each_way
+def test_chat_follows_no_redirect(redirecting, elsewhere, status, ask):
     """Neither the headers of the caller nor the prompt go to another host."""
     settings = Settings.load(api_key=KEY, base_url=redirecting.url, headers={"X-Secret": "very-secret"}, retry_wait=0.0)
-
-    async def astream(client: AsyncOmniClient) -> None:
-        async for _ in client.stream(HELLO):
-            pass
-
-    def go() -> None:
-        if way.startswith("a"):
-            client = AsyncOmniClient(settings)
-            asyncio.run(astream(client) if way == "astream" else client.complete(HELLO))
-            return
-        with OmniClient(settings) as client:
-            client.complete(HELLO) if way == "complete" else list(client.stream(HELLO))
-
     with pytest.raises(errors.APIError) as caught:
-        go()
+        ask(settings, HELLO)
     assert caught.value.status_code == status
     check(caught.value, redirecting, elsewhere, status)
 

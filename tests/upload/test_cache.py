@@ -14,6 +14,8 @@ import pytest
 
 from qwen_omni.upload.cache import Claim, Held, UploadCache, cache_key
 from qwen_omni.work_store.sqlite_file import FileTransaction
+from tests.support.processes import start
+from tests.support.threads import in_threads
 from tests.upload.conftest import BUCKET, KEYS, MODEL, operations, random_file
 
 _PATIENCE = 110  # seconds; shorter than a claim that nobody renews, which is what nobody may wait for
@@ -48,11 +50,7 @@ NEVER = 10**18
 def child(standin, cache_dir: Path, film: Path, route="oss", *, dies_after=NEVER) -> subprocess.Popen:
     """Start a process that uploads when it is told to, and kills itself when so many bytes have arrived."""
     secret = KEYS["LTAIstandin00001"].secret
-    arguments = (standin.oss_endpoint, standin.base_url, secret, cache_dir, film, route, MODEL, dies_after)
-    return subprocess.Popen(
-        [sys.executable, "-c", CHILD, *map(str, arguments)],
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2],
-    )  # fmt: skip
+    return start(CHILD, standin.oss_endpoint, standin.base_url, secret, cache_dir, film, route, MODEL, dies_after)
 
 
 def begin(*children: subprocess.Popen) -> None:
@@ -72,20 +70,13 @@ def let_go(*children: subprocess.Popen) -> list[str]:
 @pytest.mark.parametrize("route", ["oss", "temporary"])
 def test_twenty_threads_upload_once(standin, carrier, film, route):
     """Twenty threads that send the same file at once make one upload and get the same object."""
-    one, media, found = carrier(), film(3 * 2**20), []
-    start = threading.Barrier(20)
+    one, media, start = carrier(), film(3 * 2**20), threading.Barrier(20)
 
     def send():
         start.wait()
-        found.append(one.carry(media, route, model=MODEL, name="x").upload.location)
+        return one.carry(media, route, model=MODEL, name="x").upload.location
 
-    threads = [threading.Thread(target=send) for _ in range(20)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-
-    assert (len(found), len(set(found))) == (20, 1)
+    assert len(set(in_threads(*[send] * 20))) == 1
     assert operations(standin) == {"oss": ["put"], "temporary": ["get_policy", "post_form"]}[route]
 
 

@@ -103,7 +103,6 @@ def test_kept_media_that_was_changed_in_place_is_written_again(film):
 def test_a_prepared_file_of_ours_is_not_another_one(film):
     """What was made of it may be read as often as one likes."""
     with prepare(film, budget="static") as made:
-        assert made.path is not None
         before = FileVersion.of(made.path.stat())
         made.path.read_bytes()
         assert FileVersion.of(made.path.stat()) == before

@@ -6,7 +6,6 @@ import pytest
 
 from qwen_omni.client import OmniClient
 from qwen_omni.settings import Settings
-from qwen_omni.standin import Standin
 from qwen_omni.standin.marked_media import make_video
 
 SMALL = {"size": (128, 96), "fps": 2, "sound": False}
@@ -28,13 +27,6 @@ def one_minute(tmp_path_factory):
 def short(tmp_path_factory):
     """Thirty-six seconds, a code a second: enough for three or four segments."""
     return make_video(tmp_path_factory.mktemp("film") / "short.mp4", seconds=36, **SMALL)
-
-
-@pytest.fixture(scope="module")
-def service():
-    """One stand-in for a module; it remembers what it has decoded."""
-    with Standin() as standin:
-        yield standin
 
 
 @pytest.fixture

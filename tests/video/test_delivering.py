@@ -108,9 +108,7 @@ def test_a_store_that_stays_away_ends_the_run_and_the_next_goes_on(fresh, carrie
 def bucket(fresh):
     """The stand-in's bucket, whose objects are deleted after use."""
     with fresh.environment(bucket=True):
-        found = from_environment()
-        assert found is not None
-        yield replace(found, delete_after_use=True)
+        yield replace(from_environment(), delete_after_use=True)
 
 
 @pytest.mark.slow

@@ -6,14 +6,12 @@ import os
 import random
 import signal
 import sqlite3
-import subprocess
-import sys
 import time
-from pathlib import Path
 
 import pytest
 
 from qwen_omni.standin.server.script import Fault
+from tests.support.processes import start
 
 pytestmark = pytest.mark.slow
 
@@ -52,10 +50,7 @@ class Runs:
 
     def __init__(self, standin, film, cache):
         self.cache = cache
-        self.process = subprocess.Popen(
-            [sys.executable, "-c", ZYGOTE, standin.api_key, standin.base_url, str(film), str(cache)],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=Path.cwd(),
-        )  # fmt: skip
+        self.process = start(ZYGOTE, standin.api_key, standin.base_url, film, cache)
 
     def run(self, name, *, kill_after=None):
         """Run to the end, or kill it after so many seconds; tells whether it came to its end."""

@@ -4,14 +4,16 @@ import math
 import warnings
 from dataclasses import replace
 from fractions import Fraction
+from typing import Any
 
 import pytest
 
 from qwen_omni.client import OmniClient
-from qwen_omni.errors import ConfigurationError, MediaDoesNotFitError, UnsupportedMediaError
+from qwen_omni.errors import ConfigurationError, MediaDoesNotFitError, UnsupportedContentError, UnsupportedMediaError
+from qwen_omni.media.budget import MediaBudget, Sampling
 from qwen_omni.media.plan.segments import Segment
 from qwen_omni.media.source import MediaSource
-from qwen_omni.messages import VideoPart
+from qwen_omni.messages import AudioPart, FramesPart, ImagePart, Part, TextPart, VideoPart
 from qwen_omni.options import ChatOptions
 from qwen_omni.profiles import Prices
 from qwen_omni.settings import Settings
@@ -21,7 +23,7 @@ from qwen_omni.video.engine.machine import Machine, Reduce, Rules
 from qwen_omni.video.engine.run import Tracker, iter_notes, notes_run
 from qwen_omni.video.export.markdown import bill_texts
 from qwen_omni.video.forecast import forecast
-from qwen_omni.video.options import SummaryOptions
+from qwen_omni.video.options import SummaryOptions, heeded_media
 from qwen_omni.video.summarize import summarize
 
 BOUNDS = [
@@ -82,12 +84,6 @@ def test_a_server_of_ones_own_has_no_hosted_names(dialect, tmp_path):
         plan = run.worker.task.ask(VideoPart(source=MediaSource.from_path(film.path)), segment)
     assert bool([one for one in caught if "my-notes-model" in str(one.message)]) == (dialect == "dashscope")
     assert (plan.request.messages[0].role == "system") == (dialect == "vllm")
-
-
-def test_the_end_lies_behind_the_start():
-    """Told with both numbers."""
-    with pytest.raises(ConfigurationError, match=r"end must be greater than start \(10 s\), got 5 s"):
-        SummaryOptions(start=10, end=5)
 
 
 LENGTHS = [
@@ -156,3 +152,50 @@ def test_prices_of_ones_own_count_in_every_bill(client, short):
     bills = [one.bill for one in forecast(short.path, settings, options)]
     for bill in (*bills, found.this_run, found.whole_run, answer.this_run):
         assert bill.usd == bill.input_tokens + bill.output_tokens > 0
+
+
+# --- What a run takes of a message ---
+
+
+FILE = MediaSource.from_path("a.mp4")
+VIDEO = VideoPart(source=FILE)
+TEXT = TextPart(text="What is shown?")
+
+
+@pytest.mark.parametrize(
+    "part",
+    [VIDEO, VideoPart(source=FILE, start=60, end=90), AudioPart(source=FILE), AudioPart(source=FILE, start=1)],
+    ids=["video", "seconds of a video", "recording", "seconds of a recording"],
+)
+def test_the_one_video_or_recording_is_taken(part: Part) -> None:
+    """It is given back as it is, with its seconds, wherever texts stand."""
+    assert heeded_media([part]) == heeded_media([TEXT, part, TEXT]) == part
+
+
+def video(**said: Any) -> VideoPart:
+    return VideoPart(source=FILE, **said)
+
+
+REFUSED: dict[str, tuple[list[Part], str]] = {
+    "frames a second": ([video(sampling=Sampling(fps=4))], r'fps=4, .* omit it .* detail="low" \(0\.5 frames'),
+    "a rate that is no whole number": ([video(sampling=Sampling(fps=0.5))], r"fps=0\.5, "),
+    "fewest pixels": ([video(sampling=Sampling(min_pixels=9))], "asks for min_pixels, .* omit it .* budget="),
+    "most pixels": ([video(sampling=Sampling(max_pixels=9))], "asks for max_pixels, .* budget="),
+    "pixels of all": ([video(sampling=Sampling(total_pixels=9))], "asks for total_pixels, .* budget="),
+    "the name of a budget": ([video(budget="static")], "asks for budget, .* budget=MediaBudget"),
+    "a budget": ([video(budget=MediaBudget(fps=1))], "asks for budget, .* budget=MediaBudget"),
+    "a budget beside seconds": ([video(budget="glance", start=1, end=2)], "asks for budget, "),
+    "an image": ([ImagePart(source=FILE)], "holds an image; pass exactly one video or recording"),
+    "a list of frames": ([FramesPart(frames=(FILE,))], "holds a list of frames; "),
+    "two": ([VIDEO, TEXT, VIDEO], "holds a video, a video; "),
+    "sound beside it": ([VIDEO, AudioPart(source=FILE)], "holds a video, a recording; "),
+    "words alone": ([TEXT], "holds no media; "),
+    "nothing": ([], "holds no media; "),
+}
+
+
+@pytest.mark.parametrize(("parts", "words"), REFUSED.values(), ids=REFUSED.keys())
+def test_what_cannot_be_heeded_is_refused(parts: list[Part], words: str) -> None:
+    """The error names what was asked, and what to use in place."""
+    with pytest.raises(UnsupportedContentError, match=words):
+        heeded_media(parts)

@@ -4,16 +4,13 @@ import asyncio
 import contextlib
 import json
 import sqlite3
-import subprocess
-import sys
-import threading
 from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
 
 from qwen_omni.client import AsyncOmniClient
-from qwen_omni.errors import AccountError, ConfigurationError, TooManyGapsError
+from qwen_omni.errors import AccountError, TooManyGapsError
 from qwen_omni.media.budget import MediaBudget
 from qwen_omni.options import ChatOptions
 from qwen_omni.responses import Usage
@@ -26,7 +23,7 @@ from qwen_omni.video.schemas import SegmentNotes, TimedNote
 from qwen_omni.video.summarize import asummarize, stream_summary, summarize
 from qwen_omni.video.tasks import NotesTask, QuestionTask
 from qwen_omni.work_store import sqlite_file
-from qwen_omni.work_store.store import Taken
+from tests.support.threads import in_threads
 from tests.video.conftest import asked_segments, codes_of
 
 OPTIONS = SummaryOptions(segment_seconds=12, single_call_seconds=0, detail="low", retry_seconds=0.0)
@@ -162,15 +159,7 @@ async def test_a_cancelled_run_keeps_what_is_finished(fresh, client, short):
 @pytest.mark.slow
 def test_two_runs_at_once_share_the_work(fresh, client, short):
     """Two threads on one checkpoint: both give the same, and no segment is asked about twice."""
-    found = []
-    threads = [
-        threading.Thread(target=lambda: found.append(summarize(short.path, client=client, options=OPTIONS)))
-        for _ in range(2)
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    found = in_threads(*[lambda: summarize(short.path, client=client, options=OPTIONS)] * 2)
     assert same(*found)
     seen = asked_segments(fresh)
     assert len(seen) == len(set(seen)) == found[0].segments
@@ -283,41 +272,6 @@ def test_the_first_answer_counts(tmp_path):
         assert one.find("s") == two.find("s") == '"first"'
 
 
-def test_a_claim_holds_as_long_as_its_owner_lives(tmp_path):
-    """A living owner's claim is respected, a closed one's is not."""
-    one, two = Checkpoint(tmp_path / "a.sqlite3"), Checkpoint(tmp_path / "a.sqlite3")
-    assert one.claim("s") is None
-    assert isinstance(one.claim("s"), Taken)
-    assert two.claim("s") == Taken("another run in this process")
-    one.release("s")
-    assert two.claim("s") is None
-    assert isinstance(one.claim("s"), Taken)
-    two.close()
-    assert one.claim("s") is None
-    one.close()
-    assert sorted(path.suffix for path in tmp_path.iterdir()) == [".sqlite3"]
-
-
-@pytest.mark.slow
-def test_a_claim_of_a_killed_process_counts_for_nothing(tmp_path):
-    """Kill the owner: the next one may work on the step, without waiting for a lease."""
-    code = f"""
-import sys, time, pathlib
-from qwen_omni.video.engine.worker import Checkpoint
-from qwen_omni.video.results import Paid
-kept = Checkpoint(pathlib.Path({str(tmp_path / "a.sqlite3")!r}), lease_seconds=600)
-print(kept.claim("s"), flush=True)
-time.sleep(60)
-"""
-    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, cwd=Path.cwd()) as owner:
-        assert owner.stdout.readline() == "None\n"
-        with Checkpoint(tmp_path / "a.sqlite3") as kept:
-            assert kept.claim("s") == Taken(f"process {owner.pid}")
-            owner.kill()
-            owner.wait()
-            assert kept.claim("s") is None
-
-
 def test_what_was_paid_is_kept(tmp_path):
     """Usage survives, whatever became of the answer."""
     usage = Usage(input_tokens=5, output_tokens=7, total_tokens=12, input_details={"video": 4})
@@ -327,24 +281,6 @@ def test_what_was_paid_is_kept(tmp_path):
         kept.pay("b", "n", usage)
     with Checkpoint(tmp_path / "a.sqlite3") as kept:
         assert kept.paid() == [Paid("m", usage), Paid("n", usage)]
-
-
-@pytest.mark.parametrize("content", [b"not a database at all, just some text that is long enough to be one" * 50])
-def test_a_damaged_checkpoint_says_what_to_do(tmp_path, content):
-    """Told before anything is asked, with the next step."""
-    (tmp_path / "a.sqlite3").write_bytes(content)
-    with pytest.raises(ConfigurationError, match="remove that file"):
-        Checkpoint(tmp_path / "a.sqlite3")
-
-
-def test_a_checkpoint_of_another_form_is_not_read(tmp_path):
-    """A file of a later version is left alone."""
-    Checkpoint(tmp_path / "a.sqlite3").close()
-    with sqlite3.connect(tmp_path / "a.sqlite3") as base:
-        base.execute("UPDATE facts SET value = '99'")
-    base.close()
-    with pytest.raises(ConfigurationError, match=r"newer version \(schema 99; this one reads up to 4\)"):
-        Checkpoint(tmp_path / "a.sqlite3")
 
 
 @pytest.mark.slow

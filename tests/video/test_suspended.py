@@ -8,11 +8,7 @@ import collections
 import contextlib
 import os
 import signal
-import subprocess
-import sys
 import threading
-import time
-from pathlib import Path
 
 import pytest
 
@@ -24,6 +20,8 @@ from qwen_omni.video.engine.run import aiter_notes, iter_notes
 from qwen_omni.video.options import SummaryOptions
 from qwen_omni.video.summarize import stream_summary, summarize
 from qwen_omni.work_store import sqlite, store
+from tests.support.processes import start
+from tests.support.waiting import until
 from tests.video.conftest import asked_segments, codes_of
 
 pytestmark = pytest.mark.slow
@@ -58,11 +56,7 @@ def each_once(standin):
 @contextlib.contextmanager
 def half_read_elsewhere(standin, cache, film, *, lease=600.0):
     """Start a process that reads the first notes, and then leaves its generator as it is."""
-    arguments = [standin.base_url, standin.api_key, cache, film.path, lease]
-    process = subprocess.Popen(
-        [sys.executable, "-c", HALF, *map(str, arguments)],
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2],
-    )  # fmt: skip
+    process = start(HALF, standin.base_url, standin.api_key, cache, film.path, lease)
     try:
         assert process.stdout.readline() == "begins\n"
         yield process
@@ -89,9 +83,7 @@ def test_a_generator_whose_request_failed_while_it_was_suspended(fresh, client, 
     coming = iter_notes(short.path, client=client, options=OPTIONS)
     fresh.script.fault(refused, when=lambda _: len(fresh.requests) > 1, times=3)
     assert next(coming).index == 0
-    until = time.monotonic() + 10
-    while len(fresh.requests) < 2 and time.monotonic() < until:
-        time.sleep(0.05)
+    until(lambda: len(fresh.requests) > 1)
     fresh.script.clear()
     found = summarize(short.path, client=client, options=OPTIONS)
     assert codes_of(found.events) == list(short.codes)
@@ -127,10 +119,7 @@ def test_a_process_stopped_in_a_request_is_waited_for_aloud_and_then_replaced(
     monkeypatch.setattr(sqlite, "LEASE_SECONDS", 3.0)
     fresh.script.fault(Fault.slow(first_byte_delay=4.0), when=lambda _: len(fresh.requests) <= 2, times=2)
     with half_read_elsewhere(fresh, tmp_path / "cache", short, lease=3.0) as other:
-        until = time.monotonic() + 60
-        while len(fresh.requests) < 2:
-            assert time.monotonic() < until
-            time.sleep(0.02)
+        until(lambda: len(fresh.requests) > 1, 60)
         other.send_signal(signal.SIGSTOP)
         news = list(stream_summary(short.path, client=client, options=OPTIONS))
         texts = [one.text for one in news[:-1] if one.kind == "notice"]
@@ -149,8 +138,7 @@ def test_waiting_is_told_at_the_first_look(fresh, client, short):
     fresh.script.fault(Fault.slow(first_byte_delay=2.0), when=lambda _: not held.is_set(), times=2)
     first = threading.Thread(target=lambda: summarize(short.path, client=client, options=OPTIONS))
     first.start()
-    while len(fresh.requests) < 2:
-        time.sleep(0.01)
+    until(lambda: len(fresh.requests) > 1)
     held.set()
     news = stream_summary(short.path, client=client, options=OPTIONS)
     kinds = [(getattr(one, "kind", ""), getattr(one, "text", "")) for one in news]
@@ -194,8 +182,7 @@ def test_a_killed_process_is_replaced_at_once(fresh, client, short, tmp_path):
     """With a lease of ten minutes: that its process is gone is enough."""
     fresh.script.fault(Fault.slow(first_byte_delay=30.0), when=lambda _: len(fresh.requests) <= 2, times=2)
     with half_read_elsewhere(fresh, tmp_path / "cache", short) as other:
-        while len(fresh.requests) < 2:
-            time.sleep(0.02)
+        until(lambda: len(fresh.requests) > 1)
         os.kill(other.pid, signal.SIGKILL)
         found = summarize(short.path, client=client, options=OPTIONS)
     assert codes_of(found.events) == list(short.codes)

@@ -16,6 +16,8 @@ import pytest
 
 from qwen_omni.work_store.opening import open_work_store
 from qwen_omni.work_store.store import Claim, Found, Spent, StepKey, StoreUse, Taken, file_version
+from tests.support.processes import start
+from tests.support.waiting import until
 
 KEY = StepKey("run", "step", "dashscope")
 ROOT = Path(__file__).parents[2]
@@ -50,17 +52,12 @@ store = open_work_store({str(place)!r}, StoreUse(name="store", way_out=""), leas
 key = StepKey("run", "step", "dashscope")
 {code}
 """
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-    return subprocess.Popen([sys.executable, "-c", text], text=True, cwd=ROOT, **pipes)
+    return start(text)
 
 
 def until_free(store, seconds=20.0):
     """Claim the step as soon as that is possible."""
-    until = time.monotonic() + seconds
-    while isinstance(state := store.claim(KEY), Taken):
-        assert time.monotonic() < until
-        time.sleep(0.02)
-    return state
+    return until(lambda: None if isinstance(state := store.claim(KEY), Taken) else state, seconds)
 
 
 # --- Answers and origins ---
@@ -306,3 +303,102 @@ def test_a_decision_that_fails_changes_nothing(stores):
     with pytest.raises(ZeroDivisionError):
         store.exchange("a", lambda *_: (2, 1 / 0))
     assert stores().exchange("a", lambda value, _: (value, value)) == 1
+
+
+# --- Opened by many ---
+
+
+@pytest.mark.parametrize("attempt", range(3))
+def test_sixteen_openings_at_once_make_the_tables_once(place, attempt):
+    """A file is switched to WAL by whoever comes first; no one is turned away, and none has a trouble."""
+
+    def use(n):
+        with contextlib.closing(open_work_store(place, USE)) as store:
+            return store.finish(key(str(n)), n), store.trouble
+
+    with ThreadPoolExecutor(16) as pool:
+        assert list(pool.map(use, range(16))) == [(n, "") for n in range(16)]
+    with contextlib.closing(open_work_store(place, USE)) as store:
+        assert len(store.steps("run", "dashscope")) == 16
+
+
+# --- Forks ---
+
+# In a process of its own: only there is every thread at the fork known.
+FORKING = """
+import faulthandler, os, sys, threading, warnings
+from qwen_omni.work_store.opening import open_work_store
+from qwen_omni.work_store.store import StepKey, StoreUse, Taken
+warnings.simplefilter("ignore", DeprecationWarning)
+place = sys.argv[1]
+use = StoreUse(name="store", way_out="")
+store = open_work_store(place, use)
+
+def key(name):
+    return StepKey("run", name, "dashscope")
+
+def forked(work):
+    pid = os.fork()
+    if pid == 0:
+        faulthandler.dump_traceback_later(50, exit=True)
+        os._exit(work())
+    return pid
+
+def ended(pid):
+    assert os.waitpid(pid, 0)[1] == 0
+"""
+SHARING = f"""
+{FORKING}
+store.finish(key("before"), 1)
+store.claim(key("step"))
+
+def child():
+    sound = store.find(key("before")).value == 1 and isinstance(store.claim(key("step")), Taken)
+    store.finish(key("child"), 2)
+    store.close()
+    return not sound
+
+pid = forked(child)
+store.finish(key("parent"), 3)
+ended(pid)
+assert store.find(key("child")).value == 2
+assert isinstance(open_work_store(place, use).claim(key("step")), Taken)
+assert store.trouble == ""
+"""
+WRITING = f"""
+{FORKING}
+stop = threading.Event()
+
+def write(name):
+    count = 0
+    while not stop.is_set():
+        store.finish(key(f"{{name}}:{{count}}"), count)
+        count += 1
+
+def child(n):
+    store.finish(key(f"child:{{n}}"), n)
+    for _ in range(20):  # three threads that write without a pause leave few gaps
+        store.write_rest()
+    return store.unkept("dashscope")
+
+threads = [threading.Thread(target=write, args=(n,)) for n in range(3)]
+for thread in threads:
+    thread.start()
+try:
+    for n in range(10):
+        ended(forked(lambda n=n: child(n)))
+finally:
+    stop.set()
+for thread in threads:
+    thread.join()
+assert all(store.find(key(f"child:{{n}}")).value == n for n in range(10))
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
+@pytest.mark.parametrize("code", [SHARING, WRITING], ids=["the parent's claims stay its own", "amid writes"])
+def test_a_fork_shares_no_connection(place, code):
+    """Parent and child go on, each with connections of its own, also while other threads of the parent write."""
+    run = [sys.executable, "-c", code, str(place)]
+    done = subprocess.run(run, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")

@@ -2,18 +2,16 @@
 
 import collections
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from qwen_omni.standin.marked_media import make_video
 from qwen_omni.work_store.store import digest
+from tests.support.processes import start
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 
-ROOT = Path(__file__).parents[2]
 IN_FLIGHT = 2
 # Forks for every line it reads, so that the many runs do not pay for the imports each time.
 RUNS = f"""
@@ -80,8 +78,7 @@ def films(tmp_path_factory):
 def runs():
     """A process that runs all doors in a fork, and returns what became of it."""
     pytest.importorskip("psycopg", reason="psycopg is not installed")
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-    with subprocess.Popen([sys.executable, "-c", RUNS], text=True, cwd=ROOT, **pipes) as process:
+    with start(RUNS) as process:
 
         def run(*arguments):
             process.stdin.write(json.dumps(arguments) + "\n")

@@ -2,7 +2,7 @@
 
 import contextlib
 import sqlite3
-import threading
+from functools import partial
 
 import pytest
 from hypothesis import given, strategies as st
@@ -13,6 +13,7 @@ from qwen_omni.work_store.opening import open_work_store
 from qwen_omni.work_store.postgres_server import _MIGRATIONS
 from qwen_omni.work_store.store import StepKey, StoreUse
 from tests.support.postgres import shared_server
+from tests.support.threads import in_threads
 
 USE = StoreUse(name="work store", way_out="Choose another.")
 RUN, ORIGIN = "archive caption d1", "dashscope"
@@ -86,11 +87,7 @@ def test_threads_that_write_at_once_count_once(store):
         for at in range(10):
             store.put_inputs([entry(f"{number % 3}", at=number + at / 100, cost=1.0)])
 
-    threads = [threading.Thread(target=put, args=(number,)) for number in range(12)]
-    for one in threads:
-        one.start()
-    for one in threads:
-        one.join()
+    in_threads(*(partial(put, number) for number in range(12)))
     assert sum(one.cost for one in store.count_inputs(InputFilter(run="archive "))) == 120
 
 

@@ -201,17 +201,6 @@ def test_tables_that_cannot_be_used(postgres, kind):
     assert raised.value.reason == reason
 
 
-def test_sixteen_openings_at_once_make_the_tables_once(postgres):
-    def use(n):
-        with contextlib.closing(PostgresStore(postgres)) as store:
-            return store.finish(key(str(n)), n), store.trouble
-
-    with ThreadPoolExecutor(16) as pool:
-        assert list(pool.map(use, range(16))) == [(n, "") for n in range(16)]
-    with contextlib.closing(PostgresStore(postgres)) as store:
-        assert len(store.steps("run", "dashscope")) == 16
-
-
 def test_other_tables_of_the_database_stay_as_they_are(postgres):
     """Ours are in a schema of their own, whatever the search path."""
     shared_server().run("DROP TABLE IF EXISTS results", "CREATE TABLE results (theirs int)", url=postgres)
@@ -318,34 +307,6 @@ def test_at_most_four_connections_of_a_process(postgres):
         (count,) = shared_server().run("SELECT count(*) FROM pg_stat_activity WHERE application_name = 'qwen-omni' "
                                        "AND datname = current_database()", url=postgres)[0]  # fmt: skip
         assert 1 <= count <= 4
-
-
-FORKING = """
-import os, sys
-from qwen_omni.work_store.postgres import PostgresStore
-from qwen_omni.work_store.store import StepKey, Taken
-store = PostgresStore(sys.argv[1])
-key = lambda name: StepKey("run", name, "dashscope")
-store.finish(key("before"), 1)
-store.claim(key("step"))
-pid = os.fork()
-if pid == 0:
-    sound = store.find(key("before")).value == 1 and isinstance(store.claim(key("step")), Taken)
-    store.finish(key("child"), 2)
-    store.close()
-    os._exit(not sound)
-store.finish(key("parent"), 3)
-assert os.waitpid(pid, 0)[1] == 0
-assert store.find(key("child")).value == 2 and store.trouble == ""
-assert isinstance(PostgresStore(sys.argv[1]).claim(key("step")), Taken)
-"""
-
-
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
-def test_a_fork_shares_no_connection(postgres):
-    run = [sys.executable, "-W", "ignore::DeprecationWarning", "-c", FORKING, postgres]
-    done = subprocess.run(run, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_it_is_loaded_when_it_is_needed():

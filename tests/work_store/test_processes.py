@@ -5,22 +5,19 @@ store shows which calls it has in flight at that moment; only those may be bille
 """
 
 import collections
-import contextlib
 import json
 import os
 import random
 import signal
-import sqlite3
-import subprocess
-import sys
 import time
-from pathlib import Path
 
 import pytest
 
+from tests.support.killing import claims_of, rows_in
+from tests.support.processes import lives, start
+
 pytestmark = pytest.mark.slow
 
-ROOT = Path(__file__).parents[2]
 LEASE = 2.0  # more than a busy machine keeps a process from renewing its claims
 STANDIN = """
 import json, sys
@@ -82,22 +79,10 @@ for line in sys.stdin:
 """
 
 
-def start(code, *arguments):
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-    return subprocess.Popen([sys.executable, "-c", code, *map(str, arguments)], text=True, cwd=ROOT, **pipes)
-
-
 def ask(process, line):
     process.stdin.write(f"{line}\n")
     process.stdin.flush()
     return process.stdout.readline()
-
-
-def lives(pid):
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in ("Z", "X")
-    except OSError:
-        return False
 
 
 class Struggle:
@@ -111,16 +96,6 @@ class Struggle:
         """Start another worker."""
         self.pids.append(int(ask(self.workers, self.draw.randrange(self.steps))))
 
-    def rows(self, sql, *values):
-        """Read the store, as any other program would."""
-        if not self.path.exists():
-            return []
-        with contextlib.closing(sqlite3.connect(f"file:{self.path}?mode=ro", uri=True)) as base:
-            try:
-                return base.execute(sql, values).fetchall()
-            except sqlite3.OperationalError:  # its tables are not made yet
-                return []
-
     def strike(self):
         """Stop a worker, note what it has in flight, then kill it, or let it go on when its lease is over."""
         running = [pid for pid in self.pids if lives(pid) and pid not in self.stopped]
@@ -129,7 +104,7 @@ class Struggle:
         pid = self.draw.choice(running)
         os.kill(pid, signal.SIGSTOP)
         time.sleep(0.01)
-        self.flying.update(step for step, owner in self.rows("SELECT step, owner FROM claims") if f" {pid} " in owner)
+        self.flying.update(step for *_, step in claims_of(self.path, pid))
         if self.draw.random() < 0.5:
             os.kill(pid, signal.SIGKILL)
             self.add()
@@ -178,7 +153,7 @@ def test_killed_and_suspended_at_random(tmp_path, standin, count):
             time.sleep(struggle.draw.uniform(0.02, 0.25))
             moments += struggle.strike()
             struggle.go_on()
-            now = dict(struggle.rows("SELECT step, value FROM results"))
+            now = dict(rows_in(path, "SELECT step, value FROM results"))
             assert {step: now.get(step) for step in stored} == stored, f"seed {seed}"
             stored = now
             assert len(stored) < steps, "too little work for nine moments"
@@ -187,10 +162,10 @@ def test_killed_and_suspended_at_random(tmp_path, standin, count):
         struggle.wait()
         workers.stdin.close()
     billed = collections.Counter(json.loads(ask(standin, "count")))
-    final = dict(struggle.rows("SELECT step, value FROM results"))
+    final = dict(rows_in(path, "SELECT step, value FROM results"))
     assert sorted(final) == sorted(f"step {n}" for n in range(steps)), f"seed {seed}"
     assert {step: final[step] for step in stored} == stored
     too_often = {step: times for step, times in billed.items() if times > 1 + struggle.flying[step]}
     assert not too_often, f"seed {seed}: {too_often}, in flight {struggle.flying}"
     assert billed.total() - steps <= struggle.flying.total()
-    assert struggle.rows("SELECT COUNT(*) FROM claims") == [(0,)]
+    assert rows_in(path, "SELECT COUNT(*) FROM claims") == [(0,)]

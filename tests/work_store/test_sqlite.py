@@ -6,7 +6,6 @@ import sqlite3
 import stat
 import subprocess
 import sys
-import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -28,6 +27,7 @@ from qwen_omni.work_store.store import (
     is_gone,
     new_owner,
 )
+from tests.support.waiting import until
 
 KEY = StepKey("run", "step", "dashscope")
 ROOT = Path(__file__).parents[2]
@@ -160,10 +160,7 @@ def test_what_could_not_be_written_is_written_without_being_asked(path, stores, 
     store = stores(lease_seconds=0.4)
     with locked(path):
         store.finish(KEY, 2)
-    until = time.monotonic() + 20
-    while store.unkept("dashscope"):
-        assert time.monotonic() < until
-        time.sleep(0.05)
+    until(lambda: not store.unkept("dashscope"))
 
 
 def test_many_threads_under_one_lock_do_not_queue(path, stores, hasty):
@@ -198,17 +195,6 @@ def test_a_file_that_was_removed_is_made_again(path, stores):
         assert again.find(key("b")).value == 2
 
 
-def test_expired_entries_are_replaced(stores, monkeypatch):
-    now = [1000.0]
-    monkeypatch.setattr("qwen_omni.work_store.sqlite_file.FileTransaction.now", staticmethod(lambda: now[0]))
-    store = stores()
-    store.finish(KEY, "old", expires_at=1500.0)
-    now[0] = 1501.0
-    assert store.find(KEY) is None
-    assert store.finish(KEY, "new", expires_at=9000.0) == "new"
-    assert stores().find(KEY).value == "new"
-
-
 def test_files_are_their_owners_alone(path, stores):
     old = os.umask(0)
     try:
@@ -228,105 +214,6 @@ def test_an_open_file_of_an_older_version_is_closed_to_others(path):
     SqliteStore(path, StoreUse(name="x", way_out="", private_folder=True)).close()
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
-
-
-def test_sixteen_openings_at_once_switch_to_wal_without_a_word(tmp_path):
-    """Opened at once by many, each time anew: no one is turned away, and none has a trouble."""
-    for attempt in range(5):
-        path = tmp_path / f"{attempt}.sqlite3"
-        start = threading.Barrier(16)
-
-        def use(n, path=path, start=start):
-            start.wait()
-            with closing(SqliteStore(path)) as store:
-                store.finish(key(str(n)), n)
-                return store.trouble
-
-        with ThreadPoolExecutor(16) as pool:
-            assert set(pool.map(use, range(16))) == {""}
-        with closing(SqliteStore(path)) as store:
-            assert len(store.steps("run", "dashscope")) == 16
-
-
-# --- Forks ---
-
-# In a process of its own: only there is every thread at the fork known.
-FORKING = """
-import faulthandler, os, sys, threading, warnings
-from pathlib import Path
-from qwen_omni.work_store.sqlite import SqliteStore
-from qwen_omni.work_store.store import StepKey, Taken
-warnings.simplefilter("ignore", DeprecationWarning)
-path = Path(sys.argv[1])
-store = SqliteStore(path)
-
-def key(name):
-    return StepKey("run", name, "dashscope")
-
-def forked(work):
-    pid = os.fork()
-    if pid == 0:
-        faulthandler.dump_traceback_later(50, exit=True)
-        os._exit(work())
-    return pid
-
-def ended(pid):
-    assert os.waitpid(pid, 0)[1] == 0
-"""
-SHARING = f"""
-{FORKING}
-store.finish(key("before"), 1)
-store.claim(key("step"))
-
-def child():
-    sound = store.find(key("before")).value == 1 and isinstance(store.claim(key("step")), Taken)
-    store.finish(key("child"), 2)
-    store.close()
-    return not sound
-
-pid = forked(child)
-store.finish(key("parent"), 3)
-ended(pid)
-assert store.find(key("child")).value == 2
-assert isinstance(SqliteStore(path).claim(key("step")), Taken)
-assert path.exists()
-"""
-WRITING = f"""
-{FORKING}
-stop = threading.Event()
-
-def write(name):
-    count = 0
-    while not stop.is_set():
-        store.finish(key(f"{{name}}:{{count}}"), count)
-        count += 1
-
-def child(n):
-    store.finish(key(f"child:{{n}}"), n)
-    for _ in range(20):  # three threads that write without a pause leave few gaps
-        store.write_rest()
-    return store.unkept("dashscope")
-
-threads = [threading.Thread(target=write, args=(n,)) for n in range(3)]
-for thread in threads:
-    thread.start()
-try:
-    for n in range(10):
-        ended(forked(lambda n=n: child(n)))
-finally:
-    stop.set()
-for thread in threads:
-    thread.join()
-assert all(store.find(key(f"child:{{n}}")).value == n for n in range(10))
-"""
-
-
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
-@pytest.mark.parametrize("code", [SHARING, WRITING], ids=["the parent's claims stay its own", "amid writes"])
-def test_a_fork_shares_no_connection(path, code):
-    """Parent and child go on, each with connections of its own, also while other threads of the parent write."""
-    done = subprocess.run([sys.executable, "-c", code, path], cwd=ROOT, capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_a_machine_fault_is_no_fault_of_the_file(tmp_path):

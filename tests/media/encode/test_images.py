@@ -381,8 +381,10 @@ def test_a_huge_claim_is_refused_with_its_pixels(claimed):
     """The number is that of the file, not one of Pillow's limits."""
     data = bytearray(making.picture("BMP"))
     data[18:26] = struct.pack("<ii", *claimed)
-    with pytest.raises(MediaDoesNotFitError, match=f"has {claimed[0] * claimed[1]:,} pixels; at most 89,478,485"):
+    pixels = claimed[0] * claimed[1]
+    with pytest.raises(MediaDoesNotFitError, match=f"has {pixels:,} pixels; at most 89,478,485") as caught:
         prepare(bytes(data))
+    assert (caught.value.actual, caught.value.limit) == (pixels, 89_478_485)
 
 
 @pytest.mark.parametrize("span", [{"start": 1}, {"end": 2}, {"start": 0, "end": 1.5}])

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from unittest.mock import Mock
 
 import av
 import pytest
@@ -58,6 +59,9 @@ def folder(tmp_path_factory) -> Path:
     (made / "film.mkv").write_bytes(making.video("matroska", "libx264", 4, size=(320, 240)))
     (made / "talk.wav").write_bytes(making.wav(20, 2))
     return made
+
+
+NO_SPACE = OSError(errno.ENOSPC, "No space left on device")
 
 
 def noise() -> bytes:
@@ -159,10 +163,7 @@ def test_every_effort_is_known_to_the_encoder(tmp_path):
 @pytest.mark.parametrize("name", ["film.mp4", "talk.wav", "film.mkv"])
 def test_whatever_it_is(folder, monkeypatch, error, lacking, name):
     """Raised anywhere below, it is never told as a damaged file."""
-
-    def failing(*_arguments, **_keywords):
-        raise error
-
+    failing = Mock(side_effect=error)
     monkeypatch.setattr(container.av, "open", failing)
     monkeypatch.setattr(probe, "_inspected", {})  # otherwise the file is not opened again
     with pytest.raises(LocalResourceError) as found:
@@ -179,10 +180,7 @@ def test_whatever_it_is(folder, monkeypatch, error, lacking, name):
 
 
 def test_a_picture_that_cannot_be_written(folder, monkeypatch):
-    def failing(*_arguments, **_keywords):
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    monkeypatch.setattr(Image.Image, "save", failing)
+    monkeypatch.setattr(Image.Image, "save", Mock(side_effect=NO_SPACE))
     with pytest.raises(LocalResourceError, match="No space left"):
         prepare(folder / "picture.png", budget=MediaBudget(long_side=640, short_side=480))
 
@@ -305,10 +303,6 @@ def test_kept_media(tmp_path, monkeypatch):
 
 def test_a_segment(folder, monkeypatch):
     """What `split` makes on threads fails alike."""
-
-    def failing(*_arguments, **_keywords):
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    monkeypatch.setattr("qwen_omni.media.encode.audio.add_sound", failing)
+    monkeypatch.setattr("qwen_omni.media.encode.audio.add_sound", Mock(side_effect=NO_SPACE))
     with pytest.raises(LocalResourceError, match="No space left"):
         list(split(folder / "talk.wav", seconds=8))

@@ -75,26 +75,6 @@ def test_pictures_of_any_kind_become_jpeg(kind):
     assert all(abs(one - other) < 12 for one, other in zip(seen, (200, 30, 30), strict=True))
 
 
-@pytest.mark.parametrize(
-    ("data", "told"),
-    [
-        (b"%PDF-1.7\n%\xe2\xe3\xcf\xd3\n" + bytes(3000), "a PDF document"),
-        (b"PK\x03\x04" + bytes(range(256)) * 9, "a ZIP archive or office document"),
-        (b"\xff\x0a" + bytes(range(256)) * 9, "a JPEG XL image"),
-        (b"7z\xbc\xaf\x27\x1c" + bytes(range(256)) * 9, "a 7-Zip archive"),
-        (b"#EXTM3U\n#EXTINF:9,\n/etc/passwd\n", "an HLS playlist"),
-        (b"ffconcat version 1.0\nfile /etc/passwd\n", "an ffconcat list"),
-        (b"WEBVTT\n\n00:00.000 --> 00:01.000\nHi\n", "subtitles"),
-        (b"v=0\no=- 0 0 IN IP4 127.0.0.1\n", "an SDP session description"),
-        (b"<!DOCTYPE html><html></html>", "a web page"),
-    ],
-)
-def test_what_is_no_media_is_named(data, told):
-    """Lists of other files, text and archives never reach FFmpeg."""
-    with pytest.raises(UnreadableMediaError, match=told):
-        look(data)
-
-
 def test_joined_jpegs_are_a_video_and_photos_of_several_views_are_not():
     """A camera's MJPEG begins like a photo; a photo with a gain map (MPF) holds a second JPEG and stays one."""
     photo = making.picture("JPEG")

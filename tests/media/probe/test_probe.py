@@ -9,7 +9,7 @@ import av
 import pytest
 from PIL import Image, PngImagePlugin
 
-from qwen_omni.errors import MediaDoesNotFitError, UnreadableMediaError, UnsupportedMediaError
+from qwen_omni.errors import UnreadableMediaError, UnsupportedMediaError
 from qwen_omni.media.info import MediaInfo
 from qwen_omni.media.prepare import prepare
 from qwen_omni.media.probe import av as streams, probe as probing
@@ -43,9 +43,7 @@ def test_a_video_is_told_with_size_rate_and_seconds(data, kind, container, codec
 
     assert (info.kind, info.container, info.video_codec) == (kind, container, codec)
     assert (info.width, info.height, info.rotation) == (64, 48, 0)
-    assert info.fps is not None
     assert 9.9 < info.fps < 10.1 or container == "mpegts"
-    assert info.duration is not None
     assert abs(info.duration - 2) < Fraction(1, 5)
     assert not info.has_sound
 
@@ -71,7 +69,6 @@ def test_sound_is_told_with_rate_and_seconds(data, container, codec, media_type)
     assert (info.kind, info.container, info.audio_codec, info.media_type) == ("audio", container, codec, media_type)
     assert info.sample_rate in (16_000, 48_000)
     assert info.channels == 1
-    assert info.duration is not None
     assert abs(info.duration - 2) < Fraction(1, 5)
     assert (info.width, info.fps, info.has_sound) == (None, None, True)
 
@@ -168,7 +165,6 @@ def test_a_live_recording_without_duration_is_walked():
 
     info = look(data)
 
-    assert info.duration is not None
     assert abs(info.duration - 3) < Fraction(1, 5)
 
 
@@ -190,12 +186,16 @@ def test_the_name_of_a_file_does_not_matter(tmp_path: Path):
         pytest.param(b"ffconcat version 1.0\nfile '/etc/passwd'\n", "an ffconcat list", id="concat"),
         pytest.param(b"<?xml version='1.0'?>\n<MPD xmlns='urn:mpeg:dash'></MPD>", "a DASH manifest", id="dash"),
         pytest.param(b";FFMETADATA1\ntitle=x\n", "an FFmpeg metadata file", id="ffmetadata"),
-        pytest.param(b"v=0\r\no=- 0 0 IN IP4 127.0.0.1\r\n", "an SDP session", id="sdp"),
+        pytest.param(b"v=0\r\no=- 0 0 IN IP4 127.0.0.1\r\n", "an SDP session description", id="sdp"),
         pytest.param(b"<!DOCTYPE html><title>404</title>", "a web page", id="html"),
         pytest.param(b"<svg xmlns='http://www.w3.org/2000/svg'/>", "an SVG drawing", id="svg"),
         pytest.param(b'{"error": "not found"}', "perhaps JSON", id="json"),
         pytest.param(b"version https://git-lfs.github.com/spec/v1\n", "git lfs pull", id="lfs"),
-        pytest.param(b"%PDF-1.7\n\xe2\xe3", "a PDF", id="pdf"),
+        pytest.param(b"%PDF-1.7\n\xe2\xe3", "a PDF document", id="pdf"),
+        pytest.param(b"PK\x03\x04" + bytes(range(256)) * 9, "a ZIP archive or office document", id="zip"),
+        pytest.param(b"\xff\x0a" + bytes(range(256)) * 9, "a JPEG XL image", id="jpeg-xl"),
+        pytest.param(b"7z\xbc\xaf\x27\x1c" + bytes(range(256)) * 9, "a 7-Zip archive", id="7z"),
+        pytest.param(b"WEBVTT\n\n00:00.000 --> 00:01.000\nHi\n", "subtitles", id="vtt"),
         pytest.param("Привет".encode("utf-16"), "look like text", id="utf-16"),
         pytest.param(bytes(range(256)) * 40, "an unknown kind", id="noise"),
         pytest.param(making.picture("PNG")[:60], "damaged or truncated", id="cut-png"),
@@ -217,17 +217,6 @@ def test_what_the_caller_believed_is_told():
     """The MIME type that came with the media helps to find the mistake."""
     with pytest.raises(UnreadableMediaError, match="It was declared as video/mp4"):
         probe(io.BytesIO(b"hello"), label="clip", media_type_hint="video/mp4")
-
-
-def test_a_picture_bomb_is_refused_before_it_is_decoded():
-    """A few kilobytes that ask for a gigapixel are a typed error."""
-    small = making.picture("BMP", (4, 4))
-    bomb = small[:18] + (20_000).to_bytes(4, "little") * 2 + small[26:]
-
-    with pytest.raises(MediaDoesNotFitError) as caught:
-        look(bomb)
-
-    assert caught.value.actual > caught.value.limit
 
 
 def test_a_cut_heic_is_damaged():
