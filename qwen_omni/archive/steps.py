@@ -1,6 +1,6 @@
 """What is asked about every input: captions, summaries, transcripts, notes, or any function.
 
-A step is a value that can be pickled. Its digest identifies what decides an answer (the prompt, the schema, the model,
+A step is a value that can be pickled. Its digest identifies everything that affects an answer (the prompt, the schema, the model,
 the options), and nothing else: how many requests run at once, or where results are stored, does not ask again.
 """
 
@@ -177,7 +177,7 @@ def check_step(step: Step) -> None:
             f"The step's name {step.name!r:.80} must consist of lower-case letters, digits and _.-, 61 at most."
         )
     if not step.digest or " " in step.digest:
-        raise ConfigurationError(f"The digest {step.digest!r:.80} of {step.name} must be a word of its own.")
+        raise ConfigurationError(f"The digest {step.digest!r:.80} of {step.name} must be a text without spaces.")
 
 
 def models_of(step: Step, settings: Settings) -> tuple[str, ...]:

@@ -443,7 +443,7 @@ def export(  # noqa: PLR0913  (each argument is an option of the command)
     Reads the store alone; rows that are made meanwhile may be missing.
     """
     if file.strip() in ("", "-"):
-        raise ConfigurationError("archive export writes a file, which appears when it is complete. Name one.")
+        raise ConfigurationError("archive export needs the name of the file to write.")
     with waiting(f"Writing {Path(file).name}"):
         count = export_rows(
             store, file, step=choose("do", do, STEPS), passages=passages, format=choose("format", form, _FORMATS),

@@ -96,7 +96,7 @@ def transcribe(  # noqa: PLR0913  (each argument is an option of the command)
 ) -> None:
     """Transcribe speech, with times and speakers if the model provides them.
 
-    A recording that was submitted within a day is not paid again, even after a crash: its task is found. The exit code
+    A recording that was submitted within a day is not paid for again, even after a crash: its task is found. The exit code
     is 1 if any file failed; the others are printed all the same.
     """
     check_files(media, "transcribe")

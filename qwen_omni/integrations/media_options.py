@@ -85,7 +85,7 @@ def check_options(kind: MediaKind, options: Mapping[str, Any], place: str) -> Pa
         if name not in known:
             advice = f"{_INSTEAD[name]}; " if name in _INSTEAD else ""
             raise UnsupportedContentError(
-                f"{place}: {kind} has no option {name!r}; {advice}known here: {', '.join(known) or 'none'}."
+                f"{place}: {kind} has no option {name!r}; {advice}supported: {', '.join(known) or 'none'}."
             )
         if name == "budget":
             found[name] = read_budget(value, place)
@@ -214,7 +214,7 @@ def read_budget(value: object, place: str) -> MediaBudget | BudgetName:
 def _budget_of(limits: Mapping[str, Any], place: str) -> MediaBudget:
     for name, value in limits.items():
         if name not in _LIMITS:
-            raise UnsupportedContentError(f"{place}: budget has no {name!r}; known here: {', '.join(_LIMITS)}.")
+            raise UnsupportedContentError(f"{place}: budget has no {name!r}; supported: {', '.join(_LIMITS)}.")
         if not _is_of(value, _LIMITS[name]):
             raise UnsupportedContentError(f"{place}: {name} of the budget cannot be of type {type(value).__name__}.")
     try:

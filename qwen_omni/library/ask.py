@@ -248,7 +248,7 @@ def _reported(
 
 @dataclass(frozen=True, slots=True)
 class Find:
-    """A search to make; its outcome are windows."""
+    """A search to make; its outcome is a list of windows."""
 
     question: str
 

@@ -109,7 +109,7 @@ class Deadline:
             self._parent.check()
         if self._until is not None and time.monotonic() > self._until:
             raise UnreadableMediaError(
-                f"{self.label} is not done after {self.seconds:,.0f} s, far longer than a file of its length "
+                f"{self.label} was not finished within {self.seconds:,.0f} s, far longer than a file of its length "
                 "takes; it is probably damaged. If this machine is just slow, pass a larger limit_seconds."
             )
 

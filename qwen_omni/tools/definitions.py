@@ -46,7 +46,7 @@ AudioTrack = Annotated[
 
 
 class Arguments(BaseModel):
-    """What every tool's arguments have in common: nothing is taken that is not named."""
+    """What the arguments of all tools have in common: unknown names are refused."""
 
     model_config = ConfigDict(extra="forbid")
 

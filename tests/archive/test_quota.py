@@ -17,7 +17,7 @@ from hypothesis import given, settings, strategies as st
 
 from qwen_omni import SpendLimit
 from qwen_omni.archive import spend
-from qwen_omni.archive.quota import RateWish, SharedRate, share_rate, shared_rate_limits
+from qwen_omni.archive.quota import RateLeaseRequest, SharedRate, share_rate, shared_rate_limits
 from qwen_omni.archive.spend import SharedSpendLimit, spend_taken
 from qwen_omni.errors import SpendLimitError, StoreError
 from qwen_omni.pricing.costs import TokenCounts, cost_of
@@ -177,17 +177,17 @@ def test_a_request_of_the_whole_minute_is_not_passed_over_for_ever():
 
 
 def test_the_same_wish_again_is_one_wish():
-    wish = RateWish(worker="a", number=1, needs=(10,) * 5, limits=RateLimits(rpm=6_000, tpm=1_000))
-    record, lease = share_rate(None, 100.0, wish)
+    request = RateLeaseRequest(worker="a", number=1, needs=(10,) * 5, limits=RateLimits(rpm=6_000, tpm=1_000))
+    record, lease = share_rate(None, 100.0, request)
     assert (lease.requests, lease.tokens) == (5, 50)
-    again, same = share_rate(record, 130.0, wish)
+    again, same = share_rate(record, 130.0, request)
     assert (same, again["grains"]) == (lease, record["grains"])
 
 
 def test_a_clock_that_is_set_back_frees_nothing():
-    wish = RateWish(worker="a", number=1, needs=(900,), limits=RateLimits(tpm=1_000))
-    record, _ = share_rate(None, 1_000.0, wish)
-    _, lease = share_rate(record, 5.0, RateWish(worker="b", number=1, needs=(900,), limits=RateLimits(tpm=1_000)))
+    request = RateLeaseRequest(worker="a", number=1, needs=(900,), limits=RateLimits(tpm=1_000))
+    record, _ = share_rate(None, 1_000.0, request)
+    _, lease = share_rate(record, 5.0, RateLeaseRequest(worker="b", number=1, needs=(900,), limits=RateLimits(tpm=1_000)))
     assert (lease.requests, lease.wait) == (0, 1.0)
 
 

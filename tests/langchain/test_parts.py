@@ -361,7 +361,7 @@ REFUSED: dict[str, tuple[Any, str]] = {
     ),
     "extras that are none": ({"type": "video", "url": URL, "extras": [1]}, "extras must be a dictionary"),
     "unknown sibling": ({"type": "image_url", "image_url": URL, "fps": 2}, "min_pixels, max_pixels"),
-    "option of sound": ({"type": "audio", "url": URL, "fps": 2}, "known here: start, end"),
+    "option of sound": ({"type": "audio", "url": URL, "fps": 2}, "supported: start, end"),
     "fps in words": ({"type": "video", "url": URL, "fps": "two"}, "fps must be a number"),
     "fps as truth": ({"type": "video", "url": URL, "fps": True}, "fps must be a number"),
     "seconds in other words": ({"type": "video", "url": "file:///a.mp4#t=1:30"}, "#t=1:30 names no seconds"),

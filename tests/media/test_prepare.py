@@ -351,7 +351,7 @@ def test_an_error_leaves_no_file(film, tmp_path):
             if packet.dts is not None:
                 packet.stream = stream
                 new.mux(packet)
-    with pytest.raises(UnreadableMediaError, match="not done after"):
+    with pytest.raises(UnreadableMediaError, match="not finished within"):
         prepare(cut, budget="static", choices=PrepareOptions(limit_seconds=0.01))
 
     assert left() == set()

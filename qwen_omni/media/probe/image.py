@@ -86,8 +86,8 @@ def probe_still(file: IO[bytes], *, container: str, size_bytes: int, label: str,
             raise fault from error
         if isinstance(error, UnidentifiedImageError):
             raise UnreadableMediaError(
-                f"{label} begins like a {container} image but is damaged or truncated, or of a kind that is "
-                "not read here. Save it as PNG or JPEG."
+                f"{label} begins like a {container} image but is damaged or truncated, or of an unsupported "
+                "kind. Save it as PNG or JPEG."
             ) from None
         raise UnreadableMediaError(
             f"{label} begins like a {container} image but is damaged or truncated: "

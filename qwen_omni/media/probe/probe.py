@@ -294,7 +294,7 @@ class TimedFile:
         """
         if time.monotonic() > self._until:
             raise UnreadableMediaError(
-                f"{self._label} is not decoded after {self._seconds:g} s, far longer than an image takes; it is "
+                f"{self._label} could not be decoded within {self._seconds:g} s, far longer than an image takes; it is "
                 "probably crafted to be slow. Save it again with another program."
             )
         return self._file.read(size)

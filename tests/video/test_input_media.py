@@ -8,7 +8,7 @@ from qwen_omni.errors import UnsupportedContentError
 from qwen_omni.media.budget import MediaBudget, Sampling
 from qwen_omni.media.source import MediaSource
 from qwen_omni.messages import AudioPart, FramesPart, ImagePart, Part, TextPart, VideoPart
-from qwen_omni.video.options import heeded_media
+from qwen_omni.video.options import single_media_part
 
 FILE = MediaSource.from_path("a.mp4")
 VIDEO = VideoPart(source=FILE)
@@ -22,7 +22,7 @@ TEXT = TextPart(text="What is shown?")
 )
 def test_the_one_video_or_recording_is_taken(part: Part) -> None:
     """It is given back as it is, with its seconds, wherever texts stand."""
-    assert heeded_media([part]) == heeded_media([TEXT, part, TEXT]) == part
+    assert single_media_part([part]) == single_media_part([TEXT, part, TEXT]) == part
 
 
 def video(**said: Any) -> VideoPart:
@@ -51,4 +51,4 @@ REFUSED: dict[str, tuple[list[Part], str]] = {
 def test_what_cannot_be_heeded_is_refused(parts: list[Part], words: str) -> None:
     """The error names what was asked, and what to use in place."""
     with pytest.raises(UnsupportedContentError, match=words):
-        heeded_media(parts)
+        single_media_part(parts)
