@@ -606,8 +606,8 @@ def resolve_base_url(
         'https://ws-1.eu-central-1.maas.aliyuncs.com/compatible-mode/v1'
 
     Raises:
-        ConfigurationError: values that conflict with each other, an unknown region, a region that needs a workspace, or an
-            address that is not a URL.
+        ConfigurationError: values that conflict with each other, an unknown region, a region that needs a workspace,
+            or an address that is not a URL.
     """
     given = "region" if region is not None else "workspace"
     if base_url is not None and (region is not None or workspace is not None):

@@ -276,7 +276,7 @@ class _Batches:
 
 
 def _look(key: str) -> Callable[[Any, float], tuple[Any, bool | None]]:
-    """Return a function that checks whether a batch was abandoned before it was created; `None` if its record is gone."""
+    """Return a check of whether a batch was abandoned before it was created; `None` if its record is gone."""
 
     def look(known: Any, now: float) -> tuple[Any, bool | None]:  # noqa: ANN401  (JSON)
         if not isinstance(known, dict) or known.get("key") != key:

@@ -1,7 +1,8 @@
 """What is asked about every input: captions, summaries, transcripts, notes, or any function.
 
-A step is a value that can be pickled. Its digest identifies everything that affects an answer (the prompt, the schema, the model,
-the options), and nothing else: how many requests run at once, or where results are stored, does not ask again.
+A step is a value that can be pickled. Its digest identifies everything that affects an answer (the prompt, the schema,
+the model, the options), and nothing else: more requests at once, or another place for the results, ask nothing again.
+nothing again.
 """
 
 import dataclasses

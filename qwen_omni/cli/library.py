@@ -235,7 +235,9 @@ def _check_exists(place: Path) -> None:
             f"There is no library {place}. Create it: qwen-omni library add FOLDER --library {place}"
         )  # fmt: skip
     if any(place.iterdir()) and not any(place.glob("*.lance")):
-        raise ConfigurationError(f"{place} is a folder with other files, not a library. Choose another one with --library.")
+        raise ConfigurationError(
+            f"{place} is a folder with other files, not a library. Choose another one with --library."
+        )
 
 
 def _check_output(*, as_json: bool, html: Path | None) -> None:

@@ -94,7 +94,8 @@ def _limit(max_cny: float | None, max_tokens: int | None, *, no_limit: bool) -> 
     """
     if no_limit and (max_cny is not None or max_tokens is not None):
         raise ConfigurationError(
-            f"--no-limit cannot be combined with --max-cny or --max-tokens (also as {MAX_CNY_VARIABLE} and {MAX_TOKENS_VARIABLE})."
+            "--no-limit cannot be combined with --max-cny or --max-tokens "
+            f"(also as {MAX_CNY_VARIABLE} and {MAX_TOKENS_VARIABLE})."
         )
     if no_limit:
         return None

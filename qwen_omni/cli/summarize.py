@@ -158,9 +158,9 @@ def summarize(  # noqa: PLR0913  (each argument is an option of the command)
 ) -> None:
     """Summarise videos of any length, or answer a question about them.
 
-    Every finished segment is stored at once: an interrupted run resumes where it stopped, and nothing is paid for twice.
-    Several files are processed one after the other. If one fails, the others are printed all the same, and the exit
-    code is 1.
+    Every finished segment is stored at once: an interrupted run resumes where it stopped, and nothing is paid for
+    twice. Several files are processed one after the other. If one fails, the others are printed all the same, and the
+    exit code is 1.
     """
     check_files(media, "summarize")
     files = {"srt": srt, "vtt": vtt, "html": html, "markdown": markdown}

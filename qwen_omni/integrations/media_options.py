@@ -7,13 +7,11 @@ is sent (`start`, `end`, `budget`, `audio_track`). The adapters find these optio
 import re
 from collections.abc import Mapping
 from dataclasses import fields
-from typing import Any, Literal, assert_never, get_args
+from typing import TYPE_CHECKING, Any, Literal, assert_never, get_args
 
 from qwen_omni.errors import ConfigurationError, UnsupportedContentError
 from qwen_omni.media.budget import PRESETS, SAMPLING_RANGES, BudgetName, MediaBudget, Sampling
 from qwen_omni.media.info import AudioTrackChoice, read_audio_track
-from qwen_omni.media.plan.segments import Segment
-from qwen_omni.media.probe.probe import HEAD_BYTES, recognise
 from qwen_omni.media.source import MediaSource
 from qwen_omni.messages import (
     FRAME_RANGES,
@@ -27,6 +25,9 @@ from qwen_omni.messages import (
     VideoPart,
 )
 from qwen_omni.ranges import check_span, checked
+
+if TYPE_CHECKING:
+    from qwen_omni.media.plan.segments import Segment
 
 MediaKind = Literal["image", "audio", "video"]
 PartOptions = dict[str, Any]
@@ -151,6 +152,8 @@ def sniffed_kind(head: bytes) -> MediaKind | None:
         >>> sniffed_kind(b"\x89PNG\r\n\x1a\n"), sniffed_kind(b"fLaC"), sniffed_kind(b"hello")
         ('image', 'audio', None)
     """
+    from qwen_omni.media.probe.probe import HEAD_BYTES, recognise  # noqa: PLC0415 - few blocks lack a type
+
     found = recognise(head[:HEAD_BYTES])
     if found is None:
         return None
@@ -257,7 +260,7 @@ def frames_part(frames: tuple[MediaSource, ...], options: PartOptions, place: st
     return FramesPart(frames=frames, sampling=Sampling(**options))
 
 
-def traced_text(part: object, segment: Segment | None) -> str:
+def traced_text(part: object, segment: "Segment | None") -> str:
     """Return what traces show of a part of a request about a long video: texts, and a line for anything else.
 
     Args:

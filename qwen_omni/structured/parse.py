@@ -15,9 +15,8 @@ from typing import Any
 import jiter
 
 from qwen_omni.errors import CaptionSyntaxError
-from qwen_omni.structured.forms import read_form
 from qwen_omni.structured.json_reader import LATEX, Container, JsonReader, TooDeepError
-from qwen_omni.structured.schema import CaptionSchema, MismatchError
+from qwen_omni.structured.schema import CaptionSchema, MismatchError, TextForm
 
 _COPY_PER_CHARACTER = 512
 _COPY_AT_FIRST = 65_536
@@ -184,7 +183,7 @@ class CaptionStream:
             self._cost = max(self._cost, cost) if self._shown is None else self._cost
             return None
         self._budget -= cost
-        form = read_form(self.text, ended=False)
+        form = _read_form(self.text, ended=False)
         if form is None or self._reader.snapshot() is not None:
             return None
         partial = self._schema.of_form(form)
@@ -285,7 +284,7 @@ class CaptionStream:
         Raises:
             CaptionSyntaxError: it violates the schema, or lacks what the form requires.
         """
-        form = None if self._schema.of_form is None else read_form(self.text)
+        form = None if self._schema.of_form is None else _read_form(self.text)
         if form is None or self._schema.of_form is None:
             return None
         value = self._schema.of_form(form)
@@ -312,6 +311,12 @@ class CaptionStream:
             text=text,
             problems=(f"the answer: holds no JSON{'' if self._schema.of_form is None else ' and no text with times'}",),
         )
+
+
+def _read_form(text: str, *, ended: bool = True) -> TextForm | None:
+    from qwen_omni.structured.forms import read_form  # noqa: PLC0415 - few answers are text; its patterns take time
+
+    return read_form(text, ended=ended)
 
 
 @dataclass(frozen=True, slots=True)

@@ -54,7 +54,9 @@ class Transcript(Frozen):
     sentences: tuple[Sentence, ...] = Field(default=(), description="In order; empty if the model tells no times.")
     language: str | None = None
     duration: float | None = Field(default=None, description="Seconds of the whole recording, if known.")
-    billed_seconds: float | None = Field(default=None, description="Seconds that the service billed, if it reported them.")
+    billed_seconds: float | None = Field(
+        default=None, description="Seconds that the service billed, if it reported them."
+    )
     model: str = ""
     source: str = ""
     audio_track: int | Literal["mix"] | None = Field(

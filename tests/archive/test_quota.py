@@ -187,7 +187,9 @@ def test_the_same_wish_again_is_one_wish():
 def test_a_clock_that_is_set_back_frees_nothing():
     request = RateLeaseRequest(worker="a", number=1, needs=(900,), limits=RateLimits(tpm=1_000))
     record, _ = share_rate(None, 1_000.0, request)
-    _, lease = share_rate(record, 5.0, RateLeaseRequest(worker="b", number=1, needs=(900,), limits=RateLimits(tpm=1_000)))
+    _, lease = share_rate(
+        record, 5.0, RateLeaseRequest(worker="b", number=1, needs=(900,), limits=RateLimits(tpm=1_000))
+    )
     assert (lease.requests, lease.wait) == (0, 1.0)
 
 

@@ -1,4 +1,4 @@
-"""Questions to a library: the right second, when looking ends, what the answer is based on, and nothing paid for twice."""
+"""Questions to a library: the right second, when looking ends, what answers are based on, and nothing paid twice."""
 
 import asyncio
 import contextlib

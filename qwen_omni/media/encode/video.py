@@ -160,7 +160,7 @@ def remux(source: Reopenable, info: MediaInfo, path: Path, deadline: Deadline) -
 def make_video(
     source: Reopenable, info: MediaInfo, plan: MediaPlan, path: Path, deadline: Deadline, *, workers: int = 1
 ) -> MediaInfo:
-    """Write the MP4 that a plan describes, and return its facts. With one worker everything runs on the caller's thread.
+    """Write the MP4 that a plan describes, and return its facts. One worker runs on the caller's thread.
 
     Raises:
         UnreadableMediaError: nothing of it can be decoded, or it changed meanwhile.

@@ -225,7 +225,9 @@ def _cuts(facts: MediaFacts, offset: float) -> str:
 
 
 def _scenes(facts: MediaFacts, offset: float) -> str:
-    spans = [f"{_span(scene.start, scene.end, facts, offset)} {_look(scene)}" for scene in facts.observed.scenes[:_MOST]]
+    spans = [
+        f"{_span(scene.start, scene.end, facts, offset)} {_look(scene)}" for scene in facts.observed.scenes[:_MOST]
+    ]
     more = f"; and {len(facts.observed.scenes) - _MOST} more scenes" if len(facts.observed.scenes) > _MOST else ""
     return f"Scenes: {'; '.join(spans)}{more}."
 
