@@ -2,7 +2,6 @@
 
 A step is a value that can be pickled. Its digest identifies everything that affects an answer (the prompt, the schema,
 the model, the options), and nothing else: more requests at once, or another place for the results, ask nothing again.
-nothing again.
 """
 
 import dataclasses

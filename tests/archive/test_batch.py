@@ -462,7 +462,7 @@ def test_a_download_that_keeps_failing_keeps_what_came(make: MakeJob, standin: S
     job = make()
     job.submit()
     job.wait(poll_seconds=0.001)
-    with pytest.raises(APIConnectionError, match="What came is stored"):
+    with pytest.raises(APIConnectionError, match="What arrived is stored"):
         list(job.results())
     assert 0 < stored(tmp_path / "batches.sqlite3") < 4
     standin.batches._faults.clear()
