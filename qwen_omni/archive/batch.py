@@ -151,7 +151,7 @@ class BatchJob:
 
         Raises:
             TaskUnfinishedError: the batch has not ended; there are no partial results.
-            APIConnectionError: the answers could not be downloaded as a whole. What came is stored; call again.
+            APIConnectionError: the answers could not be downloaded as a whole. What arrived is stored; call again.
             LocalResourceError: the answers cannot be stored; they stay at the service for 30 days.
         """
         yield from self.flows.every(self._run(self.flows.read(allow_missing=allow_missing)))

@@ -113,8 +113,8 @@ def check_export(path: Path, *, overwrite: bool) -> None:
     """Check that a file can be written, before the store is read.
 
     Raises:
-        ConfigurationError: the file exists and must not be replaced, or is a database; its name is a folder's, or not
-            possible.
+        ConfigurationError: the file exists and must not be replaced, or is a database; its name is a
+            folder's, or is not possible.
         LocalResourceError: the location is not writable.
     """
     check_targets([path])

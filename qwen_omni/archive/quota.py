@@ -189,7 +189,7 @@ def _bounded(seconds: float) -> float:
 
 @dataclass(slots=True)
 class _Lease:
-    """What is left of a lease; `until` is by the clock of the process, from before it was asked for."""
+    """What is left of a lease; `until` counts from before it was asked for, by the clock of the process."""
 
     requests: int = 0
     tokens: int = 0

@@ -405,9 +405,9 @@ class SharedSpendLimit(SpendLimit):
         scale = 1 if unit == "tokens" else _BILLIONTHS
         limit = self._whole[unit] or 0
         return SpendLimitError(
-            f"This call would take {_shown(amount / scale, unit)}; of the limit of {_shown(limit, unit)} of all "
-            f"processes together, {_shown(taken / scale, unit)} are spent, reserved or leased. Nothing was sent. Raise "
-            "the limit, or wait for the other processes to end.",
+            f"This call may cost up to {_shown(amount / scale, unit)}; {_shown(taken / scale, unit)} of the limit of "
+            f"{_shown(limit, unit)} that all processes share are already spent, reserved or leased. Nothing was sent. "
+            "Raise the limit, or wait for the other processes to end.",
             unit=unit, estimated=amount / scale, limit=limit, spent=taken / scale,
         )  # fmt: skip
 

@@ -125,7 +125,7 @@ class Step(Protocol):
 
     @property
     def digest(self) -> str:
-        """Identifies what decides an answer."""
+        """Identifies everything that affects an answer."""
 
     def run(self, source: MediaSource, task: StepContext) -> StepResult:
         """Answer one input; raise what makes its row."""
@@ -224,7 +224,7 @@ class Caption:
 
     @property
     def digest(self) -> str:
-        """Identifies what decides an answer."""
+        """Identifies everything that affects an answer."""
         return _key(self.name, read_schema(self.schema).json_schema, _asked(self.options, model=self.model))
 
     def check(self, settings: Settings) -> tuple[str, ...]:
@@ -320,7 +320,7 @@ class Summarize(_OfVideo):
 
     @property
     def digest(self) -> str:
-        """Identifies what decides an answer."""
+        """Identifies everything that affects an answer."""
         return _key(self.name, self._parts())
 
     def run(self, source: MediaSource, task: StepContext) -> StepResult:
@@ -342,7 +342,7 @@ class Notes(_OfVideo):
 
     @property
     def digest(self) -> str:
-        """Identifies what decides an answer."""
+        """Identifies everything that affects an answer."""
         parts = self._parts()
         return _key(
             self.name, {name: value for name, value in parts.items() if name not in ("text_model", "reduce_tokens")}
@@ -370,7 +370,7 @@ class Transcribe:
 
     @property
     def digest(self) -> str:
-        """Identifies what decides an answer."""
+        """Identifies everything that affects an answer."""
         return _key(self.name, _asked(self.options))
 
     def check(self, settings: Settings) -> tuple[str, ...]:
@@ -408,7 +408,7 @@ class FunctionStep:
         name: the name, in rows and in the store.
         function: takes the media and the context, returns the answer as JSON, or a `StepResult`. It must be importable
             to be used in other processes, and may be called again for the same input after a failure.
-        digest: identifies what decides an answer, in a word: change it with the function, its prompt or its model.
+        digest: a word that identifies everything that affects an answer: change it with the function, its prompt or model.
         model: the model, for the rows.
         takes_slot: whether a call of the function counts as one call in flight. A function that prepares media first
             takes a place itself, with `task.slot()`, and passes `False`.

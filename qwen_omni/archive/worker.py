@@ -117,7 +117,7 @@ class _Slots:
 
     @contextmanager
     def taken(self) -> Iterator[None]:
-        """Wait for a place, and hold it inside the `with` block; raises `StoppedError` if the work was stopped."""
+        """Wait for a slot, and hold it inside the `with` block; raises `StoppedError` if the work was stopped."""
         kept: ExitStack | None = getattr(self._mine, "kept", None)
         with ExitStack() as here:
             if kept is None or not self._mine.taken:

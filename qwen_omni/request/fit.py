@@ -642,7 +642,7 @@ def _selected(part: MediaPart, name: str) -> str:
 
 
 def _selecting(part: MediaPart) -> str | None:
-    """Return the caller's argument by which less than the whole file is sent."""
+    """Return the argument with which the caller selects less than the whole file."""
     if isinstance(part, VideoPart | AudioPart):
         return "start" if part.start else "end" if part.end is not None else None
     return "max_pixels" if isinstance(part, ImagePart) and part.sampling.max_pixels is not None else None

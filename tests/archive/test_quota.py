@@ -401,7 +401,7 @@ def test_money_and_limits_of_a_call(monkeypatch):
     record = crowd.records.record("spend b")
     assert billed(record, "CNY") / 1e9 == pytest.approx(cost.cny, abs=1e-9)
     assert billed(record) == share.spent.tokens == 900
-    with pytest.raises(SpendLimitError, match="one call may take"):
+    with pytest.raises(SpendLimitError, match="the limit for one call is"):
         share.reserve(tokens(1_001))
     with pytest.raises(TypeError, match="open the same store"):
         share.__getstate__()
