@@ -455,8 +455,8 @@ class Settings(OwnCopy):
         )
         if batch.origin != self.origin:
             raise ConfigurationError(
-                f"batch_base_url {batch.base_url} is on a different server from base_url {self.base_url}; answers of one "
-                "would be reused as answers of the other. Pass the address of Batch Chat on the same server."
+                f"batch_base_url {batch.base_url} is on a different server from base_url {self.base_url}; answers of "
+                "one would be reused as answers of the other. Pass the address of Batch Chat on the same server."
             )
         return batch
 

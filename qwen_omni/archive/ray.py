@@ -239,8 +239,8 @@ def _store_for(store: str | Path, *, machines: int) -> str | Path:
         return address
     if machines > 1:
         raise ConfigurationError(
-            f"Ray has {machines} machines, and a store in the file {store} can serve one only. Name a database: "
-            "postgresql://HOST/DATABASE"
+            f"Ray has {machines} machines, but the store is a file, {store}, which only one of them can use. "
+            "Pass a database: postgresql://HOST/DATABASE"
         )
     return Path(store).absolute()
 

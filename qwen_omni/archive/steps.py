@@ -186,7 +186,7 @@ def models_of(step: Step, settings: Settings) -> tuple[str, ...]:
 
 
 def _asked(options: Any, **others: Any) -> dict[str, Any]:  # noqa: ANN401  (a dataclass; JSON)
-    """Return the options that decide an answer and differ from the usual ones."""
+    """Return the options that affect an answer and differ from the defaults."""
     usual = type(options)()
     chosen = {one.name: getattr(options, one.name) for one in dataclasses.fields(options)}
     changed = {
@@ -408,7 +408,7 @@ class FunctionStep:
         name: the name, in rows and in the store.
         function: takes the media and the context, returns the answer as JSON, or a `StepResult`. It must be importable
             to be used in other processes, and may be called again for the same input after a failure.
-        digest: a word that identifies everything that affects an answer: change it with the function, its prompt or model.
+        digest: a word that identifies what affects an answer: change it with the function, its prompt or its model.
         model: the model, for the rows.
         takes_slot: whether a call of the function counts as one call in flight. A function that prepares media first
             takes a place itself, with `task.slot()`, and passes `False`.

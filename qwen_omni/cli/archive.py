@@ -254,7 +254,7 @@ def _coming(
     if ray is None:
         return run_archive(source, step, mode=mode, window_hours=window_hours, **options)
     if mode == "batch":
-        raise ConfigurationError("--mode batch is one file of requests, so it needs no --ray; drop one of the two.")
+        raise ConfigurationError("--mode batch sends one file of requests, so --ray has no effect; drop one of them.")
     return _on_ray(ray, source, step, **options)
 
 

@@ -37,7 +37,7 @@ _RANGES = {
     "margin": START,
     "sure": Range(least=0, most=1),
 }
-_HELPS = 0.5  # relevance from which a look that is sure ends looking
+_HELPS = 0.5  # relevance from which a look that is sure ends the looks
 _NOTHING = "The library holds nothing about this question."
 _FINDING_ROOM = "x " * 600  # as long as what one look finds, for the share of a limit that is kept for the answer
 _MOST_TEXT = 4_000  # characters of a window's notes that the text model receives

@@ -321,8 +321,8 @@ def bounded_still(file: IO[bytes], *, container: str, label: str) -> IO[bytes]:
         most = min(MOST_SCANS, MOST_WORK // max(pixels, 1))
         if scans > most:
             raise MediaDoesNotFitError(
-                f"{label} is a JPEG of {scans:,} scans; at most {most:,} are decoded at its size, since each takes as "
-                "long as a whole image. Save it again as an ordinary JPEG.",
+                f"{label} is a JPEG with {scans:,} scans; at most {most:,} are decoded at its size, since each takes "
+                "as long as a whole image. Save it again as an ordinary JPEG.",
                 limit=most,
                 actual=scans,
             )
