@@ -223,7 +223,7 @@ def retry(  # noqa: PLR0913  (each keyword is an independent option)
         step: the step whose rows are retried.
         store: the store that has them.
         source: only inputs of this source. Links that need a signature have to be named here, with a new one.
-        permanent: also those that failed for a reason that is not expected to go ahow.
+        permanent: also those that failed for a reason that is not expected to pass.
         settings: as in `run`.
         spend_limit: as in `run`.
         in_flight: as in `run`.

@@ -126,8 +126,8 @@ class Deadline:
         """Return the error for an answer that is not complete in time."""
         return DeadlineExceededError(
             f"No complete answer from {self._where} within {self._seconds:g} s (total_timeout). Request less: a "
-            "shorter clip, a smaller max_tokens. DashScope's shared hosts end requests after 600 s, workspace hosts after "
-            "3,600 s; total_timeout= sets another limit."
+            "shorter clip, a smaller max_tokens. DashScope's shared hosts end requests after 600 s, workspace hosts "
+            "after 3,600 s; total_timeout= sets another limit."
         )
 
 
