@@ -351,11 +351,11 @@ REFUSED: dict[str, tuple[Any, str]] = {
     },
     "unknown option of a frame": ({"type": "video", "video": [{"path": "1.jpg", "fps": 2}]}, "frame 0: .*'fps'"),
     "unknown extra": ({"type": "video", "url": URL, "extras": {"frames": 3}}, "fps, min_pixels, max_pixels, total"),
-    "unknown option of a file": ({"type": "file", "file": {**FILE, "frames": 3}}, "no option 'frames'; known"),
+    "unknown option of a file": ({"type": "file", "file": {**FILE, "frames": 3}}, "no option 'frames'; supported"),
     "wrong option of a file": ({"type": "file", "file": {**FILE, "fps": "two"}}, "fps must be a number"),
     "a file in a file": ({"type": "file", "file": {**FILE, "file": FILE}}, "no option 'file'"),
     "unknown option of a source": ({"type": "image", "source": {"type": "url", "url": URL, "fps": 2}}, "option 'fps'"),
-    "extra without a name": ({"type": "video", "url": URL, "extras": {1: 2}}, "no option 1; known"),
+    "extra without a name": ({"type": "video", "url": URL, "extras": {1: 2}}, "no option 1; supported"),
     "extras in extras in extras": (
         {"type": "video", "url": URL, "extras": {"extras": {"extras": {"fps": 2}}}}, "no option 'extras'"
     ),
