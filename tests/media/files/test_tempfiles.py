@@ -172,7 +172,7 @@ def test_whatever_it_is(folder, monkeypatch, error, lacking, name):
     monkeypatch.undo()
     monkeypatch.setattr("qwen_omni.media.encode.video.remux", failing)
     monkeypatch.setattr("qwen_omni.media.encode.video.make_video", failing)
-    monkeypatch.setattr("qwen_omni.media.encode.audio.add_sound", failing)
+    monkeypatch.setattr("qwen_omni.media.encode.audio.add_audio", failing)
     with pytest.raises(LocalResourceError) as found:
         prepare(folder / name, budget="static")
     assert found.value.resource == lacking
@@ -309,6 +309,6 @@ def test_a_segment(folder, monkeypatch):
     def failing(*_arguments, **_keywords):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("qwen_omni.media.encode.audio.add_sound", failing)
+    monkeypatch.setattr("qwen_omni.media.encode.audio.add_audio", failing)
     with pytest.raises(LocalResourceError, match="No space left"):
         list(split(folder / "talk.wav", seconds=8))
