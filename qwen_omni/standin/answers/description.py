@@ -14,7 +14,7 @@ from qwen_omni.standin.media.ocr import INSTALL
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from qwen_omni.standin.media.facts import MediaFacts, Scene, SoundSpan
+    from qwen_omni.standin.media.facts import MediaFacts, Scene, AudioSpan
 
 MEASURED = "This is measured, not understood: the stand-in does not recognise"
 UNREAD = "Text in pictures is read after"
@@ -76,7 +76,7 @@ def at(facts: MediaFacts, second: float, offset: float) -> list[str]:
         return [f"the {facts.kind} goes {span}to {_time(facts.duration, facts, offset)}"]
     scene = next((one for one in facts.observed.scenes if one.start <= time < one.end), None)
     sound = next((one for one in facts.observed.sounds if one.start <= time < one.end), None)
-    return [*([scene_phrase(scene)] if scene else []), *([_sound_phrase(sound)] if sound else [])]
+    return [*([scene_phrase(scene)] if scene else []), *([_audio_phrase(sound)] if sound else [])]
 
 
 def summary(facts: MediaFacts, *, timed: bool) -> list[str]:
@@ -99,7 +99,7 @@ def _overview(facts: MediaFacts) -> list[str]:
         bright = _word(_mean(scenes, "brightness"), _BRIGHTNESS)
         texts.append(f"{count}, mostly {_colours(scenes)}, {bright}, {_word(_mean(scenes, 'movement'), _MOVEMENT)}.")
     if facts.sound:
-        texts.append(_sound_overview(facts))
+        texts.append(_audio_overview(facts))
     elif facts.kind == "video":
         texts.append("There is no sound.")
     return texts
@@ -125,7 +125,7 @@ def moment_phrases(facts: MediaFacts) -> list[tuple[float, float, str]]:
     """Return what happens when: one entry per scene, or per stretch of sound where there is no picture."""
     observed = facts.observed
     if not observed.scenes:
-        return [(span.start, span.end, f"{_sound_phrase(span).capitalize()}.") for span in observed.sounds]
+        return [(span.start, span.end, f"{_audio_phrase(span).capitalize()}.") for span in observed.sounds]
     found = []
     for scene in observed.scenes:
         heard = _heard_in(scene, observed.sounds)
@@ -207,7 +207,7 @@ def _sentences(facts: MediaFacts, offset: float) -> list[tuple[str, str]]:
     ]
     texts += [("text", text) for text in _text(facts, offset)]
     if facts.sound:
-        texts.append(("sound", _sound(facts, offset)))
+        texts.append(("sound", _audio(facts, offset)))
     return texts
 
 
@@ -250,11 +250,11 @@ def _text(facts: MediaFacts, offset: float) -> list[str]:
     return [f"Text in the picture: {', '.join(read[: 2 * _MOST])}." if read else "No text was read in the picture."]
 
 
-def _sound(facts: MediaFacts, offset: float) -> str:
+def _audio(facts: MediaFacts, offset: float) -> str:
     if facts.loudness is None:
         return "The sound is silent."
     spans = [
-        f"{_span(span.start, span.end, facts, offset)} {_sound_phrase(span)}" for span in facts.observed.sounds[:_MOST]
+        f"{_span(span.start, span.end, facts, offset)} {_audio_phrase(span)}" for span in facts.observed.sounds[:_MOST]
     ]
     more = f"; and {len(facts.observed.sounds) - _MOST} more" if len(facts.observed.sounds) > _MOST else ""
     loud = [f"{_time(time, facts, offset)} ({level:.0f} dBFS)" for time, level in facts.observed.loud]
@@ -263,26 +263,26 @@ def _sound(facts: MediaFacts, offset: float) -> str:
     return f"Sound: {'; '.join(spans)}{more}; {mean}.{peaks}"
 
 
-def _sound_overview(facts: MediaFacts) -> str:
+def _audio_overview(facts: MediaFacts) -> str:
     if facts.loudness is None:
         return "The sound is silent."
     kinds = list(dict.fromkeys(_kind_words(span) for span in facts.observed.sounds))
     return f"Heard: {_listed(kinds)}, {_loudness(facts)}." if kinds else f"There is sound, {_loudness(facts)}."
 
 
-def _sound_phrase(span: SoundSpan) -> str:
+def _audio_phrase(span: AudioSpan) -> str:
     if span.kind == "tone":
         return f"a tone of {span.pitch:.0f} Hz"
     level = "" if span.level is None else f" ({span.level:.0f} dBFS)"
     return f"{_kind_words(span)}{level}"
 
 
-def _kind_words(span: SoundSpan) -> str:
+def _kind_words(span: AudioSpan) -> str:
     names = {"silence": "silence", "tone": "a tone", "sound": "unclassified sound"}
     return names.get(span.kind, f"{span.kind} sound")
 
 
-def _heard_in(scene: Scene, sounds: Sequence[SoundSpan]) -> str:
+def _heard_in(scene: Scene, sounds: Sequence[AudioSpan]) -> str:
     """Return what is heard during most of a scene."""
     shared = [(min(span.end, scene.end) - max(span.start, scene.start), span.kind, span) for span in sounds]
     longest = max((one for one in shared if one[0] > 0), key=lambda one: one[0], default=None)
