@@ -16,8 +16,8 @@ from qwen_omni.media.encode.audio import AudioRange, open_audio
 from qwen_omni.media.encode.frames import FrameRun, read_frames
 from qwen_omni.media.files.safe_open import Reopenable
 from qwen_omni.media.info import MediaInfo
-from qwen_omni.media.plan.segments import CutPlace
-from qwen_omni.media.probe.container import open_for_work, video_stream, read_from
+from qwen_omni.media.plan.segments import CutPoint
+from qwen_omni.media.probe.container import open_for_work, read_from, video_stream
 from qwen_omni.media.probe.mp4 import Wanted
 from qwen_omni.media.work import Deadline
 
@@ -119,9 +119,9 @@ _LOOK_BACK = Fraction(15)  # seconds before the window, to measure the usual key
 _MOST_PACKETS = 5000
 
 
-def quiet_places(
+def find_cut_points(
     source: Reopenable, info: MediaInfo, window: tuple[Fraction, Fraction], start: Fraction, deadline: Deadline
-) -> list[CutPlace]:
+) -> list[CutPoint]:
     """Find scene cuts and silences between two times that count from `start`; none if the file cannot be read."""
     try:
         zero = info.origin + start
@@ -131,9 +131,9 @@ def quiet_places(
         return []
     both = [at for at in scenes if any(abs(at - other) <= _NEAR for other in silences)]
     return [
-        *(CutPlace(at=at, weight=_BOTH) for at in both),
-        *(CutPlace(at=at, weight=_SCENE) for at in scenes),
-        *(CutPlace(at=at, weight=_SILENCE) for at in silences),
+        *(CutPoint(at=at, weight=_BOTH) for at in both),
+        *(CutPoint(at=at, weight=_SCENE) for at in scenes),
+        *(CutPoint(at=at, weight=_SILENCE) for at in silences),
     ]
 
 

@@ -557,9 +557,11 @@ def split_look(
 
 
 def _places(look: MediaLook, whole: MediaPlan, deadline: Deadline) -> Places:
-    from qwen_omni.media.analysis import quiet_places  # noqa: PLC0415 - PyAV loads on first use
+    from qwen_omni.media.analysis import find_cut_points  # noqa: PLC0415 - PyAV loads on first use
 
-    return lambda earliest, latest: quiet_places(look.reopenable, look.info, (earliest, latest), whole.start, deadline)
+    return lambda earliest, latest: find_cut_points(
+        look.reopenable, look.info, (earliest, latest), whole.start, deadline
+    )
 
 
 def _piece(look: MediaLook, whole: MediaPlan, longest: Fraction, choices: PrepareOptions) -> MediaPlan:

@@ -29,11 +29,11 @@ from qwen_omni.media.probe.container import (
     KINDS,
     UNTIMED,
     Levels,
+    audio_streams,
     decoded,
     levels_of,
     open_for_work,
     read_from,
-    audio_streams,
 )
 from qwen_omni.media.probe.mp4 import Wanted
 from qwen_omni.media.work import Deadline

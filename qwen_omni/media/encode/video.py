@@ -28,12 +28,12 @@ from qwen_omni.media.info import MediaInfo, exact
 from qwen_omni.media.plan.plan import MediaPlan, Picture
 from qwen_omni.media.probe.container import (
     INDEXED,
+    audio_streams,
     open_for_work,
     open_video,
     packets_of,
-    video_stream,
-    audio_streams,
     timed_packets,
+    video_stream,
 )
 from qwen_omni.media.probe.mp4 import Wanted
 from qwen_omni.media.work import Deadline, in_order, piped

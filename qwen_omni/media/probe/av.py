@@ -26,13 +26,13 @@ from qwen_omni.media.probe.container import (
     MOST_PIXELS,
     PICTURES,
     UNTIMED,
+    audio_streams,
     frames_of,
     has_decoder,
     levels_of,
     open_container,
     packets_of,
     video_stream,
-    audio_streams,
 )
 from qwen_omni.media.probe.mp4 import check_boxes, is_upright
 from qwen_omni.media.probe.timeline import Walk, walk

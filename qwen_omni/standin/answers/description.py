@@ -14,7 +14,7 @@ from qwen_omni.standin.media.ocr import INSTALL
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from qwen_omni.standin.media.facts import MediaFacts, Scene, AudioSpan
+    from qwen_omni.standin.media.facts import AudioSpan, MediaFacts, Scene
 
 MEASURED = "This is measured, not understood: the stand-in does not recognise"
 UNREAD = "Text in pictures is read after"

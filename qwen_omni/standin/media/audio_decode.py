@@ -15,7 +15,7 @@ import av
 import numpy as np
 
 from qwen_omni.standin.media.dtmf import HIGH, KEYS, LOW
-from qwen_omni.standin.media.facts import Mark, AudioSpan
+from qwen_omni.standin.media.facts import AudioSpan, Mark
 from qwen_omni.standin.media.open import UnreadableMediaError, origin
 from qwen_omni.standin.media.sounds import divide, loud_moments
 

@@ -20,7 +20,7 @@ from hypothesis import given, strategies as st
 from qwen_omni.errors import MediaError
 from qwen_omni.media.prepare import PrepareOptions, split
 from qwen_omni.media.probe import mp4
-from qwen_omni.media.probe.container import open_for_work, video_stream, audio_streams
+from qwen_omni.media.probe.container import audio_streams, open_for_work, video_stream
 from qwen_omni.media.probe.mp4 import Samples, Wanted, narrowed
 from tests.support.boxing import box
 
