@@ -82,7 +82,7 @@ class BatchJob:
         """Return a submitted job without its requests: it can be followed, read and cancelled, but not submitted.
 
         Raises:
-            ConfigurationError: the store knows no such job of this server.
+            ConfigurationError: the store has no such job for this server.
         """
         job = cls.__new__(cls)
         job.flows = BatchFlows.of_key(key, (settings or Settings.load()).with_key(), store)

@@ -127,7 +127,7 @@ class BatchFlows:
         """Open a submitted job without its requests.
 
         Raises:
-            ConfigurationError: the store knows no such job of this server.
+            ConfigurationError: the store has no such job for this server.
         """
         opened = open_store(store)
         found = opened.find(StepKey(_JOBS, key, settings.origin))

@@ -52,7 +52,7 @@ class Deadline:
     def __init__(
         self, seconds: float | None = None, *, label: str = "The media", parent: "Deadline | None" = None
     ) -> None:
-        """Allow a number of seconds, or any time; stopped as well by the parent, or by the deadline in force here."""
+        """Limit the work to some seconds, if given; it also stops with the parent, or the deadline in force here."""
         self._parent = parent or _governing.get()
         self.label = label
         self.seconds = seconds

@@ -384,7 +384,7 @@ def _translate(error: Exception, settings: Settings) -> QwenOmniError:
         return fault.with_traceback(None)
     if "DecodingError" in (type(error).__name__, type(cause).__name__):  # of httpx or httpx2
         return APIError(
-            f"The answer of {settings.base_url} cannot be decoded: its bytes are not what its Content-Encoding says "
+            f"The answer from {settings.base_url} cannot be decoded: its bytes do not match its Content-Encoding "
             f"({error}). A proxy in between may have changed them.",
             status_code=_OK[0],
         )
