@@ -361,7 +361,7 @@ def test_nearly_all_of_the_limit_can_be_spent(monkeypatch):
             crowd.alive[n % 10][0].reserve(tokens(30)).settle(TokenCounts(text=30))
         except SpendLimitError as error:
             assert (error.unit, error.limit, error.estimated) == ("tokens", 10_000, 30)
-            assert "of all processes together" in str(error)
+            assert "that all processes share" in str(error)
             break
         done += 30
     assert done >= 9_500
