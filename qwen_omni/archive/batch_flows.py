@@ -65,7 +65,7 @@ _TAKEN_SECONDS = 0.5  # between two looks at a job that another process works on
 _GROWTH, _LONGEST_POLL = 1.5, 600.0
 _MOST_FAILED_LOOKS = 10  # in a row, each with its retries; more than an hour at the longest interval
 _MOST_BYTES = 4 * MOST_FILE_BYTES  # of a file of answers
-_WAY_OUT = "What came is stored; call again, or pass allow_missing=True to take the rest for failed."
+_WAY_OUT = "What arrived is stored; call again, or pass allow_missing=True to treat the rest as failed."
 _AT_ONCE = 500  # answers stored in one transaction
 
 T = TypeVar("T")
@@ -458,7 +458,9 @@ class BatchFlows:
             came, problem = wire.decode_lines(content)
             self._keep(came)
             if problem:
-                raise APIConnectionError(f"The file {file_id} was truncated or damaged in transit ({problem}). {_WAY_OUT}")
+                raise APIConnectionError(
+                    f"The file {file_id} was truncated or damaged in transit ({problem}). {_WAY_OUT}"
+                )
             if len({line.custom_id for line in came}) < count:
                 raise APIConnectionError(f"The file {file_id} holds {len(came):,} of {count:,} lines. {_WAY_OUT}")
             return came
