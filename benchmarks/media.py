@@ -68,10 +68,10 @@ print(float(look_at(as_source(sys.argv[1])).info.duration))
 KEPT = """
 import hashlib, sys
 from fractions import Fraction
-from qwen_omni.media.probe.container import open_for_work, picture_stream
+from qwen_omni.media.probe.container import open_for_work, video_stream
 from qwen_omni.media.prepare import look_at
 from qwen_omni.media.source import as_source
-from qwen_omni.media.encode.frames import FrameRun, read_pictures
+from qwen_omni.media.encode.frames import FrameRun, read_frames
 from qwen_omni.media.work import Deadline
 
 def digest(frame):
@@ -81,11 +81,11 @@ look = look_at(as_source(sys.argv[1]))
 source = look.reopenable
 with source.open() as file, open_for_work(file, source.size_bytes) as container:
     wanted = FrameRun(begin=look.info.origin, period=Fraction(1, 4), count=480)
-    shown = read_pictures(container, picture_stream(container), wanted, Deadline())
+    shown = read_frames(container, video_stream(container), wanted, Deadline())
     kept = {frame.pts: digest(frame) for frame, _, _ in shown}
 same = 0
 with source.open() as file, open_for_work(file, source.size_bytes) as container:
-    for frame in container.decode(picture_stream(container)):
+    for frame in container.decode(video_stream(container)):
         same += frame.pts in kept and digest(frame) == kept[frame.pts]
         if frame.pts is not None and frame.pts > max(kept):
             break

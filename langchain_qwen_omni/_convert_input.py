@@ -102,7 +102,7 @@ _OF_TEXT = _WITHOUT_EFFECT | {
 }
 # The prefix of names from inside an OpenAI object, after LangChain has moved them to the extras.
 _INSIDE = ("file_", "audio_", "image_url_")
-_HEAD_LETTERS = 6_000  # of base64, enough to identify a file, with line breaks
+_HEAD_CHARACTERS = 6_000  # of base64, enough to identify a file, with line breaks
 _LONGEST_PATH = 4_096  # on Linux; a longer text without a scheme is base64
 _LONGEST_SCHEME = 32
 _URL_START = ("http://", "https://", "oss://", "file://", "data:", PREFIX)
@@ -264,7 +264,7 @@ def refuse(block: object, place: str, reason: str = "") -> NoReturn:
 def _text(fields: Block, block: Block, place: str) -> TextPart:
     unknown = next((name for name, value in fields.items() if name not in _OF_TEXT and value), None)
     if unknown is not None:
-        raise UnsupportedContentError(f"{place}: text has no option {unknown!r}; known here: cache_control.")
+        raise UnsupportedContentError(f"{place}: text has no option {unknown!r}; supported: cache_control.")
     match fields:
         case {"text": str(text)} | {"refusal": str(text)}:
             return TextPart(text=text)
@@ -333,7 +333,7 @@ def _sniffed(fields: Block) -> MediaKind | None:
     """Return the kind of an inline file without a MIME type, from its first bytes."""
     data = fields.get("base64")
     if isinstance(data, str):
-        text = "".join(data[data.find(",") + 1 if data.startswith("data:") else 0 :][:_HEAD_LETTERS].split())
+        text = "".join(data[data.find(",") + 1 if data.startswith("data:") else 0 :][:_HEAD_CHARACTERS].split())
         data = MediaSource.from_base64(text[: len(text) // 4 * 4]).data
     return sniffed_kind(bytes(data)) if isinstance(data, bytes | bytearray | memoryview) else None
 

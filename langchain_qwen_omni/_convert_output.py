@@ -120,7 +120,7 @@ class AnswerBuilder(abc.ABC, Generic[Piece]):
             case ToolCallDelta():
                 return self._call(delta)
             case AudioDelta():
-                return self._sound(self._speech.feed(delta))
+                return self._audio_pieces(self._speech.feed(delta))
             case StartDelta():
                 named = {"model_name": delta.model, "id": delta.id}
                 self._head |= {name: value for name, value in named.items() if value}
@@ -146,7 +146,7 @@ class AnswerBuilder(abc.ABC, Generic[Piece]):
     def _call(self, delta: ToolCallDelta) -> list[Piece]: ...
 
     @abc.abstractmethod
-    def _sound(self, piece: str) -> list[Piece]: ...
+    def _audio_pieces(self, piece: str) -> list[Piece]: ...
 
 
 class ChunkBuilder(AnswerBuilder[ChatGenerationChunk]):
@@ -179,7 +179,7 @@ class ChunkBuilder(AnswerBuilder[ChatGenerationChunk]):
         piece = tool_call_chunk(name=delta.name, args=delta.arguments, id=delta.id, index=delta.index)
         return self._chunk([] if self._blocks else "", tool_call_chunks=[piece])
 
-    def _sound(self, piece: str) -> list[ChatGenerationChunk]:
+    def _audio_pieces(self, piece: str) -> list[ChatGenerationChunk]:
         if not piece:
             return []
         first = not self._spoken
@@ -341,7 +341,7 @@ class EventBuilder(AnswerBuilder[Event]):
 
     def last(self, notes: Mapping[str, str] | None = None) -> list[Event]:
         """Return the final events of the answer."""
-        events = self._sound(self._speech.rest())
+        events = self._audio_pieces(self._speech.rest())
         events += self._start()
         events += [
             {"event": "content-block-finish", "index": block.at, "content": block.finished()}
@@ -371,7 +371,7 @@ class EventBuilder(AnswerBuilder[Event]):
             events.append({"event": "content-block-delta", "index": block.at, "delta": grown})
         return events
 
-    def _sound(self, piece: str) -> list[Event]:
+    def _audio_pieces(self, piece: str) -> list[Event]:
         if not piece:
             return []
         grown = {"type": "data-delta", "data": piece, "encoding": "base64"}

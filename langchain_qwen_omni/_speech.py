@@ -137,7 +137,7 @@ class SpeechChunk(AIMessageChunk):
 def _added(chunks: Sequence[AIMessageChunk]) -> AIMessageChunk:
     """Add up chunks by LangChain's own rules, with a placeholder for the audio."""
     pieces: list[Block] = []
-    light = [_without_sound(chunk, pieces) for chunk in chunks]
+    light = [_without_audio(chunk, pieces) for chunk in chunks]
     merged = add_ai_message_chunks(light[0], *light[1:])
     complete = merged.chunk_position == "last"
     kind = AIMessageChunk if complete else SpeechChunk
@@ -149,7 +149,7 @@ def _added(chunks: Sequence[AIMessageChunk]) -> AIMessageChunk:
     return merged
 
 
-def _without_sound(chunk: AIMessageChunk, pieces: list[Block]) -> AIMessageChunk:
+def _without_audio(chunk: AIMessageChunk, pieces: list[Block]) -> AIMessageChunk:
     """Remove the pieces of audio from a chunk; the very first leaves a placeholder."""
     if not isinstance(chunk.content, list) or not any(map(is_speech, chunk.content)):
         return chunk

@@ -54,9 +54,12 @@ class RunTraces:
         self._llm = llm
         self._foreign = isinstance(options.text_model, ForeignTextModel)
         self._segments: dict[int | None, Any] = {}
+        self._observed = bool(run_manager.inheritable_handlers)
 
     def report(self, news: "Progress") -> Reporting:
-        """Begin or end the run of a segment, if the progress says so."""
+        """Begin or end the run of a segment, if the progress says so and anyone observes it."""
+        if not self._observed:
+            return
         if news.kind == "prepared" and news.segment not in self._segments:
             about = {"segment": news.segment, "start": news.start, "end": news.end}
             start = self._manager.get_child().on_chain_start
@@ -78,6 +81,9 @@ class RunTraces:
             with self._below():
                 yield _ignore
             return
+        if not self._observed:
+            yield _ignore
+            return
         answers: list[Response] = []
         (run,) = self._child(segment, request).on_chat_model_start(**self._started(request, segment))
         try:
@@ -95,6 +101,9 @@ class RunTraces:
         if segment is None and self._foreign:
             with self._below():
                 yield _ignore
+            return
+        if not self._observed:
+            yield _ignore
             return
         answers: list[Response] = []
         (run,) = await self._child(segment, request).on_chat_model_start(**self._started(request, segment))
@@ -132,7 +141,7 @@ class RunTraces:
 
 
 def _ignore(_: "Response") -> None:
-    """The other model reports its own answer."""
+    """Ignore an answer that is reported elsewhere, or has no observer."""
 
 
 def _shown(message: Message, segment: "Segment | None") -> BaseMessage:

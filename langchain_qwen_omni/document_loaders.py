@@ -214,7 +214,7 @@ class QwenOmniAudioLoader(BaseLoader):
     """Loads transcripts of recordings and videos as passages with their times, speakers and language.
 
     Documents come in order, while later recordings are already being transcribed. A recording that was submitted
-    within a day is not paid again, so an interrupted run resumes where it stopped.
+    within a day is not paid for again, so an interrupted run resumes where it stopped.
 
     Args:
         sources: a path, a folder (recursively), a pattern, a URL, or a list of them, chosen by the program.

@@ -31,7 +31,7 @@ from qwen_omni.media.source import MediaSource
 from qwen_omni.messages import Part, TextPart
 from qwen_omni.responses import Response
 from qwen_omni.transport.flow import adrive, drive
-from qwen_omni.video.options import ForeignTextModel, Texts, choices_of, heeded_media
+from qwen_omni.video.options import ForeignTextModel, Texts, choices_of, single_media_part
 
 if TYPE_CHECKING:
     from qwen_omni.media.source import Anything
@@ -73,7 +73,7 @@ def read_input(given: Any, input_key: str) -> VideoInput:
     if isinstance(given, str | os.PathLike | MediaSource | bytes):
         return VideoInput(source=given, question=asked)
     parts = _parts(given)
-    part = heeded_media(parts)
+    part = single_media_part(parts)
     text = "\n".join(one.text for one in parts if isinstance(one, TextPart) and one.text.strip()) or None
     if asked is not None and text is not None and asked != text:
         raise UnsupportedContentError('The input has two questions: remove "question" or the text next to the video.')

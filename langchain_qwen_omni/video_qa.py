@@ -33,8 +33,8 @@ class VideoQAChain(Runnable[str | Mapping[str, Any], Any]):
     """Answers questions from many videos: searches, watches the best windows again, answers with the moments found.
 
     Its input is the question, or a mapping that holds it under `input_key`. `stream` yields `LibraryProgress` values,
-    with the answer as it arrives, and the `LibraryAnswer` last. A spend limit of the chat model ends looking, and never
-    the answer. Looks are stored: the same question costs no look twice.
+    with the answer as it arrives, and the `LibraryAnswer` last. A spend limit of the chat model ends the looks, never
+    the answer. Looks are stored: asking the same question again costs none.
 
     Args:
         llm: the chat model; its connection and model name are used.

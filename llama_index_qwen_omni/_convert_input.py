@@ -327,7 +327,7 @@ def _refuse_unknown(extra: Mapping[str, Any], place: str) -> None:
     unknown = next((name for name in extra if name not in _KNOWN and name not in _OF_LLAMA_INDEX), None)
     if unknown is not None:
         raise UnsupportedContentError(
-            f"{place}: unknown option {unknown!r} in additional_kwargs; known here: {', '.join(_KNOWN)}."
+            f"{place}: unknown option {unknown!r} in additional_kwargs; supported: {', '.join(_KNOWN)}."
         )
 
 

@@ -76,7 +76,9 @@ def plan_structure(
         options = {"tools": [tool], "tool_choice": tool["function"]["name"]}
         return Structure(reading=reading, options=options, calls=True)
     if mode not in (PydanticProgramMode.DEFAULT, PydanticProgramMode.LLM):
-        raise ConfigurationError(f"pydantic_program_mode={mode.value!r} is not for QwenOmni; use default or function.")
+        raise ConfigurationError(
+            f"pydantic_program_mode={mode.value!r} is not supported by QwenOmni; use default or function."
+        )
     wanted = {"type": "json_schema", "json_schema": {"schema": output_cls.model_json_schema()}}
     return Structure(reading=reading, options={"response_format": wanted}, calls=False)
 

@@ -30,7 +30,7 @@ from qwen_omni.media.source import Anything
 from qwen_omni.responses import Response
 from qwen_omni.video.ask import astream_either
 from qwen_omni.video.engine.run import OnProgress, Progress
-from qwen_omni.video.options import ForeignTextModel, SummaryOptions, Texts, choices_of, heeded_media
+from qwen_omni.video.options import ForeignTextModel, SummaryOptions, Texts, choices_of, single_media_part
 
 
 @described
@@ -195,7 +195,7 @@ def _wanted(video: str | Path | VideoBlock | AudioBlock, options: SummaryOptions
     if isinstance(video, str | Path):
         return video, options
     (message,) = to_messages([ChatMessage(blocks=[video])])
-    part = heeded_media(message.parts)
+    part = single_media_part(message.parts)
     return part.source, replace(options, **choices_of(part))
 
 

@@ -50,8 +50,8 @@ class VideoQueryEngine(BaseQueryEngine):
     """Answers questions from many videos: searches, watches the best windows again, answers with the moments found.
 
     The response holds the answer; its `source_nodes` are what supports it, with `source`, `start` and `end`, and its
-    `metadata["answer"]` is the whole `LibraryAnswer` as JSON. A spend limit of the LLM ends looking, and never the
-    answer. Looks are stored: the same question costs no look twice.
+    `metadata["answer"]` is the whole `LibraryAnswer` as JSON. A spend limit of the LLM ends the looks, never the
+    answer. Looks are stored: asking the same question again costs none.
 
     Args:
         llm: the LLM; its connection and model name are used.

@@ -199,7 +199,7 @@ class StoreAddress(str):
 
     @classmethod
     def read(cls, place: object) -> "StoreAddress | None":
-        """Return the address if a place is one, else `None`. `Path` makes one slash of two; that is mended.
+        """Return the address if a place is one, else `None`. `Path` collapses two slashes into one; they are restored.
 
         Raises:
             ConfigurationError: it is an address of something else.

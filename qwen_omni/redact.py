@@ -9,30 +9,31 @@ pattern examines a character more than a bounded number of times: repeats are po
 is bounded.
 """
 
+import functools
 import html
 import re
+from collections.abc import Callable
 from typing import Literal
 
 LONGEST = 20_000
 """The most characters of a text that are examined and shown; of a longer one, its beginning and its end."""
+_Replacement = str | Callable[[re.Match[str]], str]
 _HEAD, _TAIL = 15_000, 4_000
 _CUT_WORDS = 3
 
 _ENCODED = "%(?:25){0,3}"  # for text that was percent-encoded up to four times
-_DATA_URI = re.compile(
+_DATA_URI = (
     rf"(?i)(?:(?<![a-z0-9])data(?::|{_ENCODED}3A)[^\s,<>]{{0,200}}?(?:;|{_ENCODED}3B)\s{{0,4}}|(?<![a-z0-9]))"
     rf"base64\s{{0,4}}(?:,|{_ENCODED}2C)\s{{0,8}}"
     r"(?:[a-z0-9+/=_%-]|\\[rn/])*+(?:\s{1,8}[a-z0-9+/_%-]{16,}+={0,2})*+(?:\s{1,8}[a-z0-9+/_-]{0,76}={1,2})?"
     rf"|(?<![a-z0-9])data(?::|{_ENCODED}3A)[a-z]{{1,20}}(?:/|{_ENCODED}2F)[^\s,<>\"']{{1,120}},[^\s<>\"']{{24,}}+"
 )
-_URL = re.compile(r"(?<![A-Za-z0-9+.-])[A-Za-z][A-Za-z0-9+.-]{0,30}+:(?:\\?/|\\u002[Ff]){2}[^\s\"'<>]*+")
-_HALF_URL = re.compile(
-    rf"(?i)(?<![a-z0-9+.-])([a-z][a-z0-9+.-]{{0,30}}+{_ENCODED}3A(?:{_ENCODED}2F){{2}})([^\s\"'<>]*+)"
-)
+_URL = r"(?<![A-Za-z0-9+.-])[A-Za-z][A-Za-z0-9+.-]{0,30}+:(?:\\?/|\\u002[Ff]){2}[^\s\"'<>]*+"
+_HALF_URL = rf"(?i)(?<![a-z0-9+.-])([a-z][a-z0-9+.-]{{0,30}}+{_ENCODED}3A(?:{_ENCODED}2F){{2}})([^\s\"'<>]*+)"
 _QUERY_START = re.compile(rf"(?i){_ENCODED}3F|{_ENCODED}23|[?#]")
 _PATH_START = re.compile(rf"(?i)({_ENCODED}2F|\Z)")
 _LOGIN_END = re.compile(rf"(?i){_ENCODED}40|@")
-_AUTH = re.compile(r"(?i)\b(bearer|basic\b(?=\s[a-z0-9+/]{16}))(?:\s{1,8}|%(?:25){0,3}20|\+)[^\s\"',<>\\]++")
+_AUTH = r"(?i)\b(bearer|basic\b(?=\s[a-z0-9+/]{16}))(?:\s{1,8}|%(?:25){0,3}20|\+)[^\s\"',<>\\]++"
 _LABEL = (
     r"authorization|(?:[a-z0-9]{1,40}[_-]){0,4}(?:[a-z0-9]{0,40}?"
     r"(?:access[_-]?key(?:[_-]?(?:id|secret))?|secret(?:[_-]?(?:access)?[_-]?key)?|token|password|passwd|passphrase"
@@ -43,7 +44,7 @@ _LABEL = (
 )
 _WORD = r"(?:(?<![a-z0-9])|(?<=%[0-9a-f]{2})|(?<=\\u00[0-9a-f]{2})|(?<=\\[nrt]))"  # where a label may begin
 _EQUALS = rf"=|{_ENCODED}3D|\\u003d|&(?:\#61|\#x3d|equals);|\uff1d"
-_LABELLED = re.compile(
+_LABELLED = (
     rf"(?i){_WORD}(?P<label>{_LABEL})(?P<quote>\\{{0,7}}[\"'])?"
     rf"(?P<mark>(?(quote)\s{{0,8}}[:=]\s{{0,8}}"
     rf"|(?:\s{{1,8}}=\s{{1,8}}|=\s{{1,8}}(?=[\"'\[(])|(?:{_EQUALS})|[:\uff1a]\s{{0,8}}|{_ENCODED}3A)))"
@@ -51,7 +52,7 @@ _LABELLED = re.compile(
     r"(?:(?P<open>\\{0,7}[\"'])(?P<inner>(?:(?!(?P=open))(?:\\.|[^\n])){0,4096}+)"
     r"|(?P<bare>[^\s\"'&,;<>(){}\\]{3,}+))"
 )
-_PAIR = re.compile(
+_PAIR = (
     rf"(?i)(?P<start>[(\[]b?(?P<quote>[\"'])(?P<label>{_LABEL})(?P=quote),\s{{0,8}}b?(?P<open>[\"'])"
     r"(?:(?P=label)(?P=open),\s{0,8}b?(?P=open))?+)"
     r"(?!<)(?:(?!(?P=open))(?:\\.|[^\n])){1,4096}+"
@@ -61,7 +62,7 @@ _QUOTE = (
     rf"(?:\\{{0,7}}[\"'`]|{_ENCODED}2[27]|&(?:quot|apos|\#34|\#39|\#x2[27]);|\\u002[27]|\\x2[27]|[\u2018-\u201d]|\*\*)"
 )
 _GAP = rf"(?:\s|\\[nrt]|{_ENCODED}(?:20|0[ad])|\+)"
-_SPELLED = re.compile(
+_SPELLED = (
     rf"(?i)(?P<start>{_WORD}(?:{_LABEL}){_QUOTE}{{0,3}}"
     rf"(?:{_GAP}{{0,8}}(?:[:=-]?>|:?=|[:\uff1a\uff1d]|\u2192|{_ENCODED}3[ad]|\\u003[ad]|&(?:\#58|colon|\#61|equals);)"
     rf"(?:\s{{1,4}}[>|][+-]?)?{_GAP}{{0,8}}"
@@ -69,33 +70,34 @@ _SPELLED = re.compile(
     rf"|(?P<prose>\s{{1,4}}(?:(?:is|was)\s{{1,4}})?)|(?=[{{(]))"
     rf"[{{(]?{_QUOTE}{{0,3}})(?P<value>(?:[a-z0-9+/=_.~*-]|%[0-9a-f]{{2}}){{6,}}+)"
 )
-_REVERSED = re.compile(
+_REVERSED = (
     rf"(?i)(?P<start>{_QUOTE}val(?:ue)?{_QUOTE}\s{{0,4}}:\s{{0,4}}{_QUOTE})(?P<value>[^\s\"'<>]{{1,4096}}+)"
     rf"(?={_QUOTE}\s{{0,4}},\s{{0,4}}{_QUOTE}(?:name|key){_QUOTE}\s{{0,4}}:\s{{0,4}}{_QUOTE}(?:{_LABEL}){_QUOTE})"
 )
 # Short labels that are words of ordinary texts, too: only values that mix letters and digits count.
-_SHORT = re.compile(
+_SHORT = (
     rf"(?i)(?P<start>{_WORD}(?:ak|sk|pass|secret|session[_-]?id){_QUOTE}{{0,3}}\s{{0,4}}(?:[:=]|{_ENCODED}3[ad])\s{{0,4}}{_QUOTE}{{0,3}})"
     r"(?P<value>[a-z0-9+/=_.~-]{8,}+)"
 )
 # A key that was broken into lines, or written as adjacent string literals.
-_CONTINUED = re.compile(
+_CONTINUED = (
     r"(?i)<key>(?:[\"']{0,1}(?:\s{0,4}\+\s{0,4}|\s{1,8}|\\n)[bfru]?[\"']|\s{0,4}(?:\n|\\n)[ \t]{0,8})"
     r"(?=[a-z_-]{0,80}+[0-9])(?=[0-9_-]{0,80}+[a-z])[a-z0-9+/=_-]{6,}+(?![:\w])"
 )
-_LOGIN = re.compile(
+_LOGIN = (
     r"(?<![\w@.%-])(?:(?P<slashes>//))?[\w.%-]{1,60}+:[^\s:@/\"'<>]{3,200}+@(?(slashes)(?=\w)|(?=[\w-]{1,60}+[.:]\w))"
 )
-_USER_OPTION = re.compile(r"(?<![\w-])(-u|--(?:proxy-)?user)([ =])(?!<)[^\s:\"'<>]{1,100}+:[^\s\"'<>]{1,200}+")
-_NUMBERS = re.compile(r"\d{1,3}(?:,\s?\d{1,3}){63,}+")
+_USER_OPTION = r"(?<![\w-])(-u|--(?:proxy-)?user)([ =])(?!<)[^\s:\"'<>]{1,100}+:[^\s\"'<>]{1,200}+"
+_NUMBERS = r"\d{1,3}(?:,\s?\d{1,3}){63,}+"
 _MIXED = re.compile(r"(?=[^0-9]{0,200}+[0-9])(?=[^A-Za-z]{0,200}+[A-Za-z]).{12,}+", re.DOTALL)
 _IDENTIFIER = re.compile(r"[a-z]{1,30}(?:[_.-][a-z]{1,30}){0,6}")
-_ELEMENT = re.compile(rf"(?i)(<(?:{_LABEL})>)[^<]{{1,4096}}+")
-_OPTION = re.compile(
-    r"(?i)(?P<mark>(?<![a-z0-9-])--(?:[a-z0-9]{1,20}-){0,3}(?:key|secret|token|password)\s{1,4})(?P<bare>[^\s\"'<-]\S{2,}+)"
+_ELEMENT = rf"(?i)(<(?:{_LABEL})>)[^<]{{1,4096}}+"
+_OPTION = (
+    r"(?i)(?P<mark>(?<![a-z0-9-])--(?:[a-z0-9]{1,20}-){0,3}(?:key|secret|token|password)\s{1,4})"
+    r"(?P<bare>[^\s\"'<-]\S{2,}+)"
 )
 # A header's value has spaces, commas and semicolons: it ends with its line, at a bracket, or with the enclosing text.
-_HEADER = re.compile(
+_HEADER = (
     rf"(?i){_WORD}((?:[a-z]{{1,20}}-){{0,3}}authorization|(?:set-)?cookie)(:[ \t]{{0,8}})(?!\w{{1,20}}\s{{0,2}}<key>)"
     r"(?:[^\r\n\\\"'<>(){}\[\]\s](?:[^\r\n\\\"'<>(){}\[\]]|(?<==)\"[^\"\r\n]{0,400}+\")*+)"
 )
@@ -103,17 +105,17 @@ _NO_SECRETS = frozenset({"None", "null", "True", "true", "False", "false"})
 _OF_PROSE = frozenset(": \uff1a")  # in a mark: what follows may be a sentence
 _PLAIN = re.compile(r"[A-Za-z]?[a-z]{0,10}[.:!?]?|[A-Z_]{0,40}[.:!?]?|[0-9.,]{1,9}")  # a word of a sentence, or a name
 _DASH = rf"(?:[-\u2010-\u2015\u2212\uff0d]|{_ENCODED}2[Dd]|\\u002[Dd]|\\x2[Dd]|&(?:#45|#[xX]2[dD]|hyphen);)"
-_KEY = re.compile(
+_KEY = (
     rf"(?:(?<![A-Za-z0-9])|(?<=%[0-9A-Fa-f]{{2}})|(?<=\\u00[0-9A-Fa-f]{{2}})|(?<=\\[nrt]))"
     rf"(?:sk{_DASH}[A-Za-z0-9_*-]{{4,}}+(?:\.[A-Za-z0-9_*-]{{4,}}+)*+|[sS][kK]{_DASH}(?=[A-Za-z_-]{{0,80}}+[0-9])[A-Za-z0-9_*-]{{8,}}+"
     rf"|[sS][kK]_[A-Za-z0-9_]{{16,}}+|sk{_DASH}(?:[\"']|\s{{0,4}}(?:\n|\\n)\s{{0,8}})(?=[a-z]{{0,80}}+[A-Z0-9])[A-Za-z0-9_*-]{{6,}}+)"
     r"|(?<![A-Za-z0-9])(?:gh[pousr]_|hf_|lsv2_(?:pt|sk)_|AIza|llx-|xox[abprs]-|glpat-)[A-Za-z0-9_-]{16,}+"
 )
-_PEM = re.compile(r"(-----BEGIN [A-Z ]{0,40}PRIVATE KEY-----)[^-]{1,20000}+")
-_KEY_ID = re.compile(r"(?<![A-Za-z0-9])(?:LTAI|AKIA|ASIA|STS\.|TMP\.)[A-Za-z0-9_-]{6,}+")  # ids of object stores' keys
-_JWT = re.compile(r"(?<![A-Za-z0-9_-])eyJ[A-Za-z0-9_-]{8,}+(?:\.[A-Za-z0-9_-]++){1,4}")
-_BYTES = re.compile(r"(?<![A-Za-z0-9])b(?:'(?:[^'\\\n]|\\.){48,}+'?|\"(?:[^\"\\\n]|\\.){48,}+\"?)")
-_BASE64 = re.compile(rf"(?<![A-Za-z0-9+/_=-])(?:[A-Za-z0-9+/_-]|{_ENCODED}(?:2[BbFf]|3[Dd])){{200,}}+={{0,2}}")
+_PEM = r"(-----BEGIN [A-Z ]{0,40}PRIVATE KEY-----)[^-]{1,20000}+"
+_KEY_ID = r"(?<![A-Za-z0-9])(?:LTAI|AKIA|ASIA|STS\.|TMP\.)[A-Za-z0-9_-]{6,}+"  # ids of object stores' keys
+_JWT = r"(?<![A-Za-z0-9_-])eyJ[A-Za-z0-9_-]{8,}+(?:\.[A-Za-z0-9_-]++){1,4}"
+_BYTES = r"(?<![A-Za-z0-9])b(?:'(?:[^'\\\n]|\\.){48,}+'?|\"(?:[^\"\\\n]|\\.){48,}+\"?)"
+_BASE64 = rf"(?<![A-Za-z0-9+/_=-])(?:[A-Za-z0-9+/_-]|{_ENCODED}(?:2[BbFf]|3[Dd])){{200,}}+={{0,2}}"
 _HEX = frozenset("0123456789abcdef")
 
 Destination = Literal["model", "terminal", "csv", "markdown", "html"]
@@ -149,28 +151,39 @@ def redact(text: str) -> str:
 
 
 def _redacted(text: str) -> str:
-    text = _DATA_URI.sub("<inline media>", text)
-    text = _URL.sub(_without_query, text)  # before the keys: their placeholders would end a query too early
-    text = _HALF_URL.sub(_without_encoded_query, text)
-    text = _PEM.sub(r"\1 <key> ", text)
-    text = _AUTH.sub(r"\1 <key>", text)
-    text = _HEADER.sub(_without_header, text)
-    text = _KEY.sub("<key>", text)
-    text = _KEY_ID.sub("<key id>", text)
-    text = _JWT.sub("<key>", text)
-    text = _LABELLED.sub(_without_value, text)
-    text = _PAIR.sub(r"\g<start><key>", text)
-    text = _REVERSED.sub(r"\g<start><key>", text)
-    text = _SPELLED.sub(_without_spelled, text)
-    text = _SHORT.sub(_without_short, text)
-    text = _ELEMENT.sub(r"\1<key>", text)
-    text = _OPTION.sub(_without_option, text)
-    text = _USER_OPTION.sub(r"\1\2<user>", text)
-    text = _LOGIN.sub(r"\g<slashes><user>@", text)
-    text = _CONTINUED.sub("<key>", text)
-    text = _BYTES.sub(_without_binary, text)
-    text = _NUMBERS.sub("<bytes>", text)
-    return _BASE64.sub(_without_data, text)
+    for pattern, replacement in _replacements():
+        text = pattern.sub(replacement, text)
+    return text
+
+
+@functools.cache
+def _replacements() -> tuple[tuple[re.Pattern[str], _Replacement], ...]:
+    """Compile what is replaced, in this order, and by what; on first use, since most programs show no such text."""
+    rows: tuple[tuple[str, _Replacement], ...] = (
+        (_DATA_URI, "<inline media>"),
+        (_URL, _without_query),  # before the keys: their placeholders would end a query too early
+        (_HALF_URL, _without_encoded_query),
+        (_PEM, r"\1 <key> "),
+        (_AUTH, r"\1 <key>"),
+        (_HEADER, _without_header),
+        (_KEY, "<key>"),
+        (_KEY_ID, "<key id>"),
+        (_JWT, "<key>"),
+        (_LABELLED, _without_value),
+        (_PAIR, r"\g<start><key>"),
+        (_REVERSED, r"\g<start><key>"),
+        (_SPELLED, _without_spelled),
+        (_SHORT, _without_short),
+        (_ELEMENT, r"\1<key>"),
+        (_OPTION, _without_option),
+        (_USER_OPTION, r"\1\2<user>"),
+        (_LOGIN, r"\g<slashes><user>@"),
+        (_CONTINUED, "<key>"),
+        (_BYTES, _without_binary),
+        (_NUMBERS, "<bytes>"),
+        (_BASE64, _without_data),
+    )
+    return tuple((re.compile(pattern), replacement) for pattern, replacement in rows)
 
 
 def clean(text: str, to: Destination, *, one_line: bool = False) -> str:

@@ -35,7 +35,7 @@ class Server:
         request_kwargs: whether requests may set options of the processor (frame rate, pixels, the audio of a video);
             `None` if not known.
         context: tokens that input and answer may have together, if the server says so.
-        dialects: of single models, where several servers stand behind one address.
+        dialects: of single models, where several servers share one address.
     """
 
     dialect: Dialect
@@ -129,7 +129,7 @@ def read_server(body: bytes, model: str, guess: Server) -> Server:
 
     Args:
         body: the list.
-        model: the model that is asked; its own entry decides, where several servers stand behind one address.
+        model: the model that is asked; its own entry decides, where several servers share one address.
         guess: what is returned where nothing is recognised.
 
     Example:
@@ -160,7 +160,7 @@ def may_be_litellm(body: bytes) -> bool:
 
 
 def read_litellm(body: bytes, guess: Server) -> Server:
-    """Read which servers stand behind LiteLLM's models (`GET /model/info`); `guess` if it is not LiteLLM.
+    """Read which servers are behind LiteLLM's models (`GET /model/info`); `guess` if it is not LiteLLM.
 
     Example:
         >>> info = b'{"data":[{"model_name":"m","litellm_params":{"model":"hosted_vllm/qwen"}}]}'

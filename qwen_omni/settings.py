@@ -455,8 +455,8 @@ class Settings(OwnCopy):
         )
         if batch.origin != self.origin:
             raise ConfigurationError(
-                f"batch_base_url {batch.base_url} is on another server than base_url {self.base_url}; answers of one "
-                "would be reused as answers of the other. Pass the address of Batch Chat at the same server."
+                f"batch_base_url {batch.base_url} is on a different server from base_url {self.base_url}; answers of "
+                "one would be reused as answers of the other. Pass the address of Batch Chat on the same server."
             )
         return batch
 
@@ -489,7 +489,7 @@ class Settings(OwnCopy):
 
     @property
     def server(self) -> Server:
-        """What is known about the server: as found out, or as the address suggests; the caller's word wins."""
+        """What is known about the server: as detected, or as the address suggests; what the caller states wins."""
         return self.server_of("")
 
     @property
@@ -498,7 +498,7 @@ class Settings(OwnCopy):
         return self.dialect == "dashscope" or is_dashscope(self.base_url) or known_server(self.base_url) is not None
 
     def server_of(self, model: str) -> Server:
-        """What is known about the server of one model; several may stand behind one address."""
+        """What is known about the server of one model; several may share one address."""
         found = server_at(self.base_url, model)
         if self.dialect in (None, found.dialect) and self.request_kwargs is None:
             return found
@@ -606,8 +606,8 @@ def resolve_base_url(
         'https://ws-1.eu-central-1.maas.aliyuncs.com/compatible-mode/v1'
 
     Raises:
-        ConfigurationError: values that exclude each other, an unknown region, a region that needs a workspace, or an
-            address that is not a URL.
+        ConfigurationError: values that conflict with each other, an unknown region, a region that needs a workspace,
+            or an address that is not a URL.
     """
     given = "region" if region is not None else "workspace"
     if base_url is not None and (region is not None or workspace is not None):

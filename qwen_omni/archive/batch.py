@@ -82,7 +82,7 @@ class BatchJob:
         """Return a submitted job without its requests: it can be followed, read and cancelled, but not submitted.
 
         Raises:
-            ConfigurationError: the store knows no such job of this server.
+            ConfigurationError: the store has no such job for this server.
         """
         job = cls.__new__(cls)
         job.flows = BatchFlows.of_key(key, (settings or Settings.load()).with_key(), store)
@@ -134,8 +134,8 @@ class BatchJob:
 
         Args:
             timeout: the most seconds to wait; `None` is as long as it takes.
-            poll_seconds: the first interval between two looks; it grows up to ten minutes.
-            on_progress: called with the state after every look.
+            poll_seconds: the first interval between two polls; it grows up to ten minutes.
+            on_progress: called with the state after every poll.
 
         Raises:
             TaskUnfinishedError: `timeout` has passed; the batch goes on.
@@ -151,7 +151,7 @@ class BatchJob:
 
         Raises:
             TaskUnfinishedError: the batch has not ended; there are no partial results.
-            APIConnectionError: the answers could not be downloaded as a whole. What came is stored; call again.
+            APIConnectionError: the answers could not be downloaded as a whole. What arrived is stored; call again.
             LocalResourceError: the answers cannot be stored; they stay at the service for 30 days.
         """
         yield from self.flows.every(self._run(self.flows.read(allow_missing=allow_missing)))
@@ -161,7 +161,7 @@ class BatchJob:
         return self._run(self.flows.cancelled())
 
     def close(self) -> None:
-        """Close the store. The batch goes on."""
+        """Close the store. The batch continues."""
         self.flows.close()
 
     def __enter__(self) -> Self:
@@ -230,12 +230,12 @@ class AsyncBatchJob:
 
 
 def try_batch_file(settings: Settings | None = None, *, timeout: float = 600, poll_seconds: float = 10) -> list[str]:
-    """Send two lines to the service's free test model, all the way to their answers; return the answers' texts.
+    """Run a batch of two lines with the service's free test model; return the texts of the answers.
 
     Args:
         settings: how the service is reached; from the environment if not given.
         timeout: the most seconds to wait.
-        poll_seconds: the first interval between two looks.
+        poll_seconds: the first interval between two polls.
 
     Raises:
         QwenOmniError: what a real job would meet, too.

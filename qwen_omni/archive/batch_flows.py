@@ -65,7 +65,7 @@ _TAKEN_SECONDS = 0.5  # between two looks at a job that another process works on
 _GROWTH, _LONGEST_POLL = 1.5, 600.0
 _MOST_FAILED_LOOKS = 10  # in a row, each with its retries; more than an hour at the longest interval
 _MOST_BYTES = 4 * MOST_FILE_BYTES  # of a file of answers
-_WAY_OUT = "What came is stored; call again, or pass allow_missing=True to take the rest for failed."
+_WAY_OUT = "What arrived is stored; call again, or pass allow_missing=True to treat the rest as failed."
 _AT_ONCE = 500  # answers stored in one transaction
 
 T = TypeVar("T")
@@ -127,12 +127,12 @@ class BatchFlows:
         """Open a submitted job without its requests.
 
         Raises:
-            ConfigurationError: the store knows no such job of this server.
+            ConfigurationError: the store has no such job for this server.
         """
         opened = open_store(store)
         found = opened.find(StepKey(_JOBS, key, settings.origin))
         if found is None:
-            raise ConfigurationError(f"The batch store knows no job {key!r} of {settings.base_url}.")
+            raise ConfigurationError(f"The batch store has no job  {key!r} of {settings.base_url}.")
         about = found.value
         return cls(settings, opened, digests=about["lines"], model=about["model"], hours=about["hours"])
 
@@ -242,7 +242,7 @@ class BatchFlows:
             held.release()
 
     def _taken(self) -> Reservation | None:
-        """Return what is reserved for this job, which the caller ends."""
+        """Return the reservation for this job; the caller ends it."""
         limit = self.settings.spend_limit
         return None if limit is None else _reserved.get(limit, {}).pop(self.key, None)
 
@@ -297,7 +297,7 @@ class BatchFlows:
         return batch
 
     def _found(self, intent: Mapping[str, Any]) -> Flow[BatchStatus | None]:
-        """Look for the batch of an intent in the list, until it would certainly be there; stop the running twins."""
+        """Look for the batch of an intent in the list, until it would certainly be there; cancel running duplicates."""
         begun = time.monotonic()
         while True:
             found = yield from self._listed(str(intent["marker"]))
@@ -360,7 +360,7 @@ class BatchFlows:
             ) from None
 
     def waited(self, timeout: float | None, poll_seconds: float, on_progress: OnProgress | None) -> Flow[BatchStatus]:
-        """Look until the batch has ended, at growing intervals."""
+        """Poll until the batch has ended, at growing intervals."""
         timeout = None if timeout is None else checked("timeout", timeout, WAIT)
         poll_seconds = checked("poll_seconds", poll_seconds, TIMEOUT)
         begun, wait, failed = time.monotonic(), poll_seconds, 0
@@ -458,7 +458,9 @@ class BatchFlows:
             came, problem = wire.decode_lines(content)
             self._keep(came)
             if problem:
-                raise APIConnectionError(f"The file {file_id} was cut or damaged on its way ({problem}). {_WAY_OUT}")
+                raise APIConnectionError(
+                    f"The file {file_id} was truncated or damaged in transit ({problem}). {_WAY_OUT}"
+                )
             if len({line.custom_id for line in came}) < count:
                 raise APIConnectionError(f"The file {file_id} holds {len(came):,} of {count:,} lines. {_WAY_OUT}")
             return came
@@ -473,7 +475,7 @@ class BatchFlows:
             if allow_missing:
                 return []
             raise error.with_hint(
-                "The service keeps results for 30 days. Pass allow_missing=True to take what is not stored for failed."
+                "The service keeps results for 30 days. Pass allow_missing=True to treat what is missing as failed."
             ) from None
 
     def _keep(self, lines: Sequence[AnsweredLine]) -> None:
@@ -513,7 +515,7 @@ class BatchFlows:
             )
 
     def _finish(self, claim: Claim, intent: Mapping[str, Any], status: BatchStatus, errors: Mapping[str, Any]) -> Found:
-        """End a round: everything that it brought is stored."""
+        """End a round, once all its results are stored."""
         self._release_money()
         value = {
             "batch_id": status.id, "status": status.status, "lines": intent["lines"], "errors": dict(errors),
@@ -600,7 +602,7 @@ def _check_named(status: BatchStatus, read: int) -> None:
 def _unfinished(status: BatchStatus, when: str) -> TaskUnfinishedError:
     return TaskUnfinishedError(
         f"The batch {status.id} is {status.status} ({status.completed + status.failed:,} of {status.total:,} lines) "
-        f"{when}. It goes on: the same job finds it again and costs nothing.",
+        f"{when}. It continues: the same job finds it again and costs nothing.",
         task_id=status.id,
     )
 

@@ -1,4 +1,4 @@
-"""Captions of an archive through Batch File: at half price, outside the limits a minute, within a day or two.
+"""Captions of an archive through Batch File: at half price, outside the per-minute limits, within a day or two.
 
 Inputs are taken in chunks, each one batch (`BatchJob`, which is created once whatever happens). Which inputs a batch is
 about is on record in the store before it is created: the next run follows that batch before anything else, so a
@@ -33,7 +33,7 @@ from qwen_omni.work_store.inputs import StoredInput
 from qwen_omni.work_store.store import StepKey, digest, is_gone, new_owner
 
 _MOST = 5_000  # inputs of one batch
-_POLL_SECONDS = 60.0  # between two looks at a batch
+_POLL_SECONDS = 60.0  # between two polls of a batch
 _CREATED_SECONDS = 900.0  # after which a batch that another machine was about to create counts as abandoned
 
 Looked = Iterator[list[ArchiveRow | ArchiveItem]]
@@ -276,7 +276,7 @@ class _Batches:
 
 
 def _look(key: str) -> Callable[[Any, float], tuple[Any, bool | None]]:
-    """Return what finds out whether a batch was abandoned before it was created; `None` if its record is gone."""
+    """Return a check of whether a batch was abandoned before it was created; `None` if its record is gone."""
 
     def look(known: Any, now: float) -> tuple[Any, bool | None]:  # noqa: ANN401  (JSON)
         if not isinstance(known, dict) or known.get("key") != key:
@@ -288,7 +288,7 @@ def _look(key: str) -> Callable[[Any, float], tuple[Any, bool | None]]:
 
 
 def _first_read(key: str) -> Callable[[Any, float], tuple[Any, tuple[float, float] | None]]:
-    """Return what finds out when a batch began and was first read: rows of two processes are then the same entries."""
+    """Return a function that finds when a batch began and was first read: two processes then write the same rows."""
 
     def read(known: Any, now: float) -> tuple[Any, tuple[float, float] | None]:  # noqa: ANN401  (JSON)
         if not isinstance(known, dict) or known.get("key") != key:

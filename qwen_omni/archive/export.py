@@ -88,14 +88,14 @@ def export(  # noqa: PLR0913  (each keyword is an independent option)
 
 
 def export_format(path: Path, given: str | None = None) -> ExportFormat:
-    """Return the format that was given, or that the suffix of a file says.
+    """Return the given format, or the one that the suffix of a file stands for.
 
     Example:
         >>> export_format(Path("rows.parquet")), export_format(Path("rows.txt"), "csv")
         ('parquet', 'csv')
 
     Raises:
-        ConfigurationError: it is not a format, or the suffix says none; or Parquet, and pyarrow is not installed.
+        ConfigurationError: it is not a format, or the suffix stands for none; or Parquet, and pyarrow is not installed.
     """
     if given is not None and given not in FORMATS:
         raise ConfigurationError(f"The format {given!r} is not known; choose one of {', '.join(FORMATS)}.")
@@ -113,8 +113,8 @@ def check_export(path: Path, *, overwrite: bool) -> None:
     """Check that a file can be written, before the store is read.
 
     Raises:
-        ConfigurationError: the file exists and must not be replaced, or is a database; its name is a folder's, or not
-            possible.
+        ConfigurationError: the file exists and must not be replaced, or is a database; its name is a
+            folder's, or is not possible.
         LocalResourceError: the location is not writable.
     """
     check_targets([path])

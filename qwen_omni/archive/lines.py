@@ -175,7 +175,7 @@ def _check_request(name: str, request: ChatRequest, until: datetime, hours: int)
     if options.speaks:
         raise ConfigurationError(f"Line {name!r}: Batch File returns no speech; drop modalities=.")
     if options.extra_headers:
-        raise ConfigurationError(f"Line {name!r}: a line has no headers; drop extra_headers=.")
+        raise ConfigurationError(f"Line {name!r}: a line cannot have headers; drop extra_headers=.")
     parts = media_parts(request.messages)
     kinds = sorted({"video" if isinstance(part, FramesPart) else part.modality for _, part in parts})
     if len(kinds) > 1:
@@ -195,7 +195,7 @@ def _check_link(name: str, url: str | None, until: datetime, hours: int) -> None
         )
     if url.startswith("oss://"):
         raise DeliveryError(
-            f"{name} is in the temporary store: its link lives for 48 hours and needs a header, which a line cannot "
+            f"{name} is in the temporary store: its link is valid for 48 hours and needs a header, which a line cannot "
             "have. Pass a public link, or one signed for longer than the window."
         )
     expiry = expiry_of(url)

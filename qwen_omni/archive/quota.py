@@ -4,7 +4,7 @@ Each process takes a *lease* of what its waiting requests need in the next secon
 was given until the last request sent under it leaves the minute, so no window of 60 s exceeds the limits, whatever
 becomes of the process. What was not used is given back with the next lease.
 
-`share_rate` decides, from the record in the store, the store's clock and one process's wishes. `SharedRate` is the
+`share_rate` decides, from the record in the store, the store's clock and one process's request. `SharedRate` is the
 side of one process: the process's own `RateLimiter` orders and spreads its requests, and lets none through that the
 lease does not cover.
 """
@@ -32,18 +32,18 @@ _GRAIN = 0.25  # leases that were given within this time count as one
 _COUNTS = _MINUTE + _SLACK + LEASE_SECONDS + _GRAIN  # from the beginning of its grain
 _LOST_SECONDS = 3.0  # a process that has not asked for so long is no longer waited for
 _FORGOTTEN_SECONDS = 60.0  # after this its last answer is dropped
-_LEAST_WAIT, _MOST_WAIT = 0.1, 1.0  # between two wishes of a process
+_LEAST_WAIT, _MOST_WAIT = 0.1, 1.0  # between two lease requests of a process
 _POLL_SECONDS = 0.02  # how often a request looks whether the lease has come
 _MOST_NEEDS = 500  # waiting requests that one process names
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RateWish:
-    """What one process asks for.
+class RateLeaseRequest:
+    """What one process reports, and asks for in the next second.
 
     Attributes:
         worker: identifies the process.
-        number: counts its wishes; the same number again is the same wish, whose answer was lost.
+        number: counts its lease requests; the same number again repeats one whose answer was lost.
         needs: the tokens of its waiting requests, in their order.
         limits: the limits that they must stay within.
         changes: corrections of earlier leases: grain, requests, tokens.
@@ -75,26 +75,26 @@ class RateLease:
     wait: float = _MOST_WAIT
 
 
-def share_rate(record: Any, now: float, wish: RateWish) -> tuple[dict[str, Any], RateLease]:  # noqa: ANN401  (JSON)
+def share_rate(record: Any, now: float, request: RateLeaseRequest) -> tuple[dict[str, Any], RateLease]:  # noqa: ANN401  (JSON)
     """Decide on a lease: first come, first served, in the order in which processes began to wait.
 
     Args:
         record: the state, in plain JSON; `None` at first.
         now: seconds by the store's clock.
-        wish: what the process asks for.
+        request: what the process asks for.
     """
     state = _RateState.read(record, now)
-    me = state.workers.get(wish.worker)
-    if me is not None and me["number"] == wish.number:
+    me = state.workers.get(request.worker)
+    if me is not None and me["number"] == request.number:
         return state.written(), RateLease(**me["lease"])
-    for grain, requests, tokens in wish.changes:
+    for grain, requests, tokens in request.changes:
         state.change(grain, requests, tokens)
-    state.next = max(state.next, state.now + wish.hold if wish.hold else 0.0)
+    state.next = max(state.next, state.now + request.hold if request.hold else 0.0)
     since = me["since"] if me is not None and me["need"] is not None else state.now
-    lease = state.lease(wish, state.ahead(wish.worker, since))
-    need = wish.needs[0] if wish.needs and not lease.requests else None
-    state.workers[wish.worker] = {
-        "number": wish.number, "since": since, "need": need, "seen": state.now,
+    lease = state.lease(request, state.ahead(request.worker, since))
+    need = request.needs[0] if request.needs and not lease.requests else None
+    state.workers[request.worker] = {
+        "number": request.number, "since": since, "need": need, "seen": state.now,
         "lease": {"requests": lease.requests, "tokens": lease.tokens, "grain": lease.grain, "wait": lease.wait},
     }  # fmt: skip
     return state.written(), lease
@@ -141,35 +141,35 @@ class _RateState:
             and self.now - one["seen"] < _LOST_SECONDS
         ]
 
-    def lease(self, wish: RateWish, ahead: Sequence[int]) -> RateLease:
-        limits = wish.limits
+    def lease(self, request: RateLeaseRequest, ahead: Sequence[int]) -> RateLease:
+        limits = request.limits
         interval = (_MINUTE + _SLACK) / limits.rpm if limits.rpm else 0.0
         start = max(self.next, self.now - _GRAIN)
-        if not wish.needs or start > self.now:
-            return RateLease(wait=_bounded(start - self.now if wish.needs else _MOST_WAIT))
-        paced = math.floor((self.now + LEASE_SECONDS - start) / interval) + 1 if interval else len(wish.needs)
+        if not request.needs or start > self.now:
+            return RateLease(wait=_bounded(start - self.now if request.needs else _MOST_WAIT))
+        paced = math.floor((self.now + LEASE_SECONDS - start) / interval) + 1 if interval else len(request.needs)
         used = [sum(counts[at] for counts in self.grains.values()) for at in (0, 1)]
         room = math.inf if limits.rpm is None else limits.rpm - used[0] - len(ahead)
         token_room = math.inf if limits.tpm is None else limits.tpm - used[1] - sum(ahead)
         count = tokens = 0
-        for need in wish.needs:
+        for need in request.needs:
             need = need if limits.tpm is None else min(need, limits.tpm)  # noqa: PLW2901
             if count >= min(paced, room) or tokens + need > token_room:
                 break
             count, tokens = count + 1, tokens + need
         if not count:
-            return RateLease(wait=self._until_room(wish, ahead))
+            return RateLease(wait=self._until_room(request, ahead))
         self.next = start + count * interval
         grain = math.floor(self.now / _GRAIN)
         counts = self.grains.setdefault(grain, [0, 0])
         counts[:] = counts[0] + count, counts[1] + tokens
         return RateLease(requests=count, tokens=tokens, grain=grain, wait=_bounded(self.next - self.now))
 
-    def _until_room(self, wish: RateWish, ahead: Sequence[int]) -> float:
+    def _until_room(self, request: RateLeaseRequest, ahead: Sequence[int]) -> float:
         """Return the seconds until enough of the minute is over for the first request."""
-        rpm, tpm = wish.limits.rpm, wish.limits.tpm
+        rpm, tpm = request.limits.rpm, request.limits.tpm
         requests = sum(counts[0] for counts in self.grains.values()) + len(ahead) + 1
-        need = wish.needs[0] if tpm is None else min(wish.needs[0], tpm)
+        need = request.needs[0] if tpm is None else min(request.needs[0], tpm)
         tokens = sum(counts[1] for counts in self.grains.values()) + sum(ahead) + need
         until = 0.0
         for grain, counts in sorted(self.grains.items()):
@@ -189,7 +189,7 @@ def _bounded(seconds: float) -> float:
 
 @dataclass(slots=True)
 class _Lease:
-    """What is left of a lease; `until` is by the clock of the process, from before it was asked for."""
+    """What is left of a lease; `until` counts from before it was asked for, by the clock of the process."""
 
     requests: int = 0
     tokens: int = 0
@@ -232,7 +232,7 @@ class SharedRate:
         self._worker = uuid.uuid4().hex
         self.place, self.users = "", 0
         self._number = 0
-        self._unanswered: tuple[RateWish, float] | None = None
+        self._unanswered: tuple[RateLeaseRequest, float] | None = None
         self._lock = threading.Lock()
         self._lease, self._demand = _Lease(), _Demand()
         self._again_at = float("-inf")
@@ -286,22 +286,22 @@ class SharedRate:
         """
         with self._lock:
             if self._unanswered is None:
-                self._unanswered = self._next_wish(), self._clock()
-            wish, asked_at = self._unanswered  # after a failure the same again: the store may have granted it
-        lease = self._store.exchange(self._record, lambda record, now: share_rate(record, now, wish))
+                self._unanswered = self._next_request(), self._clock()
+            request, asked_at = self._unanswered  # after a failure the same again: the store may have granted it
+        lease = self._store.exchange(self._record, lambda record, now: share_rate(record, now, request))
         with self._lock:
             self._unanswered = None
             self._lease = _Lease(lease.requests, lease.tokens, lease.grain, asked_at + LEASE_SECONDS)
             self._again_at = self._clock() + lease.wait
         return lease.wait
 
-    def _next_wish(self) -> RateWish:
+    def _next_request(self) -> RateLeaseRequest:
         demand, left = self._demand, self._lease
         self._lease, self._demand = _Lease(), _Demand()
         if left.requests or left.tokens:
             demand.changes.append((left.grain, -left.requests, -left.tokens))
         self._number += 1
-        return RateWish(
+        return RateLeaseRequest(
             worker=self._worker, number=self._number, needs=demand.needs, limits=demand.limits,
             changes=tuple(demand.changes), hold=demand.hold,
         )  # fmt: skip

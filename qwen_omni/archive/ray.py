@@ -1,4 +1,4 @@
-"""An archive on Ray Data: the engine moves rows between machines, the work store protects money.
+"""An archive on Ray Data: the engine moves rows between machines, the work store keeps what was paid for.
 
 Ray repeats the work of a dead worker, and a restarted driver begins from the first row. Neither pays twice: a worker
 finds earlier answers in the store, including those of other workers. `decide_layout` decides how many workers there
@@ -110,7 +110,7 @@ def _no_room(cpus: float, workers: int, most: int) -> ConfigurationError:
     enough = math.ceil(workers * WORKER_CPUS + _READING_CPUS)
     return ConfigurationError(
         f"Ray has {cpus:,.6g} logical CPU{'' if cpus == 1 else 's'}: with {who}, each of {WORKER_CPUS}, none may be "
-        f"left to read the list, and the job would never begin. Start Ray with more, as in ray.init(num_cpus={enough})"
+        f"left to read the list, and the job would never start. Start Ray with more, as in ray.init(num_cpus={enough})"
         f"{f', or pass workers={most}' if most else ''}; workers mostly wait, so the CPUs need not exist."
     )
 
@@ -173,9 +173,9 @@ class StopSign:
 
 
 class RayWorker:
-    """`ArchiveWorker` in one of Ray's processes; it gives its leases back when Ray ends the process in good order.
+    """`ArchiveWorker` in one of Ray's processes; it returns its leases when Ray shuts the process down properly.
 
-    With a `StopSign`, it lets calls in flight end and stores their answers when the run ends.
+    With a `StopSign`, it lets calls in flight finish and stores their answers when the run ends.
     """
 
     def __init__(self, plan: WorkerPlan, look: Callable[..., int] | None = None) -> None:
@@ -239,8 +239,8 @@ def _store_for(store: str | Path, *, machines: int) -> str | Path:
         return address
     if machines > 1:
         raise ConfigurationError(
-            f"Ray has {machines} machines, and a store in the file {store} can serve one only. Name a database: "
-            "postgresql://HOST/DATABASE"
+            f"Ray has {machines} machines, but the store is a file, {store}, which only one of them can use. "
+            "Pass a database: postgresql://HOST/DATABASE"
         )
     return Path(store).absolute()
 
@@ -473,7 +473,7 @@ class _Stoppable:
 
 
 class _Watched:
-    """Counts rows, with what all their attempts used; looks now and then at how many files are in progress."""
+    """Counts rows, with what all their attempts used; checks now and then how many files are in progress."""
 
     def __init__(self, worker: ArchiveWorker, on_progress: OnProgress | None) -> None:
         self._worker, self._on_progress = worker, on_progress

@@ -143,7 +143,7 @@ def _file_of(files: Any, info: Mapping[str, Any], name: str, *, listed: bool) ->
 
 
 def _links(name: str) -> list[str]:
-    """Return the address of a file, and of the archives that it is in, without what keeps copies.
+    """Return the address of a file, and of the archives that it is in, without layers that cache.
 
     Example:
         >>> _links("zip://videos::s3://bucket/a.zip"), _links("simplecache::s3://bucket/videos")

@@ -90,7 +90,7 @@ class ArchiveRow:
             raise errors.ConfigurationError(f"The row lacks {', '.join(missing)}.")
         if columns["status"] not in STATUSES:
             raise errors.ConfigurationError(
-                f"The row has the status {columns['status']!r:.60}, which is none of {', '.join(STATUSES)}."
+                f"The row has the status {columns['status']!r:.60}, which is not one of {', '.join(STATUSES)}."
             )
         return cls(**{name: columns[name] for name in COLUMNS if name in columns})
 

@@ -106,7 +106,7 @@ def run(  # noqa: PLR0913  (each keyword is an independent option)
         in_flight: the most calls at once.
         limits: the account's requests and tokens a minute, if they are not the published ones.
         job: jobs with another name have a spend limit of their own.
-        mode: "batch" asks through Batch File: captions of links alone, at half price and outside the limits a minute,
+        mode: "batch" asks through Batch File: captions of links alone, at half price and outside the per-minute limits,
             answered within `window_hours`. It returns when they are; ended before, it resumes when it runs again.
         window_hours: how long a batch may take, 24 to 336.
         on_progress: called after every row.
@@ -217,13 +217,13 @@ def retry(  # noqa: PLR0913  (each keyword is an independent option)
     job: str = "",
     on_progress: OnProgress | None = None,
 ) -> Generator[ArchiveRow]:
-    """Try the inputs again whose rows have no answer; yield their new rows. Raises as `run`.
+    """Try again the inputs whose rows have no answer; yield their new rows. Raises as `run`.
 
     Args:
-        step: the step whose rows are meant.
+        step: the step whose rows are retried.
         store: the store that has them.
         source: only inputs of this source. Links that need a signature have to be named here, with a new one.
-        permanent: also those that failed for a reason that is not expected to go ahow.
+        permanent: also those that failed for a reason that is not expected to pass.
         settings: as in `run`.
         spend_limit: as in `run`.
         in_flight: as in `run`.

@@ -339,7 +339,7 @@ def _check_encoding(path: Path) -> None:
 
 @functools.lru_cache(maxsize=64)
 def _columns_of(names: tuple[Any, ...]) -> dict[str, str]:
-    """Return the names of the columns that are used, by what they mean: `URI ` is `uri`, unless there is one."""
+    """Map the columns that are used to their names in the list; `URI ` counts as `uri` if there is no `uri`."""
     alike = {name.strip().lower(): name for name in reversed(names) if isinstance(name, str)}
     return {name: name if name in names else alike[name] for name in LIST_COLUMNS if name in alike}
 
@@ -413,7 +413,7 @@ def _csv_rows(path: Path) -> Iterator[Mapping[str, Any] | ArchiveItem]:
 
 
 def _delimiter(file: IO[str]) -> str:
-    """Return what separates the columns of a list; leave the file at the line of their names.
+    """Return the delimiter of a list's columns; leave the file positioned at the header line.
 
     Excel writes semicolons where numbers have decimal commas, and reads a first line `sep=;`.
     """

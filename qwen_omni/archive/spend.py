@@ -49,13 +49,13 @@ def _most(one: Mapping[str, int], other: Mapping[str, int]) -> Amounts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SpendWish:
+class SpendLeaseRequest:
     """What one lease reports and asks for.
 
     Attributes:
         lease: identifies the lease.
         owner: the process; see `work_store.store.new_owner`.
-        number: counts the wishes; the same number again is the same wish, whose answer was lost.
+        number: counts the lease requests; the same number again repeats one whose answer was lost.
         settled: what the ended calls of the lease cost so far.
         need: what has to be granted in addition; nothing to only report.
         limits: the most that all may spend; units without a limit are missing.
@@ -86,33 +86,33 @@ class SpendGrant:
     closed: bool = False
 
 
-def grant_spend(record: Any, now: float, wish: SpendWish) -> tuple[dict[str, Any], SpendGrant]:  # noqa: ANN401  (JSON)
+def grant_spend(record: Any, now: float, request: SpendLeaseRequest) -> tuple[dict[str, Any], SpendGrant]:  # noqa: ANN401  (JSON)
     """Decide whether a lease gets more.
 
     Args:
         record: the state, in plain JSON; `None` at first.
         now: seconds by the store's clock.
-        wish: what the lease reports and asks for.
+        request: what the lease reports and asks for.
     """
     state = _read(record)
-    if wish.lease in state["sealed"]:
+    if request.lease in state["sealed"]:
         return state, SpendGrant(closed=True)
-    lease = state["leases"].setdefault(wish.lease, {"granted": {}, "settled": {}, "number": 0})
-    settled = _most(lease["settled"], wish.settled)
-    lease |= {"owner": wish.owner, "until": now + LEASE_SECONDS, "settled": settled}
+    lease = state["leases"].setdefault(request.lease, {"granted": {}, "settled": {}, "number": 0})
+    settled = _most(lease["settled"], request.settled)
+    lease |= {"owner": request.owner, "until": now + LEASE_SECONDS, "settled": settled}
     lease["granted"] = _most(lease["granted"], settled)
-    if lease["number"] == wish.number:
+    if lease["number"] == request.number:
         return state, SpendGrant(granted=lease["granted"])
     taken = spend_taken(state)
     share: Amounts = {}
-    for unit, limit in wish.limits.items():
-        left, need = limit - taken[unit], wish.need.get(unit, 0)
+    for unit, limit in request.limits.items():
+        left, need = limit - taken[unit], request.need.get(unit, 0)
         if 0 < need > left:
             return state, SpendGrant(granted=lease["granted"], refused=unit, taken=taken[unit])
         # The less is left, the smaller each lease: no process holds what another needs.
         share[unit] = max(need, min(limit // _SHARE, left // (2 * len(state["leases"]))))
-    if any(wish.need.values()):
-        lease |= {"granted": _added(lease["granted"], share), "number": wish.number}
+    if any(request.need.values()):
+        lease |= {"granted": _added(lease["granted"], share), "number": request.number}
     return state, SpendGrant(granted=lease["granted"])
 
 
@@ -342,11 +342,11 @@ class SharedSpendLimit(SpendLimit):
 
     def _ask(self, lease: _Lease, need: Mapping[str, int]) -> SpendGrant:
         self._number += 1
-        wish = SpendWish(
+        request = SpendLeaseRequest(
             lease=lease.name, owner=self._owner, number=self._number, settled=dict(lease.settled), need=need,
             limits=self._most(),
         )  # fmt: skip
-        grant = self._store.exchange(self._record, lambda record, now: grant_spend(record, now, wish))
+        grant = self._store.exchange(self._record, lambda record, now: grant_spend(record, now, request))
         if not grant.closed:
             lease.granted = grant.granted
         return grant
@@ -405,9 +405,9 @@ class SharedSpendLimit(SpendLimit):
         scale = 1 if unit == "tokens" else _BILLIONTHS
         limit = self._whole[unit] or 0
         return SpendLimitError(
-            f"This call would take {_shown(amount / scale, unit)}; of the limit of {_shown(limit, unit)} of all "
-            f"processes together, {_shown(taken / scale, unit)} are spent, reserved or leased. Nothing was sent. Raise "
-            "the limit, or wait for the other processes to end.",
+            f"This call may cost up to {_shown(amount / scale, unit)}; {_shown(taken / scale, unit)} of the limit of "
+            f"{_shown(limit, unit)} that all processes share are already spent, reserved or leased. Nothing was sent. "
+            "Raise the limit, or wait for the other processes to end.",
             unit=unit, estimated=amount / scale, limit=limit, spent=taken / scale,
         )  # fmt: skip
 

@@ -1,7 +1,7 @@
 """What is asked about every input: captions, summaries, transcripts, notes, or any function.
 
-A step is a value that can be pickled. Its digest identifies what decides an answer (the prompt, the schema, the model,
-the options), and nothing else: how many requests run at once, or where results are stored, does not ask again.
+A step is a value that can be pickled. Its digest identifies everything that affects an answer (the prompt, the schema,
+the model, the options), and nothing else: more requests at once, or another place for the results, ask nothing again.
 """
 
 import dataclasses
@@ -125,7 +125,7 @@ class Step(Protocol):
 
     @property
     def digest(self) -> str:
-        """Identifies what decides an answer."""
+        """Identifies everything that affects an answer."""
 
     def run(self, source: MediaSource, task: StepContext) -> StepResult:
         """Answer one input; raise what makes its row."""
@@ -177,7 +177,7 @@ def check_step(step: Step) -> None:
             f"The step's name {step.name!r:.80} must consist of lower-case letters, digits and _.-, 61 at most."
         )
     if not step.digest or " " in step.digest:
-        raise ConfigurationError(f"The digest {step.digest!r:.80} of {step.name} must be a word of its own.")
+        raise ConfigurationError(f"The digest {step.digest!r:.80} of {step.name} must be a text without spaces.")
 
 
 def models_of(step: Step, settings: Settings) -> tuple[str, ...]:
@@ -186,7 +186,7 @@ def models_of(step: Step, settings: Settings) -> tuple[str, ...]:
 
 
 def _asked(options: Any, **others: Any) -> dict[str, Any]:  # noqa: ANN401  (a dataclass; JSON)
-    """Return the options that decide an answer and differ from the usual ones."""
+    """Return the options that affect an answer and differ from the defaults."""
     usual = type(options)()
     chosen = {one.name: getattr(options, one.name) for one in dataclasses.fields(options)}
     changed = {
@@ -224,7 +224,7 @@ class Caption:
 
     @property
     def digest(self) -> str:
-        """Identifies what decides an answer."""
+        """Identifies everything that affects an answer."""
         return _key(self.name, read_schema(self.schema).json_schema, _asked(self.options, model=self.model))
 
     def check(self, settings: Settings) -> tuple[str, ...]:
@@ -320,7 +320,7 @@ class Summarize(_OfVideo):
 
     @property
     def digest(self) -> str:
-        """Identifies what decides an answer."""
+        """Identifies everything that affects an answer."""
         return _key(self.name, self._parts())
 
     def run(self, source: MediaSource, task: StepContext) -> StepResult:
@@ -342,7 +342,7 @@ class Notes(_OfVideo):
 
     @property
     def digest(self) -> str:
-        """Identifies what decides an answer."""
+        """Identifies everything that affects an answer."""
         parts = self._parts()
         return _key(
             self.name, {name: value for name, value in parts.items() if name not in ("text_model", "reduce_tokens")}
@@ -370,7 +370,7 @@ class Transcribe:
 
     @property
     def digest(self) -> str:
-        """Identifies what decides an answer."""
+        """Identifies everything that affects an answer."""
         return _key(self.name, _asked(self.options))
 
     def check(self, settings: Settings) -> tuple[str, ...]:
@@ -408,7 +408,7 @@ class FunctionStep:
         name: the name, in rows and in the store.
         function: takes the media and the context, returns the answer as JSON, or a `StepResult`. It must be importable
             to be used in other processes, and may be called again for the same input after a failure.
-        digest: identifies what decides an answer, in a word: change it with the function, its prompt or its model.
+        digest: a word that identifies what affects an answer: change it with the function, its prompt or its model.
         model: the model, for the rows.
         takes_slot: whether a call of the function counts as one call in flight. A function that prepares media first
             takes a place itself, with `task.slot()`, and passes `False`.

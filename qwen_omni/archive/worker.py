@@ -117,7 +117,7 @@ class _Slots:
 
     @contextmanager
     def taken(self) -> Iterator[None]:
-        """Wait for a place, and hold it inside the `with` block; raises `StoppedError` if the work was stopped."""
+        """Wait for a slot, and hold it inside the `with` block; raises `StoppedError` if the work was stopped."""
         kept: ExitStack | None = getattr(self._mine, "kept", None)
         with ExitStack() as here:
             if kept is None or not self._mine.taken:
@@ -579,7 +579,7 @@ class ArchiveWorker:
     # --- The store ---
 
     def patiently(self, action: Callable[[], T]) -> T:
-        """Repeat what fails because the store cannot be reached; after a minute, raise."""
+        """Retry while the store cannot be reached; after a minute, raise."""
         until = time.monotonic() + _STORE_PATIENCE
         while True:
             try:
@@ -672,7 +672,7 @@ class ArchiveWorker:
             pool.shutdown(wait=True, cancel_futures=True)
 
     def close(self) -> None:
-        """Let calls in flight end, store what they answer, and close the store. Can be called more than once."""
+        """Let calls in flight finish, store their answers, and close the store. Can be called more than once."""
         self.finish()
         self._closing.close()
 

@@ -254,7 +254,7 @@ def _coming(
     if ray is None:
         return run_archive(source, step, mode=mode, window_hours=window_hours, **options)
     if mode == "batch":
-        raise ConfigurationError("--mode batch is one file of requests, so it needs no --ray; drop one of the two.")
+        raise ConfigurationError("--mode batch sends one file of requests, so --ray has no effect; drop one of them.")
     return _on_ray(ray, source, step, **options)
 
 
@@ -443,7 +443,7 @@ def export(  # noqa: PLR0913  (each argument is an option of the command)
     Reads the store alone; rows that are made meanwhile may be missing.
     """
     if file.strip() in ("", "-"):
-        raise ConfigurationError("archive export writes a file, which appears when it is complete. Name one.")
+        raise ConfigurationError("archive export needs the name of the file to write.")
     with waiting(f"Writing {Path(file).name}"):
         count = export_rows(
             store, file, step=choose("do", do, STEPS), passages=passages, format=choose("format", form, _FORMATS),

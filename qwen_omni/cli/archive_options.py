@@ -208,7 +208,7 @@ def read_spend_limit(
 
 def _store(given: str) -> str:
     if not given.strip():
-        raise typer.BadParameter("it is empty. Is a variable of the shell not set?")
+        raise typer.BadParameter("it is empty. Is a shell variable unset?")
     return given
 
 

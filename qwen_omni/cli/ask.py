@@ -124,13 +124,13 @@ def _check_order(media: Sequence[str], text: str) -> None:
     if text.encode(errors="replace").decode() != text:
         raise ConfigurationError("The question is not UTF-8 text. Type it again, or set a UTF-8 locale.")
     if not text.strip():
-        raise ConfigurationError("The question is empty. Write it last: qwen-omni ask FILE 'What happens here?'")
+        raise ConfigurationError("The question is empty. Put it last: qwen-omni ask FILE 'What happens here?'")
     if not _names_media(text):
         return
     if any(not _names_media(one) and (" " in one or one.endswith("?")) for one in media):
         raise ConfigurationError(f"The question comes last: qwen-omni ask {one_line(text)} 'What happens here?'")
     shown = " ".join(one_line(one) for one in (*media, text))
-    raise ConfigurationError(f"There is no question. Write it last: qwen-omni ask {shown} 'What happens here?'")
+    raise ConfigurationError(f"The question is missing. Put it last: qwen-omni ask {shown} 'What happens here?'")
 
 
 def _names_media(text: str) -> bool:

@@ -229,8 +229,8 @@ def caption(  # noqa: PLR0913  (each argument is an option of the command)
 ) -> None:
     """Describe each file by a schema: for products, in general, with times, or your own.
 
-    Every finished caption is stored at once: an interrupted run resumes where it stopped, and nothing is paid twice.
-    The exit code is 1 if any file failed; the others are printed all the same.
+    Every finished caption is stored at once: an interrupted run resumes where it stopped, and nothing is paid for
+    twice. The exit code is 1 if any file failed; the others are printed all the same.
     """
     check_files(media, "caption")
     asked: dict[Form, bool] = {"json": as_json, "csv": as_csv, "table": as_table, "srt": srt, "vtt": vtt}
@@ -309,7 +309,9 @@ def named_schema(name: str | None, *, timed: bool = False, subtitles: bool = Fal
         ConfigurationError: there is no such class or file, it holds no schema, or it has no times for subtitles.
     """
     if timed and name not in (None, "timed"):
-        raise ConfigurationError("--schema and --timed exclude each other: captions with times have their own.")
+        raise ConfigurationError(
+            "--schema and --timed cannot be combined: captions with times have a schema of their own."
+        )
     if subtitles and name not in (None, "timed"):
         raise ConfigurationError(f"Subtitles need captions with times: use --schema timed instead of --schema {name}.")
     if timed or subtitles:

@@ -167,7 +167,7 @@ def ask(  # noqa: PLR0913
     """
     _check_output(as_json=as_json, html=html)
     if dry_run and (as_json or html is not None):
-        raise ConfigurationError("--dry-run excludes --json and --html: nothing is answered.")
+        raise ConfigurationError("--dry-run cannot be combined with --json or --html: nothing is answered.")
     k = check_search(question, k)
     options = AskOptions(model=model, looks=looks, fps=fps, language=language)
     settings = settings_for(region, base_url, workspace, delivery, spend_limit=_limit(max_cny))
@@ -232,10 +232,12 @@ def _check_exists(place: Path) -> None:
     """
     if not is_folder(place):
         raise ConfigurationError(
-            f"There is no library {place}. Make it: qwen-omni library add FOLDER --library {place}"
+            f"There is no library {place}. Create it: qwen-omni library add FOLDER --library {place}"
         )  # fmt: skip
     if any(place.iterdir()) and not any(place.glob("*.lance")):
-        raise ConfigurationError(f"{place} is a folder of other files, and no library. Name another with --library.")
+        raise ConfigurationError(
+            f"{place} is a folder with other files, not a library. Choose another one with --library."
+        )
 
 
 def _check_output(*, as_json: bool, html: Path | None) -> None:

@@ -77,7 +77,7 @@ def mcp(  # noqa: PLR0913  (each argument is an option of the command)
     if not root.is_dir():
         raise ConfigurationError(f"--root {root} is not a folder; name one whose media agents may read.")
     if library is not None and not library.is_dir():
-        raise ConfigurationError(f"There is no library {library}. Make it: qwen-omni library add FOLDER -l {library}")
+        raise ConfigurationError(f"There is no library {library}. Create it: qwen-omni library add FOLDER -l {library}")
     limit = _limit(max_cny, max_tokens, no_limit=no_limit)
     settings = settings_for(region, base_url, workspace, delivery, spend_limit=limit)
     show_note(_limit_text(limit, model))
@@ -94,7 +94,8 @@ def _limit(max_cny: float | None, max_tokens: int | None, *, no_limit: bool) -> 
     """
     if no_limit and (max_cny is not None or max_tokens is not None):
         raise ConfigurationError(
-            f"--no-limit excludes --max-cny and --max-tokens (also as {MAX_CNY_VARIABLE} and {MAX_TOKENS_VARIABLE})."
+            "--no-limit cannot be combined with --max-cny or --max-tokens "
+            f"(also as {MAX_CNY_VARIABLE} and {MAX_TOKENS_VARIABLE})."
         )
     if no_limit:
         return None

@@ -59,7 +59,7 @@ def _models(incomplete: str) -> list[str]:
 
 
 def words(choices: Mapping[str, Any]) -> Any:  # noqa: ANN401  (what typer calls to complete a value)
-    """Return a function that completes one of some words."""
+    """Return a function that completes a word from a list."""
     return lambda incomplete: [name for name in choices if name.startswith(incomplete)]
 
 
@@ -196,7 +196,7 @@ def one_form(asked: Mapping[_Form, bool], usual: _Form) -> _Form:
     """
     chosen = [name for name, on in asked.items() if on]
     if len(chosen) > 1:
-        raise ConfigurationError(f"--{' and --'.join(chosen)} exclude each other; choose one.")
+        raise ConfigurationError(f"--{' and --'.join(chosen)} cannot be combined; choose one.")
     return chosen[0] if chosen else usual
 
 
@@ -207,7 +207,7 @@ def check_names(media: Iterable[str]) -> None:
         ConfigurationError: one was given.
     """
     if not all(name.strip() for name in media):
-        raise ConfigurationError("The name of a file is empty. Is a variable of the shell not set?")
+        raise ConfigurationError("The name of a file is empty. Is a shell variable unset?")
 
 
 def check_files(media: list[str], command: str) -> None:

@@ -55,7 +55,7 @@ _typed = CommandLine()
 
 @contextlib.contextmanager
 def speaking_of(typed: CommandLine) -> Iterator[None]:
-    """Word errors and notes for what was typed while a block runs; a process runs one command."""
+    """Phrase errors and notes in terms of the command that was typed while a block runs; a process runs one."""
     global _typed  # noqa: PLW0603  (notes come from any thread, which a context variable would not reach)
     before, _typed = _typed, typed
     try:
@@ -144,12 +144,12 @@ def show_stopped(what: str) -> None:
 
 
 def show_stopping() -> None:
-    """Print, at Ctrl-C, that what is paid for is awaited."""
+    """Print, at Ctrl-C, that requests in flight are awaited because they are paid for."""
     _print(_err, "\n[dim]Stopping. Requests in flight are awaited, as they are paid for; Ctrl-C again ends at once.[/]")
 
 
 def show_abandoned() -> None:
-    """Print, at the second Ctrl-C, that nothing was awaited; a spinner may have hidden the cursor."""
+    """Print, at the second Ctrl-C, that requests in flight were abandoned; a spinner may have hidden the cursor."""
     _err.show_cursor()
     show_stopped("Requests in flight were not awaited.")
 

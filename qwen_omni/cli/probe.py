@@ -66,18 +66,18 @@ def rows_of(info: MediaInfo) -> Iterator[tuple[str, str]]:
     elif info.kind != "image":
         yield "length", "not stated in the file"
     if info.width and info.height:
-        yield "picture", ", ".join(_picture(info))
+        yield "picture", ", ".join(_video_rows(info))
     if info.pages:
         sizes = dict.fromkeys(f"{width} x {height}" for width, height in info.pages)
         yield "pages", f"{len(info.pages):,} ({', '.join(sizes) if len(sizes) < 4 else 'of several sizes'})"  # noqa: PLR2004
     if info.kind != "image":
-        yield "audio", ", ".join(_sound(info)) or "none"
+        yield "audio", ", ".join(_audio_rows(info)) or "none"
     if len(info.audio_tracks) > 1:
         yield "audio tracks", "; ".join(map(str, info.audio_tracks))
     yield from _oddities(info)
 
 
-def _picture(info: MediaInfo) -> Iterator[str]:
+def _video_rows(info: MediaInfo) -> Iterator[str]:
     yield f"{info.width} x {info.height}"
     if info.fps is not None:
         yield rate_text(float(info.fps), "fps")
@@ -97,7 +97,7 @@ def _picture(info: MediaInfo) -> Iterator[str]:
         yield f"{info.colours} colours"
 
 
-def _sound(info: MediaInfo) -> Iterator[str]:
+def _audio_rows(info: MediaInfo) -> Iterator[str]:
     if info.audio_codec is not None:
         yield info.audio_codec
     if info.sample_rate is not None:

@@ -158,9 +158,9 @@ def summarize(  # noqa: PLR0913  (each argument is an option of the command)
 ) -> None:
     """Summarise videos of any length, or answer a question about them.
 
-    Every finished segment is stored at once: an interrupted run resumes where it stopped, and nothing is paid twice.
-    Several files are processed one after the other. If one fails, the others are printed all the same, and the exit
-    code is 1.
+    Every finished segment is stored at once: an interrupted run resumes where it stopped, and nothing is paid for
+    twice. Several files are processed one after the other. If one fails, the others are printed all the same, and the
+    exit code is 1.
     """
     check_files(media, "summarize")
     files = {"srt": srt, "vtt": vtt, "html": html, "markdown": markdown}
@@ -206,7 +206,7 @@ def _lengths(seconds: float | None, strategy: str) -> dict[str, Any]:
         return {}
     if strategy == "single":
         raise ConfigurationError(
-            "--seconds and --strategy single exclude each other: a video in one request has no segments."
+            "--seconds and --strategy single cannot be combined: a video in one request has no segments."
         )
     if strategy == "auto":
         show_note("--seconds applies if --strategy auto chooses segments.")
@@ -282,7 +282,7 @@ def _refuse_with_dry_run(given: dict[str, bool]) -> None:
     """
     names = [name for name, on in given.items() if on]
     if names:
-        raise ConfigurationError(f"--dry-run and --{' and --'.join(names)} exclude each other: nothing is summarised.")
+        raise ConfigurationError(f"--dry-run and --{' and --'.join(names)} cannot be combined: nothing is summarised.")
 
 
 def _refuse_with_question(given: dict[str, bool]) -> None:
@@ -294,7 +294,7 @@ def _refuse_with_question(given: dict[str, bool]) -> None:
     names = [name for name, on in given.items() if on]
     if names:
         raise ConfigurationError(
-            f"--question and --{' and --'.join(names)} exclude each other: a question is answered instead of a "
+            f"--question and --{' and --'.join(names)} cannot be combined: a question is answered instead of a "
             "summary, and determines the level of detail itself."
         )
 

@@ -96,8 +96,8 @@ def transcribe(  # noqa: PLR0913  (each argument is an option of the command)
 ) -> None:
     """Transcribe speech, with times and speakers if the model provides them.
 
-    A recording that was submitted within a day is not paid again, even after a crash: its task is found. The exit code
-    is 1 if any file failed; the others are printed all the same.
+    A recording that was submitted within a day is not paid for again, even after a crash: its task is found. The exit
+    code is 1 if any file failed; the others are printed all the same.
     """
     check_files(media, "transcribe")
     asked: dict[Form, bool] = {"srt": srt, "vtt": vtt, "json": as_json}

@@ -1,7 +1,8 @@
 """Errors and notes of the core in the words of the command line: options for arguments, files for places. Pure.
 
 The core names its arguments as Python does (`segment_seconds`, `delivery='oss'`), and a piece of media by its place in
-the conversation. Who types a command knows neither, so everything that is printed about a command passes through here.
+the conversation. Whoever types a command knows neither, so everything that is printed about a command passes through
+here.
 """
 
 import re

@@ -7,13 +7,11 @@ is sent (`start`, `end`, `budget`, `audio_track`). The adapters find these optio
 import re
 from collections.abc import Mapping
 from dataclasses import fields
-from typing import Any, Literal, assert_never, get_args
+from typing import TYPE_CHECKING, Any, Literal, assert_never, get_args
 
 from qwen_omni.errors import ConfigurationError, UnsupportedContentError
 from qwen_omni.media.budget import PRESETS, SAMPLING_RANGES, BudgetName, MediaBudget, Sampling
 from qwen_omni.media.info import AudioTrackChoice, read_audio_track
-from qwen_omni.media.plan.segments import Segment
-from qwen_omni.media.probe.probe import HEAD_BYTES, recognise
 from qwen_omni.media.source import MediaSource
 from qwen_omni.messages import (
     FRAME_RANGES,
@@ -27,6 +25,9 @@ from qwen_omni.messages import (
     VideoPart,
 )
 from qwen_omni.ranges import check_span, checked
+
+if TYPE_CHECKING:
+    from qwen_omni.media.plan.segments import Segment
 
 MediaKind = Literal["image", "audio", "video"]
 PartOptions = dict[str, Any]
@@ -85,7 +86,7 @@ def check_options(kind: MediaKind, options: Mapping[str, Any], place: str) -> Pa
         if name not in known:
             advice = f"{_INSTEAD[name]}; " if name in _INSTEAD else ""
             raise UnsupportedContentError(
-                f"{place}: {kind} has no option {name!r}; {advice}known here: {', '.join(known) or 'none'}."
+                f"{place}: {kind} has no option {name!r}; {advice}supported: {', '.join(known) or 'none'}."
             )
         if name == "budget":
             found[name] = read_budget(value, place)
@@ -151,6 +152,8 @@ def sniffed_kind(head: bytes) -> MediaKind | None:
         >>> sniffed_kind(b"\x89PNG\r\n\x1a\n"), sniffed_kind(b"fLaC"), sniffed_kind(b"hello")
         ('image', 'audio', None)
     """
+    from qwen_omni.media.probe.probe import HEAD_BYTES, recognise  # noqa: PLC0415 - few blocks lack a type
+
     found = recognise(head[:HEAD_BYTES])
     if found is None:
         return None
@@ -214,7 +217,7 @@ def read_budget(value: object, place: str) -> MediaBudget | BudgetName:
 def _budget_of(limits: Mapping[str, Any], place: str) -> MediaBudget:
     for name, value in limits.items():
         if name not in _LIMITS:
-            raise UnsupportedContentError(f"{place}: budget has no {name!r}; known here: {', '.join(_LIMITS)}.")
+            raise UnsupportedContentError(f"{place}: budget has no {name!r}; supported: {', '.join(_LIMITS)}.")
         if not _is_of(value, _LIMITS[name]):
             raise UnsupportedContentError(f"{place}: {name} of the budget cannot be of type {type(value).__name__}.")
     try:
@@ -257,7 +260,7 @@ def frames_part(frames: tuple[MediaSource, ...], options: PartOptions, place: st
     return FramesPart(frames=frames, sampling=Sampling(**options))
 
 
-def traced_text(part: object, segment: Segment | None) -> str:
+def traced_text(part: object, segment: "Segment | None") -> str:
     """Return what traces show of a part of a request about a long video: texts, and a line for anything else.
 
     Args:

@@ -37,7 +37,7 @@ _RANGES = {
     "margin": START,
     "sure": Range(least=0, most=1),
 }
-_HELPS = 0.5  # relevance from which a look that is sure ends looking
+_HELPS = 0.5  # relevance from which a look that is sure ends the looks
 _NOTHING = "The library holds nothing about this question."
 _FINDING_ROOM = "x " * 600  # as long as what one look finds, for the share of a limit that is kept for the answer
 _MOST_TEXT = 4_000  # characters of a window's notes that the text model receives
@@ -96,7 +96,7 @@ class AnswerSchema(TimedAnswer):
     """The answer to the question."""
 
     answer: str = Field(min_length=1, description="The answer, in a few sentences.")
-    shots: tuple[int, ...] = Field(default=(), description="Which shots the answer rests on, as they are numbered.")
+    shots: tuple[int, ...] = Field(default=(), description="Which shots the answer is based on, by their numbers.")
 
 
 class Look(Frozen):
@@ -109,7 +109,7 @@ class Look(Frozen):
 
     @property
     def is_relevant(self) -> bool:
-        """Whether it helps to answer the question; `sure` says how far it does so alone."""
+        """Whether it helps to answer the question; `sure` is how well it does so on its own."""
         return self.relevance >= _HELPS
 
 
@@ -167,7 +167,7 @@ class LibraryAnswer(Frozen):
     Attributes:
         question: the question.
         answer: the answer.
-        evidence: what supports it, of the shots that the answer rests on.
+        evidence: what supports it, from the shots that the answer is based on.
         shots: the windows that were found, most promising first.
         stopped: why not every window was watched: a look was sure, `looks` were made, or the spend limit did not allow
             another one; empty if all were.
@@ -273,7 +273,7 @@ def is_enough(look: Look, options: AskOptions) -> bool:
 
 
 def in_order(shots: Sequence[Shot]) -> list[Shot]:
-    """Return the shots that may help, those first that a look found most relevant, then those not watched."""
+    """Return the shots that may help: the watched ones, most relevant first, then those not watched."""
     watched = [shot for shot in shots if shot.look is not None and shot.helps]
     watched.sort(key=lambda shot: -shot.look.relevance if shot.look is not None else 0.0)
     return [*watched, *(shot for shot in shots if shot.look is None)]
@@ -315,7 +315,7 @@ def plan_answer(question: str, shots: Sequence[Shot], options: AskOptions, setti
 def plan_longest_answer(
     question: str, windows: Sequence[Window], options: AskOptions, settings: Settings
 ) -> CaptionPlan:
-    """Return a request for the answer as long as it may become: what it costs is kept from the looks."""
+    """Return the longest possible request for the answer; the looks may not use up what it costs."""
     shots = [
         shot.model_copy(update={"look": Look(relevance=1, found=_FINDING_ROOM)}) if number < options.looks else shot
         for number, shot in enumerate(map(to_shot, windows))
@@ -339,7 +339,7 @@ def evidence_of(shots: Sequence[Shot], used: Sequence[int]) -> tuple[LibraryEvid
 
     Args:
         shots: as they were numbered, from 1.
-        used: numbers that the answer rests on; if none of them is valid, all shots that were watched count.
+        used: numbers of those that the answer is based on; if none of them is valid, all shots that were watched count.
 
     Example:
         >>> look = Look(relevance=1, evidence=(TimedNote(start=3, end=4, text="A dog barks."),))

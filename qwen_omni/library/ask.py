@@ -104,7 +104,7 @@ def ask_library(
     Args:
         question: in natural language.
         search: returns windows for a question, best first.
-        client: sends the requests; one is created from the environment if not given. Its spend limit ends looking, and
+        client: sends the requests; one is created from the environment if not given. Its spend limit ends the looks,
             never the answer.
         options: the models, and how many windows are watched how closely.
         on_progress: called after every step.
@@ -248,7 +248,7 @@ def _reported(
 
 @dataclass(frozen=True, slots=True)
 class Find:
-    """A search to make; its outcome are windows."""
+    """A search to make; its outcome is a list of windows."""
 
     question: str
 
@@ -505,7 +505,7 @@ class LookEstimate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LibraryEstimate:
-    """What a question will cost at most: a look that is sure ends looking earlier.
+    """What a question will cost at most: a look that is sure ends the looks earlier.
 
     Attributes:
         looks: the windows that would be watched, most promising first.

@@ -377,7 +377,7 @@ def check_stamp(place: str, found: Stamp, wanted: Stamp) -> None:
 
 @contextlib.contextmanager
 def _words_at_least() -> Iterator[list[float]]:
-    """Yield the vector to fill; it stays empty if the spend limit refuses the embedding."""
+    """Yield a list for the vector; it stays empty if the spend limit does not allow the embedding."""
     vector: list[float] = []
     try:
         yield vector

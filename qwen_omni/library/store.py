@@ -88,7 +88,7 @@ class PassageStore(Protocol):
         """Return the vectors of a source by text."""
 
     def write(self, rows: Sequence[Row], *, fresh: bool = False) -> None:
-        """Write rows; one with the same ID is replaced. `fresh`: there is none, which is quicker."""
+        """Write rows; one with the same ID is replaced. With `fresh` there is none, which is quicker."""
 
     def drop(self, source: str, *, keep: Iterable[str] = ()) -> int:
         """Remove the rows of a source, except those with the IDs to keep; return how many."""

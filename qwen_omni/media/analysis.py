@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING
 import av
 from av.video.reformatter import Interpolation, VideoReformatter
 
-from qwen_omni.media.encode.audio import AudioRange, open_sound
-from qwen_omni.media.encode.frames import FrameRun, read_pictures
+from qwen_omni.media.encode.audio import AudioRange, open_audio
+from qwen_omni.media.encode.frames import FrameRun, read_frames
 from qwen_omni.media.files.safe_open import Reopenable
 from qwen_omni.media.info import MediaInfo
-from qwen_omni.media.plan.segments import CutPlace
-from qwen_omni.media.probe.container import open_for_work, picture_stream, read_from
+from qwen_omni.media.plan.segments import CutPoint
+from qwen_omni.media.probe.container import open_for_work, read_from, video_stream
 from qwen_omni.media.probe.mp4 import Wanted
 from qwen_omni.media.work import Deadline
 
@@ -82,11 +82,11 @@ def _thumbs(source: Reopenable, info: MediaInfo, window: FrameRun, deadline: Dea
 
 
 def _seen(container: "InputContainer", info: MediaInfo, window: FrameRun, deadline: Deadline) -> Iterator[bytes]:
-    stream = picture_stream(container)
+    stream = video_stream(container)
     if stream is None:
         return
     scaler = VideoReformatter()
-    for frame, _, count in read_pictures(container, stream, window, deadline, breaks=info.breaks):
+    for frame, _, count in read_frames(container, stream, window, deadline, breaks=info.breaks):
         thumb = _thumb(scaler, frame)
         for _ in range(count):
             yield thumb
@@ -119,9 +119,9 @@ _LOOK_BACK = Fraction(15)  # seconds before the window, to measure the usual key
 _MOST_PACKETS = 5000
 
 
-def quiet_places(
+def find_cut_points(
     source: Reopenable, info: MediaInfo, window: tuple[Fraction, Fraction], start: Fraction, deadline: Deadline
-) -> list[CutPlace]:
+) -> list[CutPoint]:
     """Find scene cuts and silences between two times that count from `start`; none if the file cannot be read."""
     try:
         zero = info.origin + start
@@ -131,9 +131,9 @@ def quiet_places(
         return []
     both = [at for at in scenes if any(abs(at - other) <= _NEAR for other in silences)]
     return [
-        *(CutPlace(at=at, weight=_BOTH) for at in both),
-        *(CutPlace(at=at, weight=_SCENE) for at in scenes),
-        *(CutPlace(at=at, weight=_SILENCE) for at in silences),
+        *(CutPoint(at=at, weight=_BOTH) for at in both),
+        *(CutPoint(at=at, weight=_SCENE) for at in scenes),
+        *(CutPoint(at=at, weight=_SILENCE) for at in silences),
     ]
 
 
@@ -160,7 +160,7 @@ def _scene_cuts(
 def _keys(
     container: "InputContainer", info: MediaInfo, begin: Fraction, end: Fraction, deadline: Deadline
 ) -> list[Fraction]:
-    stream = picture_stream(container)
+    stream = video_stream(container)
     if stream is None or not stream.time_base:
         return []
     found: list[Fraction] = []
@@ -180,7 +180,7 @@ def _silences(
     source: Reopenable, info: MediaInfo, window: tuple[Fraction, Fraction], zero: Fraction, deadline: Deadline
 ) -> list[Fraction]:
     span = AudioRange(begin=zero + window[0], rate=_RATE, duration=window[1] - window[0], seek=True)
-    with open_sound(source, info, span, deadline) as sound:
+    with open_audio(source, info, span, deadline) as sound:
         if sound is None:
             return []
         levels = _levels(b"".join(bytes(frame.planes[0])[: frame.samples * 2] for frame in sound.frames))

@@ -437,10 +437,10 @@ def carry_out(
         LocalResourceError: this machine lacks disk space, a permission or the like; no partial file is left behind.
     """
     if plan.action in ("pass", "remux") and look.info.kind == "video":
-        from qwen_omni.media.probe.av import check_picture  # noqa: PLC0415 - PyAV loads on first use
+        from qwen_omni.media.probe.av import check_first_frame  # noqa: PLC0415 - PyAV loads on first use
 
         with look.reopenable.open() as file:
-            check_picture(file, size_bytes=look.reopenable.size_bytes, label=look.label)
+            check_first_frame(file, size_bytes=look.reopenable.size_bytes, label=look.label)
     if plan.action == "pass":
         path = None if look.source.kind == "bytes" else look.reopenable.path
         return Prepared(
@@ -557,9 +557,11 @@ def split_look(
 
 
 def _places(look: MediaLook, whole: MediaPlan, deadline: Deadline) -> Places:
-    from qwen_omni.media.analysis import quiet_places  # noqa: PLC0415 - PyAV loads on first use
+    from qwen_omni.media.analysis import find_cut_points  # noqa: PLC0415 - PyAV loads on first use
 
-    return lambda earliest, latest: quiet_places(look.reopenable, look.info, (earliest, latest), whole.start, deadline)
+    return lambda earliest, latest: find_cut_points(
+        look.reopenable, look.info, (earliest, latest), whole.start, deadline
+    )
 
 
 def _piece(look: MediaLook, whole: MediaPlan, longest: Fraction, choices: PrepareOptions) -> MediaPlan:

@@ -52,7 +52,7 @@ class Deadline:
     def __init__(
         self, seconds: float | None = None, *, label: str = "The media", parent: "Deadline | None" = None
     ) -> None:
-        """Allow a number of seconds, or any time; stopped as well by the parent, or by the deadline in force here."""
+        """Limit the work to some seconds, if given; it also stops with the parent, or the deadline in force here."""
         self._parent = parent or _governing.get()
         self.label = label
         self.seconds = seconds
@@ -109,7 +109,7 @@ class Deadline:
             self._parent.check()
         if self._until is not None and time.monotonic() > self._until:
             raise UnreadableMediaError(
-                f"{self.label} is not done after {self.seconds:,.0f} s, far longer than a file of its length "
+                f"{self.label} was not finished within {self.seconds:,.0f} s, far longer than a file of its length "
                 "takes; it is probably damaged. If this machine is just slow, pass a larger limit_seconds."
             )
 

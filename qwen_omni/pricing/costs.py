@@ -491,10 +491,10 @@ def count_part(part: Part, rules: TokenRules) -> int:
         case AudioPart():
             return int(ASSUMED_SECONDS * rules.audio_in)
         case FramesPart():
-            return _picture(len(part.frames), rules)
+            return _frame_tokens(len(part.frames), rules)
         case VideoPart():
             frames = int(ASSUMED_SECONDS * (part.sampling.fps or rules.fps))
-            return _picture(frames, rules) + int(ASSUMED_SECONDS * rules.audio_in)
+            return _frame_tokens(frames, rules) + int(ASSUMED_SECONDS * rules.audio_in)
         case _:
             assert_never(part)
 
@@ -509,6 +509,6 @@ def _texts(part: Part) -> tuple[str, ...]:
             return ()
 
 
-def _picture(frames: int, rules: TokenRules) -> int:
+def _frame_tokens(frames: int, rules: TokenRules) -> int:
     looked_at = min(frames, rules.frames[1])
     return min(looked_at * rules.frame_tokens[1], rules.video_tokens) // _FRAMES_PER_STEP

@@ -151,14 +151,14 @@ class SpendLimit:
         amount, before = wanted.amount(unit), taken.amount(unit)
         if each is not None and amount > each:
             raise SpendLimitError(
-                f"This call would take {_amount(amount, unit)}; one call may take {_amount(each, unit)}. "
+                f"This call may cost up to {_amount(amount, unit)}; the limit for one call is {_amount(each, unit)}. "
                 f"Nothing was sent. {_STEP}",
                 unit=unit, estimated=amount, limit=each, spent=0,
             )  # fmt: skip
         if whole is not None and before + amount > whole:
             raise SpendLimitError(
-                f"This call would take {_amount(amount, unit)}; of the limit of {_amount(whole, unit)}, "
-                f"{_amount(before, unit)} are spent or reserved. Nothing was sent. {_STEP}",
+                f"This call may cost up to {_amount(amount, unit)}; {_amount(before, unit)} of the limit of "
+                f"{_amount(whole, unit)} are already spent or reserved. Nothing was sent. {_STEP}",
                 unit=unit, estimated=amount, limit=whole, spent=before,
             )  # fmt: skip
 
@@ -261,7 +261,7 @@ class Reservation:
         self._limit.close(self, None)
 
     def abandon(self, did: Cost | None) -> None:
-        """End it for a call dropped unfinished: at `did`, or released; safe in a finalizer."""
+        """End it for a call dropped unfinished: settled at `did`, or released; safe in a finalizer."""
         self._limit.abandon(self, None if did is None else Spent.of(did))
 
     def __enter__(self) -> Self:

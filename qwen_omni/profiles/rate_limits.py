@@ -118,7 +118,7 @@ _WITH_SNAPSHOTS = ("omni", "asr", "paraformer")
 
 
 def published_limits(model: str, region: Region | None, *, trial: bool = False) -> RateLimits:
-    """Return what the service publishes for a model in a region (`None`: Beijing); its numbers are `None` if nothing.
+    """Return the limits published for a model in a region (`None`: Beijing); its numbers are `None` if there are none.
 
     Example:
         >>> str(published_limits("qwen3.5-omni-flash-2026-03-15", "cn")), str(published_limits("qwen4", "cn"))

@@ -109,9 +109,9 @@ class Fitter:
         if self.server.hears_videos or not videos:
             return
         alone = not any(isinstance(part, AudioPart) for part in parts)
-        self.soundtracks = not (self.server.request_kwargs and alone and all(map(self._has_sound, videos)))
+        self.soundtracks = not (self.server.request_kwargs and alone and all(map(self._has_audio, videos)))
 
-    def _has_sound(self, part: VideoPart) -> bool:
+    def _has_audio(self, part: VideoPart) -> bool:
         if part.source.url is not None:
             return True  # nothing is known about a link
         return self.look(part.source, part.source.label, part.audio_track).info.has_sound
@@ -280,14 +280,14 @@ class Fitter:
 
 def extract_audio(look: MediaLook, *, start: float | None, end: float | None, choices: PrepareOptions) -> Prepared:
     """Encode the audio of a range of a video as a small file."""
-    sound = sound_of(look.info)
+    sound = audio_of(look.info)
     of_video = replace(look, info=sound)
     plan = plan_for(of_video, budget="auto", start=start, end=end, choices=choices)
     plan = replace(plan, action="audio", sound=True, reason="its audio alone")
     return carry_out(of_video, plan, choices=choices)
 
 
-def sound_of(info: MediaInfo) -> MediaInfo:
+def audio_of(info: MediaInfo) -> MediaInfo:
     """Return the facts about a video's audio, as if it were a file of its own."""
     return replace(info, kind="audio", width=None, height=None, fps=None, frame_count=None, video_codec=None)
 
@@ -642,7 +642,7 @@ def _selected(part: MediaPart, name: str) -> str:
 
 
 def _selecting(part: MediaPart) -> str | None:
-    """Return the caller's argument by which less than the whole file is sent."""
+    """Return the argument with which the caller selects less than the whole file."""
     if isinstance(part, VideoPart | AudioPart):
         return "start" if part.start else "end" if part.end is not None else None
     return "max_pixels" if isinstance(part, ImagePart) and part.sampling.max_pixels is not None else None

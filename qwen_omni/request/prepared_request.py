@@ -94,7 +94,7 @@ class PreparedRequest:
         Raises:
             MediaError: a piece of media is missing, damaged, not allowed, or breaks a limit of the model.
             DeliveryError: media could not be uploaded.
-            ConfigurationError: options exclude each other or the model.
+            ConfigurationError: options conflict with each other or with the model.
             NotFoundError: the service has retired the model.
             UnsupportedContentError: a message holds content that it cannot hold.
             SpendLimitError: it would cost more than `settings.spend_limit` allows; nothing was uploaded.

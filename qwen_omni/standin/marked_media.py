@@ -114,10 +114,10 @@ def make_video(  # noqa: PLR0913 - one keyword per property of the video
             output.mux(picture.encode(frame))
             if track is not None and samples is not None:
                 upto = int(Fraction((frame.pts or 0) + 1) / rate * encoding.sample_rate)
-                done = _encode_sound(output, track, samples, done, upto)
+                done = _encode_audio(output, track, samples, done, upto)
         output.mux(picture.encode(None))
         if track is not None and samples is not None:
-            _encode_sound(output, track, samples, done, None)
+            _encode_audio(output, track, samples, done, None)
             output.mux(track.encode(None))
     return TruthMedia(path=path, codes=drawn, duration=float(len(drawn)), fps=rate, size=size)
 
@@ -144,7 +144,7 @@ def make_audio(  # noqa: PLR0913 - one keyword per property of the recording
     container = "adts" if path.suffix.lower() == ".aac" else None
     with av.open(str(path), "w", format=container) as output:
         track = _audio_stream(output, encoding)
-        _encode_sound(output, track, _track(drawn, encoding), 0, None)
+        _encode_audio(output, track, _track(drawn, encoding), 0, None)
         output.mux(track.encode(None))
     return TruthMedia(path=path, codes=drawn, duration=float(len(drawn)))
 
@@ -152,7 +152,7 @@ def make_audio(  # noqa: PLR0913 - one keyword per property of the recording
 def make_image(code: str, size: tuple[int, int] = (640, 360), image_format: str = "PNG") -> bytes:
     """Return an image showing `code`, as the bytes of an image file."""
     held = io.BytesIO()
-    Image.fromarray(draw_picture(code, 0, size)).save(held, image_format)
+    Image.fromarray(draw_frame(code, 0, size)).save(held, image_format)
     return held.getvalue()
 
 
@@ -169,7 +169,7 @@ def exact_rate(fps: float | Fraction) -> Fraction:
     return ntsc if fps != int(fps) and abs(float(ntsc) - fps) < 0.005 else Fraction(fps).limit_denominator(1001)  # noqa: PLR2004
 
 
-def draw_picture(code: str, second: int, size: tuple[int, int]) -> NDArray[np.uint8]:
+def draw_frame(code: str, second: int, size: tuple[int, int]) -> NDArray[np.uint8]:
     """Draw the RGB frame of one second: its colour, with its code in the middle."""
     width, height = size
     colour = np.array(_COLOURS[second % len(_COLOURS)], np.uint8)
@@ -191,7 +191,7 @@ def _frames(codes: Sequence[str], rate: Fraction, size: tuple[int, int], pixel_f
     while shown < len(codes) * rate:
         if int(shown / rate) != second:
             second = int(shown / rate)
-            drawn = av.VideoFrame.from_ndarray(draw_picture(codes[second], second, size), format="rgb24")
+            drawn = av.VideoFrame.from_ndarray(draw_frame(codes[second], second, size), format="rgb24")
             planes = drawn.reformat(format="yuv420p").to_ndarray().astype(np.uint8, copy=False)
         frame = av.VideoFrame.from_ndarray(_with_bar(planes, size, shown), format="yuv420p")
         if pixel_format != "yuv420p":
@@ -245,7 +245,7 @@ def _track(codes: Sequence[str], encoding: Encoding) -> NDArray[np.int16]:
     return (samples * 32767).astype(np.int16)
 
 
-def _encode_sound(
+def _encode_audio(
     output: OutputContainer, track: AudioStream, samples: NDArray[np.int16], done: int, upto: int | None
 ) -> int:
     """Encode complete blocks of the samples between `done` and `upto`; return the next sample."""

@@ -26,7 +26,6 @@ from qwen_omni.responses import Response, Usage
 from qwen_omni.structured.parse import CaptionStream, Parsed, parse_caption
 from qwen_omni.structured.prompts import complaint, instructions
 from qwen_omni.structured.schema import CaptionSchema
-from qwen_omni.transport.flow import adrive, drive
 
 T = TypeVar("T")
 Q = TypeVar("Q")
@@ -412,9 +411,13 @@ class AsyncAsker(Protocol):
 
 def carry_out(plan: CaptionPlan, client: Asker) -> CaptionResult[Any]:
     """Send a planned request; raises as `ask_for_object` does."""
+    from qwen_omni.transport.flow import drive  # noqa: PLC0415 - the chat models send by themselves
+
     return drive(ask_until_valid(plan), client.complete)
 
 
 async def acarry_out(plan: CaptionPlan, client: AsyncAsker) -> CaptionResult[Any]:
     """Send a planned request; the asynchronous `carry_out`."""
+    from qwen_omni.transport.flow import adrive  # noqa: PLC0415 - the chat models send by themselves
+
     return await adrive(ask_until_valid(plan), client.complete)

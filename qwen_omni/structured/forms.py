@@ -4,7 +4,7 @@ Sources: the prompts of the Qwen-Omni guide (audio and video description, read 2
 
 - Narrative: an overview, then paragraphs that begin with `[hh:mm:ss:xxx-hh:mm:ss:xxx]`, perhaps a closing.
 - Three sections: storyline, visible text, transcript; each a list, in whatever layout the model prefers.
-- Speakers: `<soc><sos><start_time>text<end_time><speakerX><eos>…<eoc>`; `<soc><eoc>` where nobody speaks.
+- Speakers: `<soc><sos><start_time>text<end_time><speakerX><eos>…<eoc>`; `<soc><eoc>` if there is no speech.
 
 The JSON forms (scenes with events, sound events) are read by `timed`. Nothing is dropped: a piece without a time, an
 end or words is returned without it, so that the schema's check names it. Times are returned as written.

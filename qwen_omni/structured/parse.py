@@ -7,6 +7,7 @@ A wrapper around it (`{"result": {…}}`) is removed. A text that ends inside an
 before it. Where nothing of that is the answer, and its schema reads them, the text forms of `forms` are.
 """
 
+import functools
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,9 +16,8 @@ from typing import Any
 import jiter
 
 from qwen_omni.errors import CaptionSyntaxError
-from qwen_omni.structured.forms import read_form
 from qwen_omni.structured.json_reader import LATEX, Container, JsonReader, TooDeepError
-from qwen_omni.structured.schema import CaptionSchema, MismatchError
+from qwen_omni.structured.schema import CaptionSchema, MismatchError, TextForm
 
 _COPY_PER_CHARACTER = 512
 _COPY_AT_FIRST = 65_536
@@ -156,7 +156,10 @@ class CaptionStream:
         self._rejected = 0  # number of the reader's values that are not the answer
         self._complete = False  # the whole answer has been shown
         self._form_shown: dict[str, Any] | None = None
-        self._reader = JsonReader(arrays=schema.arrays)
+
+    @functools.cached_property
+    def _reader(self) -> JsonReader:
+        return JsonReader(arrays=self._schema.arrays)  # not needed for a whole answer that is correct JSON
 
     @property
     def text(self) -> str:
@@ -184,7 +187,7 @@ class CaptionStream:
             self._cost = max(self._cost, cost) if self._shown is None else self._cost
             return None
         self._budget -= cost
-        form = read_form(self.text, ended=False)
+        form = _read_form(self.text, ended=False)
         if form is None or self._reader.snapshot() is not None:
             return None
         partial = self._schema.of_form(form)
@@ -285,7 +288,7 @@ class CaptionStream:
         Raises:
             CaptionSyntaxError: it violates the schema, or lacks what the form requires.
         """
-        form = None if self._schema.of_form is None else read_form(self.text)
+        form = None if self._schema.of_form is None else _read_form(self.text)
         if form is None or self._schema.of_form is None:
             return None
         value = self._schema.of_form(form)
@@ -312,6 +315,12 @@ class CaptionStream:
             text=text,
             problems=(f"the answer: holds no JSON{'' if self._schema.of_form is None else ' and no text with times'}",),
         )
+
+
+def _read_form(text: str, *, ended: bool = True) -> TextForm | None:
+    from qwen_omni.structured.forms import read_form  # noqa: PLC0415 - few answers are text; its patterns take time
+
+    return read_form(text, ended=ended)
 
 
 @dataclass(frozen=True, slots=True)

@@ -454,7 +454,7 @@ class Timed(Frozen):
     """Something between two moments, in seconds from the beginning.
 
     Attributes:
-        may_lack_end: one that has no end is taken for one without length.
+        may_lack_end: whether an entry without an end is read as one without length.
     """
 
     may_lack_end: ClassVar[bool] = False
@@ -524,7 +524,7 @@ class TimedCaptions(Shown, ReadsForms):
 
     @classmethod
     def of_form(cls, form: TextForm) -> dict[str, Any]:
-        """Return the captions of an answer in a text form, and what is none."""
+        """Return the captions of an answer in a text form, and the text that is not a caption."""
         captions = [
             with_speaker(entry) if section == "events" else {**with_speaker(entry), _SECTION: section}
             for section, entry in form.entries

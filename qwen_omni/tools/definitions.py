@@ -46,7 +46,7 @@ AudioTrack = Annotated[
 
 
 class Arguments(BaseModel):
-    """What every tool's arguments have in common: nothing is taken that is not named."""
+    """What the arguments of all tools have in common: unknown names are refused."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -57,13 +57,13 @@ class Arguments(BaseModel):
 
 
 class ProbeMedia(Arguments):
-    """What `probe_media` takes."""
+    """Arguments of `probe_media`."""
 
     path: Annotated[str, Field(max_length=_MOST_TEXT, description="A file or a folder; '.' is the media folder.")] = "."
 
 
 class AskAboutClip(Arguments):
-    """What `ask_about_clip` takes."""
+    """Arguments of `ask_about_clip`."""
 
     path: Path
     question: Annotated[str, Field(min_length=1, max_length=_MOST_TEXT, description="What to find out.")]
@@ -78,14 +78,14 @@ class AskAboutClip(Arguments):
 
 
 class CaptionVideo(Arguments):
-    """What `caption_video` takes."""
+    """Arguments of `caption_video`."""
 
     path: Path
     audio_track: AudioTrack = "auto"
 
 
 class TranscribeAudio(Arguments):
-    """What `transcribe_audio` takes."""
+    """Arguments of `transcribe_audio`."""
 
     path: Path
     start: Start = None
@@ -94,7 +94,7 @@ class TranscribeAudio(Arguments):
 
 
 class SummarizeVideo(TranscribeAudio):
-    """What `summarize_video` takes."""
+    """Arguments of `summarize_video`."""
 
     focus: Annotated[
         str | None,
@@ -103,7 +103,7 @@ class SummarizeVideo(TranscribeAudio):
 
 
 class SearchVideos(Arguments):
-    """What `search_videos` takes."""
+    """Arguments of `search_videos`."""
 
     query: Annotated[
         str, Field(min_length=1, max_length=_MOST_TEXT, description="What to look for: a question, or words.")
@@ -112,7 +112,7 @@ class SearchVideos(Arguments):
 
 
 class AskLibrary(Arguments):
-    """What `ask_library` takes."""
+    """Arguments of `ask_library`."""
 
     question: Annotated[str, Field(min_length=1, max_length=_MOST_TEXT, description="What to find out.")]
     looks: Annotated[
@@ -123,7 +123,7 @@ class AskLibrary(Arguments):
 
 
 class FindMoment(Arguments):
-    """What `find_moment` takes."""
+    """Arguments of `find_moment`."""
 
     path: Path
     query: Annotated[str, Field(min_length=1, max_length=_MOST_TEXT, description="What to look for.")]

@@ -25,7 +25,7 @@ from qwen_omni.errors import (
 )
 from qwen_omni.redact import clean
 
-MOST_LETTERS = 8_000
+MOST_CHARACTERS = 8_000
 """Maximum characters of a tool's text, so that it leaves room in the model's context."""
 _MOST_ERROR = 700
 _OUTSIDE = (
@@ -56,7 +56,7 @@ class ToolOutcome:
         return self.content
 
 
-def bounded(lines: Sequence[str], advice: str, most: int = MOST_LETTERS) -> str:
+def bounded(lines: Sequence[str], advice: str, most: int = MOST_CHARACTERS) -> str:
     r"""Join lines up to a length; report how many were left out, and how to get them.
 
     Example:
@@ -74,7 +74,7 @@ def bounded(lines: Sequence[str], advice: str, most: int = MOST_LETTERS) -> str:
     if not left:
         return "\n".join(kept)
     if not kept:  # a single line that is too long
-        return f"{lines[0][:most]} [{len(lines[0]) - most:,} letters and {left - 1} lines left out. {advice}]"
+        return f"{lines[0][:most]} [{len(lines[0]) - most:,} characters and {left - 1} lines left out. {advice}]"
     return "\n".join([*kept, f"[{left:,} of {len(lines):,} lines left out. {advice}]"])
 
 
@@ -86,28 +86,28 @@ def line(text: str) -> str:
 _SHORTEST = 64  # characters; texts are cut shorter only once the lists are empty
 
 
-def bounded_value(value: Any, most: int = MOST_LETTERS) -> tuple[Any, bool]:  # noqa: ANN401  (any JSON value)
-    """Return a JSON value whose lists and texts are short enough for `most` letters, and whether anything was cut.
+def bounded_value(value: Any, most: int = MOST_CHARACTERS) -> tuple[Any, bool]:  # noqa: ANN401  (any JSON value)
+    """Return a JSON value whose lists and texts are short enough for `most` characters, and whether anything was cut.
 
     Example:
         >>> bounded_value({"path": "a.mp4", "moments": [{"start": n} for n in range(9)]}, most=80)
         ({'path': 'a.mp4', 'moments': [{'start': 0}, {'start': 1}]}, True)
     """
-    cut, items, letters = value, 512, most
-    while len(json.dumps(cut, ensure_ascii=False)) > most and letters:
-        items, letters = items // 2, letters // 2 if letters > _SHORTEST or not items else letters
-        cut = _cut(value, items, letters)
+    cut, items, characters = value, 512, most
+    while len(json.dumps(cut, ensure_ascii=False)) > most and characters:
+        items, characters = items // 2, characters // 2 if characters > _SHORTEST or not items else characters
+        cut = _cut(value, items, characters)
     return cut, cut != value
 
 
-def _cut(value: Any, items: int, letters: int) -> Any:  # noqa: ANN401
+def _cut(value: Any, items: int, characters: int) -> Any:  # noqa: ANN401
     match value:
         case str():
-            return value if len(value) <= letters else f"{value[:letters]}…"
+            return value if len(value) <= characters else f"{value[:characters]}…"
         case list() | tuple():
-            return [_cut(one, items, letters) for one in value[:items]]
+            return [_cut(one, items, characters) for one in value[:items]]
         case dict():
-            return {name: _cut(one, items, letters) for name, one in value.items()}
+            return {name: _cut(one, items, characters) for name, one in value.items()}
         case _:
             return value
 

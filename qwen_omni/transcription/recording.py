@@ -1,6 +1,6 @@
 """The audio of one recording, prepared for transcription: inspected, extracted from a video, compressed.
 
-The limits are those of the models' profiles; the work is done by `media` and `delivery`. Blocks.
+The limits are those of the models' profiles; the work is done by `media` and `upload`. Blocks.
 """
 
 from dataclasses import dataclass, field, replace

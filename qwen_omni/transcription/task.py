@@ -195,7 +195,7 @@ def fetch(context: TaskContext, url: str) -> Flow[Transcript]:
     """Fetch a result and parse it.
 
     Raises:
-        ResultGoneError: the link does not work, or leads where no result can be.
+        ResultGoneError: the link does not work, or cannot lead to a result.
     """
     link = _checked(context, url)
     # Only the vendor's own host may resolve to a private address, on the vendor's machines.

@@ -13,7 +13,7 @@ from qwen_omni.structured.schema import Frozen
 from qwen_omni.structured.subtitles import to_srt, to_webvtt
 from qwen_omni.structured.timed import TimedCaption
 
-_CUE_LETTERS = 84  # two lines of 42, the usual limit for subtitles
+_CUE_CHARACTERS = 84  # two lines of 42, the usual limit for subtitles
 _CUE_SECONDS = 7.0
 
 
@@ -31,7 +31,7 @@ class Sentence(Frozen):
     start: float = Field(description="Seconds from the beginning.")
     end: float = Field(description="Seconds from the beginning.")
     text: str
-    speaker: int | None = Field(default=None, description="Number of the speaker from 0, if they were told apart.")
+    speaker: int | None = Field(default=None, description="Number of the speaker from 0, if they were distinguished.")
     channel: int | None = Field(default=None, description="Track of the recording, if several were transcribed.")
     language: str | None = None
     emotion: str | None = None
@@ -54,7 +54,9 @@ class Transcript(Frozen):
     sentences: tuple[Sentence, ...] = Field(default=(), description="In order; empty if the model tells no times.")
     language: str | None = None
     duration: float | None = Field(default=None, description="Seconds of the whole recording, if known.")
-    billed_seconds: float | None = Field(default=None, description="Seconds that the service counted, if it told.")
+    billed_seconds: float | None = Field(
+        default=None, description="Seconds that the service billed, if it reported them."
+    )
     model: str = ""
     source: str = ""
     audio_track: int | Literal["mix"] | None = Field(
@@ -92,14 +94,14 @@ class Transcript(Frozen):
 def _cut(sentence: Sentence, *, named: bool) -> Iterator[TimedCaption]:
     """Split a sentence that is too long for one subtitle, between words with known times."""
     label = f"Speaker {sentence.speaker + 1}: " if named and sentence.speaker is not None else ""
-    long = len(sentence.text) > _CUE_LETTERS or sentence.end - sentence.start > _CUE_SECONDS
+    long = len(sentence.text) > _CUE_CHARACTERS or sentence.end - sentence.start > _CUE_SECONDS
     if not long or not sentence.words:
         yield TimedCaption(start=sentence.start, end=sentence.end, text=label + sentence.text)
         return
     held: list[Word] = []
     for word in sentence.words:
         grown = _joined([*held, word])
-        if held and (len(grown) > _CUE_LETTERS or word.end - held[0].start > _CUE_SECONDS):
+        if held and (len(grown) > _CUE_CHARACTERS or word.end - held[0].start > _CUE_SECONDS):
             yield TimedCaption(start=held[0].start, end=held[-1].end, text=label + _joined(held))
             held = []
         held.append(word)

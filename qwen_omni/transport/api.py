@@ -113,7 +113,7 @@ _NO_SUCH_ROUTE = (404, 405)
 def find_server(settings: Settings, model: str) -> Server:
     """Return what is known about a model's server; asks a server that is not DashScope's, once for each address.
 
-    Never raises: where the question fails, the request that follows it fails with the same, better explained.
+    Never raises: if the query fails, so does the request that follows it, with a better message.
     """
     if not settings.knows_server:
         with _finding:
@@ -140,7 +140,7 @@ def _find(settings: Settings, model: str) -> None:
 
 
 def ask_server(base_url: str, model: str, guess: Server) -> Flow[Server | None]:
-    """Ask a server for its models, and return what that says about it; `None` if it may say more another time."""
+    """Ask a server for its models, and return what that says about it; `None` if a later query may say more."""
     reply = yield from ask(Request(method="GET", url=f"{base_url}/models", with_key=True))
     if reply.status in _NO_SUCH_ROUTE:
         return guess

@@ -125,9 +125,9 @@ class Deadline:
     def error(self) -> DeadlineExceededError:
         """Return the error for an answer that is not complete in time."""
         return DeadlineExceededError(
-            f"No complete answer of {self._where} within {self._seconds:g} s (total_timeout). Request less: a shorter "
-            "clip, a smaller max_tokens. DashScope's shared hosts end requests after 600 s, workspace hosts after "
-            "3,600 s; total_timeout= sets another limit."
+            f"No complete answer from {self._where} within {self._seconds:g} s (total_timeout). Request less: a "
+            "shorter clip, a smaller max_tokens. DashScope's shared hosts end requests after 600 s, workspace hosts "
+            "after 3,600 s; total_timeout= sets another limit."
         )
 
 
@@ -384,7 +384,7 @@ def _translate(error: Exception, settings: Settings) -> QwenOmniError:
         return fault.with_traceback(None)
     if "DecodingError" in (type(error).__name__, type(cause).__name__):  # of httpx or httpx2
         return APIError(
-            f"The answer of {settings.base_url} cannot be decoded: its bytes are not what its Content-Encoding says "
+            f"The answer from {settings.base_url} cannot be decoded: its bytes do not match its Content-Encoding "
             f"({error}). A proxy in between may have changed them.",
             status_code=_OK[0],
         )

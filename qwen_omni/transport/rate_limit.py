@@ -67,7 +67,7 @@ class Turn:
 
 
 class Allowance(Protocol):
-    """This process's share of limits that it has together with others; see `qwen_omni.archive.quota`."""
+    """This process's share of limits that several processes have in common; see `qwen_omni.archive.quota`."""
 
     def take(self, turn: Turn, behind: Sequence[Turn], *, now: float) -> float:
         """Return 0 if the share covers a request, else the seconds after which to ask again.
@@ -103,7 +103,7 @@ class RateLimiter:
 
         Args:
             gradual: whether the first requests are spread out.
-            allowance: the share of this process where the limits are those of several processes together.
+            allowance: the share of this process, if several processes have the limits in common.
         """
         self.allowance = allowance
         self._lock = threading.Lock()

@@ -254,12 +254,12 @@ _NAMES = {ImagePart: "an image", FramesPart: "a list of frames", VideoPart: "a v
 _PIXELS = ("min_pixels", "max_pixels", "total_pixels")
 
 
-def heeded_media(parts: Sequence[Part]) -> VideoPart | AudioPart:
+def single_media_part(parts: Sequence[Part]) -> VideoPart | AudioPart:
     """Return the one video or recording among the parts of a message; texts are ignored here.
 
     Example:
         >>> from qwen_omni import MediaSource
-        >>> heeded_media([VideoPart(source=MediaSource.from_path("talk.mp4"), start=60)]).start
+        >>> single_media_part([VideoPart(source=MediaSource.from_path("talk.mp4"), start=60)]).start
         60
 
     Raises:

@@ -127,8 +127,8 @@ class SegmentAnswer(ReadsForms):
         if not isinstance(data, Mapping):
             return data
         if isinstance(data.get("scenes"), list):
-            told = data.get("events")
-            data = {**data, "events": [*(told if isinstance(told, list) else ()), *scene_entries(data)]}
+            events = data.get("events")
+            data = {**data, "events": [*(events if isinstance(events, list) else ()), *scene_entries(data)]}
             del data["scenes"]
         decide_unit(data, info.context)
         return {key: _with_words(value) if key in _ALL_LISTS else value for key, value in data.items()}
@@ -138,8 +138,8 @@ class SegmentAnswer(ReadsForms):
         """Return the notes of an answer in a text form: what has no time is the summary, else the storyline is."""
         found = {name: list(map(with_speaker, form.section(name))) for name in _LISTS}
         lists: dict[str, Any] = {name: entries for name, entries in found.items() if entries or form.ended}
-        told = form.untimed or tuple(str(entry.get("text") or "") for entry in found["events"] if form.ended)
-        return {**lists, "summary": "\n".join(filter(None, told))} if any(told) else lists
+        texts = form.untimed or tuple(str(entry.get("text") or "") for entry in found["events"] if form.ended)
+        return {**lists, "summary": "\n".join(filter(None, texts))} if any(texts) else lists
 
     @field_validator("language")
     @classmethod

@@ -14,7 +14,7 @@ from typing import Any, Literal
 from qwen_omni.errors import MediaDoesNotFitError, UnsupportedMediaError
 from qwen_omni.media.budget import MediaBudget, Sampling
 from qwen_omni.media.plan.plan import MediaPlan
-from qwen_omni.media.plan.segments import CutPlace, Segment, check_lengths, count_segments, plan_segments
+from qwen_omni.media.plan.segments import CutPoint, Segment, check_lengths, count_segments, plan_segments
 from qwen_omni.media.prepare import MediaLook, Prepared, PrepareOptions, carry_out, look_at, plan_for
 from qwen_omni.media.source import Anything, MediaSource, as_source, check_page
 from qwen_omni.media.work import Deadline, usual_workers
@@ -143,13 +143,13 @@ class SourceVideo:
         """Yield the segments one at a time; known ones are yielded as they were."""
         count = 0
 
-        def places(earliest: Fraction, nominal: Fraction) -> Sequence[CutPlace]:
+        def places(earliest: Fraction, nominal: Fraction) -> Sequence[CutPoint]:
             if count in known:
-                return (CutPlace(at=known[count].end - self.start),)
-            from qwen_omni.media.analysis import quiet_places  # noqa: PLC0415 - PyAV loads on first use
+                return (CutPoint(at=known[count].end - self.start),)
+            from qwen_omni.media.analysis import find_cut_points  # noqa: PLC0415 - PyAV loads on first use
 
             window = (earliest, nominal)
-            return quiet_places(self.look.reopenable, self.look.info, window, self.start, self.deadline)
+            return find_cut_points(self.look.reopenable, self.look.info, window, self.start, self.deadline)
 
         for segment in plan_segments(
             self.duration, seconds=self.seconds, overlap=self.overlap, shortest=self.shortest, places=places

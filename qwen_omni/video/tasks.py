@@ -244,7 +244,7 @@ class AnswerSchema(TimedAnswer):
     """The answer to the question."""
 
     answer: str = Field(min_length=1, description="The answer, in a few sentences.")
-    evidence: tuple[Evidence, ...] = Field(default=(), description="The moments that the answer rests on.")
+    evidence: tuple[Evidence, ...] = Field(default=(), description="The moments that the answer is based on.")
 
 
 class Answered(Frozen):

@@ -46,8 +46,7 @@ def decode_vectors(body: bytes, count: int) -> tuple[Vectors, Usage | None]:
     finite = all(math.isfinite(number) for vector in vectors for number in vector)
     if places != list(range(count)) or len(lengths) != 1 or 0 in lengths or not finite:
         raise ServerError(
-            f"The service returned {len(vectors):,} embeddings for {count:,} texts, or some that are not vectors of "
-            "one length."
+            f"The service returned {len(vectors):,} embeddings for {count:,} texts, or vectors of different lengths."
         )
     return vectors, _usage(answer.get("usage"))
 

@@ -37,7 +37,7 @@ from qwen_omni.wire.vllm import (
     encode_vllm,
     encode_vllm_media,
     encode_vllm_part,
-    lost_sound,
+    lost_audio,
     no_frames,
 )
 
@@ -197,7 +197,7 @@ def notices(request: ChatRequest, profile: Profile, look: Look, server: Server =
     explicit = profile.explicit_cache and server.dialect == "dashscope"
     marked = [part for message in request.messages for part in message.parts if getattr(part, "cache", None)]
     media = [part for message in request.messages for part in message.parts if isinstance(part, MediaPart)]
-    lost = lost_sound(media, look, server) if server.dialect == "vllm" else ""
+    lost = lost_audio(media, look, server) if server.dialect == "vllm" else ""
     if request.options.json_mode and not server.has_formats:
         lost = " ".join((lost, f"json_mode has no effect: {server.name} has no JSON mode.")).strip()
     return [*_cache_notices(marked, request.model, explicit=explicit), *([lost] if lost else [])]

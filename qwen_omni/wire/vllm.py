@@ -72,7 +72,7 @@ def encode_vllm_media(parts: Sequence[MediaPart], look: Look, server: Server) ->
     if server.name == TRANSFORMERS:
         return _transformers_media(parts, sampling)
     pixels = {name: value for name in _PIXELS if (value := getattr(sampling, name)) is not None}
-    processor = {**pixels, **_sound(parts, look, server)}
+    processor = {**pixels, **_audio(parts, look, server)}
     loading = {} if sampling.fps is None else {"video": {"fps": sampling.fps}}
     return {
         **({"mm_processor_kwargs": processor} if processor else {}),
@@ -151,7 +151,7 @@ def _speech(options: ChatOptions) -> dict[str, Any]:
     return {"modalities": list(options.modalities), **voice}
 
 
-def _sound(parts: Sequence[MediaPart], look: Look, server: Server) -> dict[str, Any]:
+def _audio(parts: Sequence[MediaPart], look: Look, server: Server) -> dict[str, Any]:
     # It applies to the whole request: the processor then expects one audio track per video, and fails if a video is
     # silent or if there is other audio. Where it is not sent, the audio of a local video is a part of its own.
     heard = [look(part.source).has_sound for part in parts if isinstance(part, VideoPart)]
@@ -160,9 +160,9 @@ def _sound(parts: Sequence[MediaPart], look: Look, server: Server) -> dict[str, 
     return {"use_audio_in_video": True} if wanted else {}
 
 
-def lost_sound(parts: Sequence[MediaPart], look: Look, server: Server) -> str:
+def lost_audio(parts: Sequence[MediaPart], look: Look, server: Server) -> str:
     """Return why this server ignores the audio of a linked video; empty if no audio is lost."""
-    if server.hears_videos or _sound(parts, look, server):
+    if server.hears_videos or _audio(parts, look, server):
         return ""
     videos = [part.source for part in parts if isinstance(part, VideoPart)]
     lost = [source for source in videos if look(source).has_sound is None]

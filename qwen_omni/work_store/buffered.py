@@ -643,7 +643,8 @@ class BufferedStore(ABC):
             write_finished(base, finished, self.owner)
             write_spent(base, spent)
             write_digests(base, digests)
-            write_inputs(base, itertools.chain.from_iterable(inputs.values()))
+            if inputs:
+                write_inputs(base, itertools.chain.from_iterable(inputs.values()))
 
         if not self._write(add, now=now):
             return False

@@ -126,7 +126,7 @@ class InputCount:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InputFilter:
-    """Which inputs are meant.
+    """Which inputs to select.
 
     Attributes:
         run: the name of the run, or how it begins; any if empty.
@@ -139,7 +139,7 @@ class InputFilter:
     origin: str | None = None
 
     def matches(self, run: str, origin: str) -> bool:
-        """Whether the inputs of a run are meant."""
+        """Whether the inputs of a run are selected."""
         known = self.origin is None or origin == self.origin
         return known and (run == self.run if self.whole else run.startswith(self.run))
 

@@ -191,7 +191,7 @@ class PostgresServer:
         return self.patiently(lambda: self._once(action, transaction=True), _PATIENCE)
 
     def patiently(self, attempt: Callable[[], T], seconds: float) -> T:
-        """Repeat what fails for a transient reason."""
+        """Retry what fails for a transient reason."""
         until, pauses = time.monotonic() + seconds, iter(_PAUSES)
         while True:
             try:

@@ -114,7 +114,7 @@ def test_another_server_has_its_own_answers(make: MakeJob, money: Settings) -> N
     job = make()
     finish(job)
     elsewhere = replace(money, api_key=Settings.load(api_key="sk-real").api_key)
-    with pytest.raises(ConfigurationError, match="knows no job"):
+    with pytest.raises(ConfigurationError, match="has no job"):
         BatchJob.resume(job.key, store=job.flows._store, settings=elsewhere)
     with pytest.raises(AuthenticationError):
         make(settings=elsewhere).submit()
@@ -123,7 +123,7 @@ def test_another_server_has_its_own_answers(make: MakeJob, money: Settings) -> N
 def test_a_job_is_resumed_by_its_key(make: MakeJob, money: Settings, tmp_path: Path) -> None:
     """Without its requests it can be followed and read, not submitted."""
     key = make().key
-    with pytest.raises(ConfigurationError, match="knows no job"):
+    with pytest.raises(ConfigurationError, match="has no job"):
         BatchJob.resume(key, store=tmp_path / "batches.sqlite3", settings=money)
     make().submit()
     with BatchJob.resume(key, store=tmp_path / "batches.sqlite3", settings=money) as job:
@@ -451,7 +451,7 @@ def test_a_download_that_keeps_failing_keeps_what_came(make: MakeJob, standin: S
     """The error says so; the next call gets the rest."""
     standin.batches.fail(BatchFault(operation="content", cut_after=1500, clean=True, times=9))
     job = ended(make())
-    with pytest.raises(APIConnectionError, match="What came is stored"):
+    with pytest.raises(APIConnectionError, match="What arrived is stored"):
         list(job.results())
     assert 0 < stored(tmp_path / "batches.sqlite3") < 4
     standin.batches._faults.clear()

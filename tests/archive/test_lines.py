@@ -85,7 +85,7 @@ REFUSED: list[tuple[str, dict[str, ChatRequest], type[Exception], str]] = [
         "temporary",
         {"a": about(VideoPart(source=MediaSource.from_url("oss://dashscope/a.mp4")))},
         DeliveryError,
-        "lives for 48 hours",
+        "is valid for 48 hours",
     ),
     ("short link", {"a": about(VideoPart(source=link(hours=23)))}, DeliveryError, "before the batch must have ended"),
     ("private", {"a": about(VideoPart(source=MediaSource.from_url("http://10.0.0.1/a.mp4")))}, DeliveryError, "10.0."),

@@ -17,7 +17,7 @@ from hypothesis import given, settings, strategies as st
 
 from qwen_omni import SpendLimit
 from qwen_omni.archive import spend
-from qwen_omni.archive.quota import RateWish, SharedRate, share_rate, shared_rate_limits
+from qwen_omni.archive.quota import RateLeaseRequest, SharedRate, share_rate, shared_rate_limits
 from qwen_omni.archive.spend import SharedSpendLimit, spend_taken
 from qwen_omni.errors import SpendLimitError, StoreError
 from qwen_omni.pricing.costs import TokenCounts, cost_of
@@ -177,17 +177,19 @@ def test_a_request_of_the_whole_minute_is_not_passed_over_for_ever():
 
 
 def test_the_same_wish_again_is_one_wish():
-    wish = RateWish(worker="a", number=1, needs=(10,) * 5, limits=RateLimits(rpm=6_000, tpm=1_000))
-    record, lease = share_rate(None, 100.0, wish)
+    request = RateLeaseRequest(worker="a", number=1, needs=(10,) * 5, limits=RateLimits(rpm=6_000, tpm=1_000))
+    record, lease = share_rate(None, 100.0, request)
     assert (lease.requests, lease.tokens) == (5, 50)
-    again, same = share_rate(record, 130.0, wish)
+    again, same = share_rate(record, 130.0, request)
     assert (same, again["grains"]) == (lease, record["grains"])
 
 
 def test_a_clock_that_is_set_back_frees_nothing():
-    wish = RateWish(worker="a", number=1, needs=(900,), limits=RateLimits(tpm=1_000))
-    record, _ = share_rate(None, 1_000.0, wish)
-    _, lease = share_rate(record, 5.0, RateWish(worker="b", number=1, needs=(900,), limits=RateLimits(tpm=1_000)))
+    request = RateLeaseRequest(worker="a", number=1, needs=(900,), limits=RateLimits(tpm=1_000))
+    record, _ = share_rate(None, 1_000.0, request)
+    _, lease = share_rate(
+        record, 5.0, RateLeaseRequest(worker="b", number=1, needs=(900,), limits=RateLimits(tpm=1_000))
+    )
     assert (lease.requests, lease.wait) == (0, 1.0)
 
 
@@ -359,7 +361,7 @@ def test_nearly_all_of_the_limit_can_be_spent(monkeypatch):
             crowd.alive[n % 10][0].reserve(tokens(30)).settle(TokenCounts(text=30))
         except SpendLimitError as error:
             assert (error.unit, error.limit, error.estimated) == ("tokens", 10_000, 30)
-            assert "of all processes together" in str(error)
+            assert "that all processes share" in str(error)
             break
         done += 30
     assert done >= 9_500
@@ -399,7 +401,7 @@ def test_money_and_limits_of_a_call(monkeypatch):
     record = crowd.records.record("spend b")
     assert billed(record, "CNY") / 1e9 == pytest.approx(cost.cny, abs=1e-9)
     assert billed(record) == share.spent.tokens == 900
-    with pytest.raises(SpendLimitError, match="one call may take"):
+    with pytest.raises(SpendLimitError, match="the limit for one call is"):
         share.reserve(tokens(1_001))
     with pytest.raises(TypeError, match="open the same store"):
         share.__getstate__()

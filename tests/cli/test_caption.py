@@ -409,8 +409,8 @@ def test_schemas_by_name(caption, videos: list[TruthMedia], schema: str | None, 
     ("arguments", "words"),
     [
         (["--schema", "nothing"], "module:Class"), (["--schema", "no_such_module:X"], "No module"), (["--schema", "json:nope"], "nope"),
-        (["--schema", "json:dumps"], "is not a schema"), (["--schema", "gone.json"], "gone.json"), (["--json", "--csv"], "exclude each other"),
-        (["--timed", "--schema", "x:Y"], "exclude each other"), (["--thinking", "much"], "--thinking"), (["--results", "/proc/no/such"], "--results"),
+        (["--schema", "json:dumps"], "is not a schema"), (["--schema", "gone.json"], "gone.json"), (["--json", "--csv"], "cannot be combined"),
+        (["--timed", "--schema", "x:Y"], "cannot be combined"), (["--thinking", "much"], "--thinking"), (["--results", "/proc/no/such"], "--results"),
     ],
 )  # fmt: skip
 def test_wrong_use(arguments: list[str], words: str, caption, videos: list[TruthMedia], standin: Standin) -> None:

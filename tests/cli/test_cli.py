@@ -87,7 +87,7 @@ def test_thinking_is_shown_apart(environment, film):
 WRONG = {
     "no such file": (["ask", "none.mp4", "What?"], 1, "none.mp4"),
     "no key": (["ask", "FILM", "What?"], 2, "DASHSCOPE_API_KEY"),
-    "no question": (["ask", "FILM"], 2, "There is no question"),
+    "no question": (["ask", "FILM"], 2, "The question is missing"),
     "unknown effort": (["ask", "FILM", "What?", "--thinking", "hard"], 2, "choose one of"),
     "unknown region": (["ask", "FILM", "What?", "--region", "mars"], 2, "choose one of"),
     "fps for sound": (["ask", "SOUND", "What?", "--fps", "1"], 2, "--fps is for video"),

@@ -136,7 +136,7 @@ def test_agents_get_the_library_over_mcp(command, monkeypatch, films, tmp_path):
     monkeypatch.setattr("qwen_omni.tools.mcp_server.serve_stdio", serve)
     status, _, err = command("mcp", "--root", tmp_path, "--library", "none.lance")
     assert status == 2
-    assert "There is no library none.lance. Make it: qwen-omni library add FOLDER -l none.lance" in err
+    assert "There is no library none.lance. Create it: qwen-omni library add FOLDER -l none.lance" in err
     (tmp_path / "some.lance").mkdir()
     assert command("mcp", "--root", tmp_path, "--library", "some.lance")[0] == 0
     assert served[-2:] == ["search_videos", "ask_library"]

@@ -187,7 +187,7 @@ def test_an_option_that_would_do_nothing_is_refused(run, service, arguments):
     done = run(*arguments)
     assert done.exit_code == 2
     assert (
-        f"{arguments[0]} and {arguments[-1] if len(arguments) < 4 else arguments[2]} exclude each other" in done.stderr
+        f"{arguments[0]} and {arguments[-1] if len(arguments) < 4 else arguments[2]} cannot be combined" in done.stderr
     )
     assert done.stdout == ""
     assert service.requests == []

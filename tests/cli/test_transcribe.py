@@ -87,8 +87,8 @@ def test_speakers(transcribe, calls: list[TruthMedia], standin: Standin) -> None
 
 
 def test_wrong_use(transcribe, calls: list[TruthMedia], standin: Standin) -> None:
-    """Two forms exclude each other; a failed task is told in a line."""
-    assert "exclude each other" in transcribe(calls[0].path, "--srt", "--json")[2]
+    """Two forms cannot be combined; a failed task is told in a line."""
+    assert "cannot be combined" in transcribe(calls[0].path, "--srt", "--json")[2]
     standin.tasks.fail(Outcome(kind="subtask"))
     status, _, err = transcribe(calls[0].path)
     assert status == 1

@@ -46,7 +46,7 @@ def test_some_of_the_limits_are_enough() -> None:
         (b"\x00" * 99, "here: budget of type bytes is not known"),
         (None, "budget of type NoneType is not known"),
         ([1], "budget of type list is not known"),
-        ({"fsp": 1}, "here: budget has no 'fsp'; known here: .*fps"),
+        ({"fsp": 1}, "here: budget has no 'fsp'; supported: .*fps"),
         ({1: 1}, "budget has no 1"),
         ({"fps": "1"}, "here: fps of the budget cannot be of type str"),
         ({"fps": True}, "fps of the budget cannot be of type bool"),

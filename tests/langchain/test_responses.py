@@ -140,7 +140,7 @@ def test_broken_arguments_are_an_invalid_call() -> None:
         assert "not" in str(message.invalid_tool_calls[0]["error"])
 
 
-def sound_of(message: AIMessage) -> tuple[dict[str, Any], bytes]:
+def audio_of(message: AIMessage) -> tuple[dict[str, Any], bytes]:
     (block,) = [block for block in message.content_blocks if block["type"] == "audio"]
     return dict(block), base64.b64decode(str(block["base64"]), validate=True)
 
@@ -152,10 +152,10 @@ def test_speech_survives_any_cut(cuts: list[int]) -> None:
     pieces = [AudioDelta(PCM[start:end]) for start, end in itertools.pairwise(edges)]
     deltas = [TextDelta("Hel"), *pieces, TextDelta("lo"), FinishDelta("stop")]
     full = merged(streamed(deltas, speaks=True))
-    block, data = sound_of(full)
+    block, data = audio_of(full)
     assert (block["mime_type"], full.text) == ("audio/wav", "Hello")
     assert data == to_wav(PCM)
-    whole_block, whole_data = sound_of(whole(deltas))
+    whole_block, whole_data = audio_of(whole(deltas))
     assert whole_block["mime_type"] == "audio/wav"
     assert whole_data == data
     assert bare(full.content_blocks)[0] == bare(whole(deltas).content_blocks)[0] == {"type": "text", "text": "Hello"}

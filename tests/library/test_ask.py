@@ -1,4 +1,4 @@
-"""Questions to a library: the right second, when looking ends, what the answer rests on, and nothing paid for twice."""
+"""Questions to a library: the right second, when looking ends, what answers are based on, and nothing paid twice."""
 
 import asyncio
 import contextlib
@@ -222,7 +222,7 @@ def test_no_more_looks_than_wanted(client, standin, shelf, search, count):
 
 
 def test_the_spend_limit_stops_looking_and_not_the_answer(client, standin, shelf, search):
-    """A limit that leaves room for two looks and the answer: the answer says that it rests on two."""
+    """A limit that leaves room for two looks and the answer: the answer says that it is based on two."""
     unsure(standin)
     estimate = estimate_library(shelf.question(0, 4), search, settings=client.settings, options=UNSURE)
     ask_library(shelf.question(0, 4), search, client=client, options=replace(UNSURE, looks=2, keep=False))
@@ -241,7 +241,7 @@ def test_the_spend_limit_stops_looking_and_not_the_answer(client, standin, shelf
 
 @pytest.mark.slow
 def test_with_any_limit_there_is_an_answer(client, standin, shelf, search):
-    """The higher the limit, the more looks; it is never exceeded, and the answer says what it rests on."""
+    """The higher the limit, the more looks; it is never exceeded, and the answer says what it is based on."""
     unsure(standin)
     estimate = estimate_library(shelf.question(0, 4), search, settings=client.settings, options=UNSURE)
     each, answer = estimate.looks[0].estimate.cost.tokens, estimate.answer.cost.tokens

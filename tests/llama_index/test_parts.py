@@ -203,7 +203,7 @@ REFUSED: list[tuple[str, list[Any], str, dict[str, Any], str]] = [
     ("wrong value", [VIDEO], "user", {"fps": "2"}, "fps must be a number"),
     ("wrong budget", [VIDEO], "user", {"budget": "tiny"}, "budget 'tiny' is not known"),
     ("budget of no kind", [VIDEO], "user", {"budget": [1]}, r"message 0 \(user\) block 0: budget of type list is not"),
-    ("limit of no budget", [VIDEO], "user", {"budget": {"fsp": 1}}, "block 0: budget has no 'fsp'; known here: .*fps"),
+    ("limit of no budget", [VIDEO], "user", {"budget": {"fsp": 1}}, "block 0: budget has no 'fsp'; supported: .*fps"),
     ("wrong limit", [VIDEO], "user", {"budget": {"fps": "1"}}, "fps of the budget cannot be of type str"),
     ("too few", [VIDEO, VIDEO], "user", {"media": [{"fps": 1}]}, "media has 1 entries and the message 2 pieces"),
     ("no dictionary", [VIDEO], "user", {"media": "fps"}, "media must be a dictionary or a list"),

@@ -23,12 +23,12 @@ from hypothesis import given, strategies as st
 
 from qwen_omni.errors import UnreadableMediaError, UnsupportedMediaError
 from qwen_omni.media.budget import budget_named
-from qwen_omni.media.encode.frames import read_pictures
+from qwen_omni.media.encode.frames import read_frames
 from qwen_omni.media.encode.video import _runs
 from qwen_omni.media.files.tempfiles import scratch
 from qwen_omni.media.plan.segments import plan_segments
 from qwen_omni.media.prepare import PrepareOptions, aprepare, asplit, look_at, plan_for, prepare, split
-from qwen_omni.media.probe.container import open_for_work, picture_stream
+from qwen_omni.media.probe.container import open_for_work, video_stream
 from qwen_omni.media.source import as_source
 from qwen_omni.media.work import Deadline, segments_apart, threads_for
 from qwen_omni.standin import marked_media
@@ -102,7 +102,7 @@ def test_kept_frames_equal_a_full_decode(film):
     stretches = _runs(look.reopenable, look.info, plan, 2, Deadline())
     for stretch in stretches:
         with look.reopenable.open() as file, open_for_work(file, look.reopenable.size_bytes) as container:
-            for frame, number, count in read_pictures(container, picture_stream(container), stretch, Deadline()):
+            for frame, number, count in read_frames(container, video_stream(container), stretch, Deadline()):
                 kept |= {number + more: _digest(frame) for more in range(count)}
 
     assert len(stretches) == 2
@@ -326,7 +326,7 @@ def test_an_error_leaves_no_file(film, tmp_path):
             if packet.dts is not None:
                 packet.stream = stream
                 new.mux(packet)
-    with pytest.raises(UnreadableMediaError, match="not done after"):
+    with pytest.raises(UnreadableMediaError, match="not finished within"):
         prepare(cut, budget="static", choices=PrepareOptions(limit_seconds=0.01))
 
     assert left() == set()

@@ -34,7 +34,7 @@ class Encoder:
 
     def __init__(self, monkeypatch):
         self.frames, self.held, self.go = 0, threading.Event(), threading.Event()
-        real = transcode.PictureEncoder.encode
+        real = transcode.FrameEncoder.encode
 
         def encode(encoder, *arguments):
             self.frames += 1
@@ -43,7 +43,7 @@ class Encoder:
                 assert self.go.wait(60)
             return real(encoder, *arguments)
 
-        monkeypatch.setattr(transcode.PictureEncoder, "encode", encode)
+        monkeypatch.setattr(transcode.FrameEncoder, "encode", encode)
 
     async def cancel(self, task):
         """Cancel in the middle of encoding; wait until the task and its threads are gone."""

@@ -133,7 +133,7 @@ def test_everything_that_would_be_refused(film, usual, tmp_path):
     assert len(told) == 3
     assert "at most 40 s" in told[0]
     assert "at most 1 video" in told[1]
-    assert "one call may take 10 tokens" in told[2]
+    assert "the limit for one call is 10 tokens" in told[2]
     assert limit.reserved.tokens == 0
     much = estimate(user("word " * 60_000), model="qwen-omni-turbo", settings=elsewhere)
     assert "takes 30,720" in much.problems[0]

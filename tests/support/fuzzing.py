@@ -117,7 +117,7 @@ def _followed(lines: IO[str]) -> tuple[list[Tried], list[str]]:
         try:
             line = waiting.get(timeout=LONGEST)
         except queue.Empty:
-            raise _BroughtDownError(now, f"is not done after {LONGEST:g} s") from None
+            raise _BroughtDownError(now, f"was not finished within {LONGEST:g} s") from None
         if line is None:
             raise _BroughtDownError(now, "brought the process down")
         match json.loads(line):

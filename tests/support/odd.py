@@ -182,7 +182,7 @@ def written(
                 prepare(stream)
             for at in frames():
                 second = min(int(at), SECONDS - 1)
-                drawn = av.VideoFrame.from_ndarray(marked_media.draw_picture(codes[second], second, size), "rgb24")
+                drawn = av.VideoFrame.from_ndarray(marked_media.draw_frame(codes[second], second, size), "rgb24")
                 frame = drawn.reformat(format=pixel)
                 frame.pts, frame.time_base = round(at * 1000), Fraction(1, 1000)
                 output.mux(stream.encode(frame))
@@ -236,7 +236,7 @@ def recording(name: str, codec: str, *, rate=24_000, layout="mono", container=No
 def gif(folder: Path) -> TruthMedia:
     """Make an animation with one image per second."""
     codes = marked_media.draw_codes(SECONDS, 7)
-    pictures = [Image.fromarray(marked_media.draw_picture(code, at, (320, 180))) for at, code in enumerate(codes)]
+    pictures = [Image.fromarray(marked_media.draw_frame(code, at, (320, 180))) for at, code in enumerate(codes)]
     pictures[0].save(folder / "a.gif", save_all=True, append_images=pictures[1:], duration=1000)
     return TruthMedia(path=folder / "a.gif", codes=codes, duration=SECONDS, size=(320, 180))
 

@@ -293,8 +293,8 @@ TOLD = [
     (["--no-limit"], {}, 0, "No spend limit"),
     (["--max-tokens", "-1"], {}, 2, "tokens must be"),
     (["--max-cny", "nan"], {}, 2, "cny must be"),
-    (["--no-limit", "--max-cny", "1"], {}, 2, "--no-limit excludes"),
-    (["--no-limit"], {"QWEN_OMNI_MAX_CNY": "1"}, 2, "--no-limit excludes"),
+    (["--no-limit", "--max-cny", "1"], {}, 2, "--no-limit cannot be combined"),
+    (["--no-limit"], {"QWEN_OMNI_MAX_CNY": "1"}, 2, "--no-limit cannot be combined"),
 ]
 
 

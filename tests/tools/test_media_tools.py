@@ -12,7 +12,7 @@ import pytest
 from qwen_omni import ConfigurationError, MediaOutsideRootError, MediaTools, Settings
 from qwen_omni.standin import Fault, Outcome, Standin
 from qwen_omni.standin.marked_media import make_audio, make_video
-from qwen_omni.tools.results import MOST_LETTERS, bounded, without_places
+from qwen_omni.tools.results import MOST_CHARACTERS, bounded, without_places
 from tests.support.agents import Place, nasty_paths
 from tests.support.watching import watched
 
@@ -272,10 +272,10 @@ def test_text_is_bounded(tmp_path: Path, settings: Settings) -> None:
     for number in range(1500):
         (tmp_path / f"{number:04d}.mp4").touch()
     told = MediaTools(tmp_path, settings=settings).call("probe_media", {})
-    assert len(told.content) < MOST_LETTERS + 100
+    assert len(told.content) < MOST_CHARACTERS + 100
     assert "lines left out. Name a folder inside it." in told.content
     assert len(told.artifact) == 1500
-    assert len(bounded(["x" * 9000], "Less.")) < MOST_LETTERS + 100
+    assert len(bounded(["x" * 9000], "Less.")) < MOST_CHARACTERS + 100
 
 
 def test_a_folder_that_is_none(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 from qwen_omni import MediaTools, Settings
 from qwen_omni.standin import Standin
 from qwen_omni.standin.marked_media import make_video
-from qwen_omni.tools.results import MOST_LETTERS, ToolOutcome, bounded_value
+from qwen_omni.tools.results import MOST_CHARACTERS, ToolOutcome, bounded_value
 from tests.tools.test_mcp import server
 
 NAMES = {
@@ -104,7 +104,7 @@ def test_an_outcome_is_clean_whatever_tool_made_it():
 def test_values_are_bounded_like_texts(value):
     kept, cut = bounded_value(value)
     assert cut
-    assert len(json.dumps(kept)) <= MOST_LETTERS
+    assert len(json.dumps(kept)) <= MOST_CHARACTERS
     assert len(json.dumps(kept)) > 10
     assert type(kept) is type(value)
 
@@ -116,6 +116,6 @@ async def test_a_folder_of_a_thousand_files_is_bounded_both_ways(tmp_path, stand
         (tmp_path / f"holiday-in-the-mountains-{number:04}.mp4").write_bytes(b"x")
     async with mcp.Client(server(tmp_path, standin, settings)) as client:
         listed = await client.call_tool("probe_media", {"path": "."})
-        assert len(listed.content[0].text) < MOST_LETTERS + 200
-        assert len(json.dumps(listed.structured_content)) < MOST_LETTERS + 200
+        assert len(listed.content[0].text) < MOST_CHARACTERS + 200
+        assert len(json.dumps(listed.structured_content)) < MOST_CHARACTERS + 200
         assert "shortened" in listed.structured_content["cut"]

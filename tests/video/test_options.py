@@ -23,7 +23,7 @@ from qwen_omni.video.engine.machine import Machine, Reduce, Rules
 from qwen_omni.video.engine.run import Tracker, iter_notes, notes_run
 from qwen_omni.video.export.markdown import bill_texts
 from qwen_omni.video.forecast import forecast
-from qwen_omni.video.options import SummaryOptions, heeded_media
+from qwen_omni.video.options import SummaryOptions, single_media_part
 from qwen_omni.video.summarize import summarize
 
 BOUNDS = [
@@ -169,7 +169,7 @@ TEXT = TextPart(text="What is shown?")
 )
 def test_the_one_video_or_recording_is_taken(part: Part) -> None:
     """It is given back as it is, with its seconds, wherever texts stand."""
-    assert heeded_media([part]) == heeded_media([TEXT, part, TEXT]) == part
+    assert single_media_part([part]) == single_media_part([TEXT, part, TEXT]) == part
 
 
 def video(**said: Any) -> VideoPart:
@@ -195,7 +195,7 @@ REFUSED: dict[str, tuple[list[Part], str]] = {
 
 
 @pytest.mark.parametrize(("parts", "words"), REFUSED.values(), ids=REFUSED.keys())
-def test_what_cannot_be_heeded_is_refused(parts: list[Part], words: str) -> None:
+def test_what_cannot_be_used_is_refused(parts: list[Part], words: str) -> None:
     """The error names what was asked, and what to use in place."""
     with pytest.raises(UnsupportedContentError, match=words):
-        heeded_media(parts)
+        single_media_part(parts)

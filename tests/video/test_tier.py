@@ -91,7 +91,7 @@ class Own:
 
 
 def test_a_model_of_ones_own_has_no_batch() -> None:
-    """The two options exclude each other."""
+    """The two options cannot be combined."""
     with pytest.raises(ConfigurationError, match='tier="batch" needs a text_model of the service, not own'):
         SummaryOptions(text_model=Own(), tier="batch")
 

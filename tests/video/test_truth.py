@@ -59,7 +59,7 @@ def test_ten_minutes_cut_in_every_way(fresh, client, ten_minutes, overlap, secon
 @pytest.mark.parametrize(("overlap", "seconds"), [pytest.param(0, 14.3, marks=pytest.mark.slow), (5, 20.7)])
 def test_cuts_in_the_middle_of_a_second(fresh, client, one_minute, overlap, seconds, monkeypatch):
     """Where a cut divides what happens, both halves become one again."""
-    monkeypatch.setattr("qwen_omni.media.analysis.quiet_places", lambda *_: [])
+    monkeypatch.setattr("qwen_omni.media.analysis.find_cut_points", lambda *_: [])
     options = SummaryOptions(overlap=overlap, segment_seconds=seconds, single_call_seconds=0, **QUICK)
     found = summarize(one_minute.path, client=client, options=options)
     check_truth(one_minute, found)

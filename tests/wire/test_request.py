@@ -130,7 +130,7 @@ REFUSED = {
 
 @pytest.mark.parametrize(("options", "words"), REFUSED.values(), ids=REFUSED)
 def test_impossible_options_are_told(options, words):
-    """Options that exclude each other or the model raise before anything is sent."""
+    """Options that conflict with each other or the model raise before anything is sent."""
     with pytest.raises(ConfigurationError, match=words):
         encode(user("What?"), **options)
 

@@ -29,11 +29,11 @@ from qwen_omni.media.probe.container import (
     KINDS,
     UNTIMED,
     Levels,
+    audio_streams,
     decoded,
     levels_of,
     open_for_work,
     read_from,
-    sound_streams,
 )
 from qwen_omni.media.probe.mp4 import Wanted
 from qwen_omni.media.work import Deadline
@@ -61,7 +61,7 @@ _MOST_BROKEN = 20_000  # packets in a row
 # These decoders return each frame when its successor arrives, with the successor's time.
 _A_FRAME_LATE = frozenset({"wmav1", "wmav2"})
 
-SoundCodec = Literal["aac", "libmp3lame"]
+AudioCodec = Literal["aac", "libmp3lame"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,7 +102,7 @@ class AudioRange:
 
 
 @dataclass(frozen=True, slots=True)
-class Sound:
+class AudioFrames:
     """Mono frames whose times count samples from zero, and their number of samples, if it is known in advance."""
 
     frames: Iterator["AudioFrame"]
@@ -110,7 +110,9 @@ class Sound:
 
 
 @contextlib.contextmanager
-def open_sound(source: Reopenable, info: MediaInfo, span: AudioRange, deadline: Deadline) -> Iterator[Sound | None]:
+def open_audio(
+    source: Reopenable, info: MediaInfo, span: AudioRange, deadline: Deadline
+) -> Iterator[AudioFrames | None]:
     """Open the chosen audio of a file: one track, or all of them mixed; `None` if it has none.
 
     Each mixed track has its own reader, as tracks may lie far apart in the file.
@@ -121,7 +123,7 @@ def open_sound(source: Reopenable, info: MediaInfo, span: AudioRange, deadline: 
             file = stack.enter_context(source.open())
             opening = open_for_work(file, source.size_bytes, only="audio", wanted=span.wanted, deadline=deadline)
             container = stack.enter_context(opening)
-            streams = sound_streams(container, info.audio_track)
+            streams = audio_streams(container, info.audio_track)
             if len(readers) >= len(streams):
                 break
             stream = streams[len(readers)]
@@ -132,17 +134,17 @@ def open_sound(source: Reopenable, info: MediaInfo, span: AudioRange, deadline: 
             untimed = name in UNTIMED and info.sound_changes is not None
             changing = info.sound_changes is not None
             wanted = replace(span, stated_end=stated_end, index=name in _EXACT, untimed=untimed, changing=changing)
-            readers.append((wanted, read_sound(container, stream, wanted, deadline, info.breaks)))
+            readers.append((wanted, read_audio(container, stream, wanted, deadline, info.breaks)))
             if len(readers) == len(streams):
                 break
         if not readers:
             yield None
         elif len(readers) == 1:
-            yield Sound(readers[0][1], readers[0][0].samples)
+            yield AudioFrames(readers[0][1], readers[0][0].samples)
         else:
             counts = [wanted.samples for wanted, _ in readers]
             total = None if None in counts else max(cast("list[int]", counts))
-            yield Sound(mixed([frames for _, frames in readers], span.rate), total)
+            yield AudioFrames(mixed([frames for _, frames in readers], span.rate), total)
 
 
 def _stated_end(stream: "AudioStream", begin: Fraction) -> Fraction | None:
@@ -152,7 +154,7 @@ def _stated_end(stream: "AudioStream", begin: Fraction) -> Fraction | None:
     return ((stream.start_time or 0) + stream.duration) * exact(stream.time_base) - begin
 
 
-def read_sound(
+def read_audio(
     container: "InputContainer",
     stream: "AudioStream",
     span: AudioRange,
@@ -469,7 +471,7 @@ def _pulled(sink: Any) -> Iterator["AudioFrame"]:  # noqa: ANN401 - a filter's c
             return
 
 
-def add_sound(output: "OutputContainer", codec: SoundCodec, rate: int, bit_rate: int) -> "AudioStream":
+def add_audio(output: "OutputContainer", codec: AudioCodec, rate: int, bit_rate: int) -> "AudioStream":
     """Add a mono audio track to a file that is being written."""
     # FFmpeg's thorough search for AAC costs more than all other processing of a lecture's audio.
     options = {"aac_coder": "fast"} if codec == "aac" else {}
@@ -480,7 +482,7 @@ def add_sound(output: "OutputContainer", codec: SoundCodec, rate: int, bit_rate:
     return track
 
 
-def encode_sound(
+def encode_audio(
     context: "AudioCodecContext", frames: Iterator["AudioFrame"], *, samples: int | None = None
 ) -> Iterator["Packet[AudioStream]"]:
     """Encode all frames.
@@ -515,13 +517,13 @@ def make_audio(source: Reopenable, info: MediaInfo, plan: MediaPlan, path: Path,
     """
     span = AudioRange.of(info, plan, plan.length if plan.partial else None)
     with contextlib.ExitStack() as stack:
-        sound = stack.enter_context(open_sound(source, info, span, deadline))
+        sound = stack.enter_context(open_audio(source, info, span, deadline))
         if sound is None:
             raise UnreadableMediaError(f"{source.label} has no audio that can be prepared.")
         output = stack.enter_context(av.open(str(path), "w", format="mp3"))
-        track = add_sound(output, "libmp3lame", plan.budget.sample_rate, plan.budget.sound_bitrate)
+        track = add_audio(output, "libmp3lame", plan.budget.sample_rate, plan.budget.sound_bitrate)
         packets = 0
-        for packet in encode_sound(track.codec_context, sound.frames):
+        for packet in encode_audio(track.codec_context, sound.frames):
             output.mux(packet)
             packets += 1
     if not packets:

@@ -1,6 +1,6 @@
 """Decode the frames shown at given times, scale and convert them, and write them as JPEGs where images are wanted.
 
-`read_pictures` decodes each frame at most once, skips frames that are neither shown nor referred to, and converts only
+`read_frames` decodes each frame at most once, skips frames that are neither shown nor referred to, and converts only
 those it returns. They are bit-identical to a full decode: it skips only frames without references and
 the end of a GOP after the last one shown (`Picker`). Skipping by frame type, as FFmpeg's `BIDIR` does, would damage
 frames, because B-frames can be referred to.
@@ -33,7 +33,7 @@ from qwen_omni.media.files.safe_open import Reopenable
 from qwen_omni.media.info import ClockBreak, MediaInfo, exact
 from qwen_omni.media.plan.images import Still
 from qwen_omni.media.plan.plan import MediaPlan, Picture
-from qwen_omni.media.probe.container import MOST_PIXELS, base_of, open_pictures, read_from
+from qwen_omni.media.probe.container import MOST_PIXELS, base_of, open_video, read_from
 from qwen_omni.media.probe.mp4 import Wanted
 from qwen_omni.media.work import Deadline
 
@@ -127,8 +127,8 @@ _REMEMBERED = 64  # more than any codec reorders
 
 
 _CLEARING = frozenset({"vp8", "vp9", "av1"})
-_H264_PICTURES, _H264_IDR = range(1, 6), 5
-_HEVC_PICTURES, _HEVC_IDR = range(32), (19, 20)
+_H264_FRAMES, _H264_IDR = range(1, 6), 5
+_HEVC_FRAMES, _HEVC_IDR = range(32), (19, 20)
 _NAL_CODECS = frozenset({"h264", "hevc"})
 _MOST_UNITS = 64  # inspected; the first picture follows a few headers
 
@@ -147,7 +147,7 @@ def resets(codec: str, data: bytes, length_bytes: int) -> bool:
     """
     if codec not in _NAL_CODECS:
         return codec in _CLEARING
-    first = next((kind for kind in _kinds(codec, data, length_bytes) if kind in _pictures(codec)), None)
+    first = next((kind for kind in _kinds(codec, data, length_bytes) if kind in _frame_units(codec)), None)
     return first == _H264_IDR if codec == "h264" else first in _HEVC_IDR
 
 
@@ -159,8 +159,8 @@ def length_bytes_of(codec: str, extradata: bytes | None) -> int:
     return 0 if at is None or len(extradata) <= at else (extradata[at] & 3) + 1
 
 
-def _pictures(codec: str) -> range:
-    return _H264_PICTURES if codec == "h264" else _HEVC_PICTURES
+def _frame_units(codec: str) -> range:
+    return _H264_FRAMES if codec == "h264" else _HEVC_FRAMES
 
 
 def _kinds(codec: str, data: bytes, length_bytes: int) -> Iterator[int]:
@@ -220,7 +220,7 @@ Shown = tuple["VideoFrame", int, int]
 """A decoded frame, the number of the first output frame that shows it, and how many show it."""
 
 
-def read_pictures(  # noqa: PLR0913 - a stream, and what is wanted of it
+def read_frames(  # noqa: PLR0913 - a stream, and what is wanted of it
     container: "InputContainer",
     stream: "VideoStream",
     run: FrameRun,
@@ -547,11 +547,11 @@ def make_stills(
     assert plan.picture is not None
     picture = plan.picture
     run = FrameRun.of(info, plan)
-    with open_pictures(source, run.wanted, deadline) as (container, stream):
+    with open_video(source, run.wanted, deadline) as (container, stream):
         shaper, painter = Shaper(picture, "yuvj420p"), _Painter(picture)
         stills: list[Still] = []
         key_frames = plan.budget.key_frames
-        shown = read_pictures(
+        shown = read_frames(
             container, stream, run, deadline, threads=workers, key_frames=key_frames, breaks=info.breaks
         )
         for frame, number, held in shown:

@@ -51,7 +51,7 @@ def unpack(
             _decode_silk(source, path)
             made = info
         elif info.kind == "image":
-            made = _write_picture(source, path)
+            made = _write_image(source, path)
         elif info.container in ANIMATED:
             made = _write_animation(source, info, path, deadline, shortest)
         else:
@@ -80,13 +80,13 @@ def _decode_silk(source: Reopenable, path: Path) -> None:
         out.writeframes(held.getvalue())
 
 
-def _write_picture(source: Reopenable, path: Path) -> MediaInfo:
+def _write_image(source: Reopenable, path: Path) -> MediaInfo:
     """Write an image that only FFmpeg reads as PNG."""
-    from qwen_omni.media.probe.container import open_container, picture_stream  # noqa: PLC0415 - PyAV loads on first use
+    from qwen_omni.media.probe.container import open_container, video_stream  # noqa: PLC0415 - PyAV loads on first use
     from qwen_omni.media.probe.image import probe_still  # noqa: PLC0415 - Pillow loads on first use
 
     with source.open() as file, open_container(file, source.size_bytes) as container:
-        frame = next(_decoded(container, picture_stream(container)), None)
+        frame = next(_decoded(container, video_stream(container)), None)
         if frame is None:
             raise UnreadableMediaError(f"{source.label} cannot be decoded; it is damaged or truncated.")
         frame.to_image().save(path, "PNG", compress_level=1)  # type: ignore[no-untyped-call]
@@ -140,11 +140,11 @@ def _whole(image: Any, size: tuple[int, int]) -> "VideoFrame":  # noqa: ANN401  
 
 
 def _write_bare_stream(source: Reopenable, info: MediaInfo, path: Path, deadline: Deadline) -> MediaInfo:
-    from qwen_omni.media.probe.container import open_for_work, picture_stream  # noqa: PLC0415 - PyAV loads on first use
+    from qwen_omni.media.probe.container import open_for_work, video_stream  # noqa: PLC0415 - PyAV loads on first use
 
     rate, count = info.fps or _USUAL_RATE, 0
     with source.open() as file, open_for_work(file, source.size_bytes, only="video", deadline=deadline) as container:
-        stream = picture_stream(container)
+        stream = video_stream(container)
         if stream is None:
             raise UnreadableMediaError(f"{source.label} has no video that can be decoded.")
         frames = _decoded(container, stream)

@@ -21,19 +21,19 @@ from typing import TYPE_CHECKING
 import av
 
 from qwen_omni.errors import UnreadableMediaError
-from qwen_omni.media.encode.audio import AudioRange, add_sound, encode_sound, open_sound
-from qwen_omni.media.encode.frames import FrameRun, Shaper, Shown, read_pictures
+from qwen_omni.media.encode.audio import AudioRange, add_audio, encode_audio, open_audio
+from qwen_omni.media.encode.frames import FrameRun, Shaper, Shown, read_frames
 from qwen_omni.media.files.safe_open import Reopenable
 from qwen_omni.media.info import MediaInfo, exact
 from qwen_omni.media.plan.plan import MediaPlan, Picture
 from qwen_omni.media.probe.container import (
     INDEXED,
+    audio_streams,
     open_for_work,
-    open_pictures,
+    open_video,
     packets_of,
-    picture_stream,
-    sound_streams,
     timed_packets,
+    video_stream,
 )
 from qwen_omni.media.probe.mp4 import Wanted
 from qwen_omni.media.work import Deadline, in_order, piped
@@ -92,7 +92,7 @@ def set_up(context: "VideoCodecContext", picture: Picture) -> None:
     context.options = coding_of(picture)
 
 
-class PictureEncoder:
+class FrameEncoder:
     """Encodes shown frames; packets have numbers of output frames as their times."""
 
     def __init__(self, picture: Picture, *, threads: int = 1) -> None:
@@ -128,7 +128,7 @@ _LEAST_PIECE = Fraction(5)
 _MOST_MISSED = 60  # cuts in a row without a key frame; a damaged file may claim a million years
 _SOUGHT = frozenset({INDEXED, "matroska,webm"})  # containers with a reliable index
 _WAITING_FRAMES = 8
-_WAITING_SOUND = 256  # packets; about 16 s
+_WAITING_AUDIO = 256  # packets; about 16 s
 
 
 _TRIES = 2  # times that a video is encoded again because it is larger than allowed, as short noisy ones can be
@@ -142,7 +142,7 @@ def remux(source: Reopenable, info: MediaInfo, path: Path, deadline: Deadline) -
         container = stack.enter_context(open_for_work(file, source.size_bytes, deadline=deadline))
         output = stack.enter_context(av.open(str(path), "w", format="mp4"))
         copied: dict[int, Stream] = {}
-        for stream in (picture_stream(container), *sound_streams(container, info.audio_track)):
+        for stream in (video_stream(container), *audio_streams(container, info.audio_track)):
             if stream is not None:
                 copied[stream.index] = output.add_stream_from_template(stream)
         for packet in timed_packets(container, info.breaks, *(container.streams[index] for index in copied)):
@@ -160,7 +160,7 @@ def remux(source: Reopenable, info: MediaInfo, path: Path, deadline: Deadline) -
 def make_video(
     source: Reopenable, info: MediaInfo, plan: MediaPlan, path: Path, deadline: Deadline, *, workers: int = 1
 ) -> MediaInfo:
-    """Write the MP4 that a plan describes, and return its facts. With one worker all runs on the caller's thread.
+    """Write the MP4 that a plan describes, and return its facts. One worker runs on the caller's thread.
 
     Raises:
         UnreadableMediaError: nothing of it can be decoded, or it changed meanwhile.
@@ -182,14 +182,14 @@ def _write(
     with contextlib.ExitStack() as stack:
         runs = _runs(source, info, plan, workers, deadline)
         plan = replace(plan, picture=replace(_picture(plan), period=runs[0].period))
-        pictures = _pictures(source, info, plan, runs, deadline, workers)
+        pictures = _frame_packets(source, info, plan, runs, deadline, workers)
         stack.callback(pictures.close)
         output = stack.enter_context(av.open(str(path), "w", format="mp4"))
         track = output.add_stream("libx264", rate=1 / _picture(plan).period)
         set_up(track.codec_context, _picture(plan))
         track.codec_context.thread_count = 1  # it carries packets of other encoders and encodes nothing itself
         track.time_base = _picture(plan).period
-        sound = _sound(source, info, plan, output, deadline, stack, threaded=workers > 1)
+        sound = _audio_packets(source, info, plan, output, deadline, stack, threaded=workers > 1)
         made = _mux(output, track, pictures, sound, plan, source.label)
         facts = _facts(info, plan, *made)
     return replace(facts, size_bytes=path.stat().st_size)
@@ -226,7 +226,7 @@ def _runs(source: Reopenable, info: MediaInfo, plan: MediaPlan, workers: int, de
     """Split the wanted range at key frames into pieces worth a thread each; one piece if that is impossible."""
     whole = FrameRun.of(info, plan)
     end = None if plan.end is None else info.origin + plan.end
-    with open_pictures(source, Wanted(begin=whole.begin, end=end), deadline) as (container, stream):
+    with open_video(source, Wanted(begin=whole.begin, end=end), deadline) as (container, stream):
         if plan.budget.key_frames:
             return [_sparse(container, stream, plan, whole)]
         if workers < 2 or container.format.name not in _SOUGHT or plan.end is None or info.breaks:  # noqa: PLR2004
@@ -238,9 +238,9 @@ def _sparse(container: "InputContainer", stream: "VideoStream", plan: MediaPlan,
     """Lay out a key-frame video: one piece, each key frame held until the next one that is shown."""
     if plan.length is None:
         return whole
-    length = plan.length if plan.partial else picture_length(stream, plan.length)
+    length = plan.length if plan.partial else video_length(stream, plan.length)
     known = key_frames_within(stream, whole.begin, length) if container.format.name == INDEXED else 0
-    count, period = sparse_pictures(known, length, whole.period)
+    count, period = sparse_frames(known, length, whole.period)
     return replace(whole, count=count, period=period)
 
 
@@ -249,7 +249,7 @@ _RAREST = Fraction(10)  # maximum seconds between two frames
 _PARTS = 1000  # fractions of a second in which the time between two frames is given
 
 
-def sparse_pictures(key_frames: int, length: Fraction, shortest: Fraction) -> tuple[int, Fraction]:
+def sparse_frames(key_frames: int, length: Fraction, shortest: Fraction) -> tuple[int, Fraction]:
     """Choose how many frames show a range, and the seconds between them; together never longer than the range.
 
     Args:
@@ -258,7 +258,7 @@ def sparse_pictures(key_frames: int, length: Fraction, shortest: Fraction) -> tu
         shortest: minimum seconds between two frames that the budget allows.
 
     Example:
-        >>> sparse_pictures(16, Fraction(120), Fraction(1))
+        >>> sparse_frames(16, Fraction(120), Fraction(1))
         (16, Fraction(15, 2))
     """
     most = max(1, int(length / shortest))
@@ -274,7 +274,7 @@ def key_frames_within(stream: "VideoStream", begin: Fraction, length: Fraction) 
     return sum(entry.is_keyframe and first <= entry.timestamp < last for entry in stream.index_entries)
 
 
-def picture_length(stream: "VideoStream", length: Fraction) -> Fraction:
+def video_length(stream: "VideoStream", length: Fraction) -> Fraction:
     """Return how long the video track lasts at most; the audio may be longer."""
     if not stream.duration or not stream.time_base:
         return length
@@ -327,7 +327,7 @@ def _key_frame_at(
     return Fraction(packet.pts * base)
 
 
-def _pictures(
+def _frame_packets(
     source: Reopenable, info: MediaInfo, plan: MediaPlan, runs: list[FrameRun], deadline: Deadline, workers: int
 ) -> "Generator[Packet[VideoStream]]":
     if workers == 1 or len(runs) == 1:  # a file that cannot be sought is decoded on one thread and encoded on this one
@@ -349,9 +349,9 @@ def _shown(
 ) -> "Generator[Shown]":
     """Decode and convert the frames of one run."""
     shaper = Shaper(_picture(plan))
-    with open_pictures(source, run.wanted, deadline) as (container, stream):
+    with open_video(source, run.wanted, deadline) as (container, stream):
         key_frames = plan.budget.key_frames
-        for frame, number, count in read_pictures(
+        for frame, number, count in read_frames(
             container, stream, run, deadline, threads=threads, key_frames=key_frames, breaks=info.breaks
         ):
             yield shaper.shape(frame), number, count
@@ -360,7 +360,7 @@ def _shown(
 def _encoded(
     shown: "Generator[Shown]", plan: MediaPlan, deadline: Deadline, *, threads: int = 1
 ) -> "Iterator[Packet[VideoStream]]":
-    encoder = PictureEncoder(_picture(plan), threads=threads)
+    encoder = FrameEncoder(_picture(plan), threads=threads)
     with contextlib.closing(shown):
         for frame, number, count in shown:
             for packet in encoder.encode(frame, number, count):
@@ -369,7 +369,7 @@ def _encoded(
     yield from encoder.end()
 
 
-def _sound(  # noqa: PLR0913 - what `make_video` has at hand
+def _audio_packets(  # noqa: PLR0913 - what `make_video` has at hand
     source: Reopenable,
     info: MediaInfo,
     plan: MediaPlan,
@@ -382,15 +382,15 @@ def _sound(  # noqa: PLR0913 - what `make_video` has at hand
     """Yield the encoded audio of the wanted range, made on a thread of its own if requested."""
     if not plan.sound:
         return iter(())
-    track = add_sound(output, "aac", plan.budget.sample_rate, plan.budget.sound_bitrate)
+    track = add_audio(output, "aac", plan.budget.sample_rate, plan.budget.sound_bitrate)
     span = AudioRange.of(info, plan, plan.length)
 
     def made() -> "Generator[Packet[AudioStream]]":
-        with open_sound(source, info, span, deadline) as sound:
+        with open_audio(source, info, span, deadline) as sound:
             if sound is not None:
-                yield from encode_sound(track.codec_context, sound.frames, samples=sound.samples)
+                yield from encode_audio(track.codec_context, sound.frames, samples=sound.samples)
 
-    packets = piped(made(), _WAITING_SOUND, deadline) if threaded else made()
+    packets = piped(made(), _WAITING_AUDIO, deadline) if threaded else made()
     stack.callback(packets.close)
     return packets
 

@@ -134,7 +134,7 @@ def upload_seconds(size_bytes: int, inputs: PlanInputs) -> float:
     return size_bytes * 8 / (inputs.uplink_mbps * 1e6)
 
 
-def sound_seconds(seconds: float, inputs: PlanInputs) -> float:
+def audio_seconds(seconds: float, inputs: PlanInputs) -> float:
     """Return the seconds that encoding the audio takes."""
     return seconds * _SOUND_CORE_SECONDS / max(1, inputs.cores)
 
@@ -143,7 +143,7 @@ def video_seconds(info: MediaInfo, inputs: PlanInputs, pixels: float, seconds: f
     """Return the seconds that encoding a video takes, from its pixels in total."""
     source = (info.width or 0) * (info.height or 0) * float(info.fps or USUAL_FPS) * seconds
     cost = source / 1e6 * _DECODE_CORE_SECONDS + pixels / 1e6 * _ENCODE_CORE_SECONDS
-    return cost / max(1, inputs.cores) + (sound_seconds(seconds, inputs) if info.has_sound else 0)
+    return cost / max(1, inputs.cores) + (audio_seconds(seconds, inputs) if info.has_sound else 0)
 
 
 def video_bytes(info: MediaInfo, inputs: PlanInputs, pixels: float, seconds: float) -> int:
@@ -199,7 +199,7 @@ def why_not_as_is(info: MediaInfo, inputs: PlanInputs, *, partial: bool = False)
             reasons = (
                 *_broken(info, partial=partial),
                 takes_other_track(info) and _other_track(info),
-                not _sound_is_documented(info)
+                not _audio_is_documented(info)
                 and f"the service does not document {info.audio_codec} in {info.container} files",
                 *_too_large(info, limits.audio_bytes, inputs),
             )
@@ -269,7 +269,7 @@ def takes_other_track(info: MediaInfo) -> bool:
     return info.audio_track != 0 or usual != 0
 
 
-def _sound_is_documented(info: MediaInfo) -> bool:
+def _audio_is_documented(info: MediaInfo) -> bool:
     try:
         documented_format(info, name="")
     except UnsupportedMediaError:
@@ -537,7 +537,7 @@ def plan_media(info: MediaInfo, inputs: PlanInputs, *, label: str) -> MediaPlan:
         case "image":
             return _plan_image(info, inputs, untouched)
         case "audio":
-            return _with_track(_plan_sound(info, inputs, untouched), info)
+            return _with_track(_plan_audio(info, inputs, untouched), info)
         case "video":
             return _with_track(_plan_video(info, inputs, untouched, label), info)
 
@@ -583,7 +583,7 @@ def _untouched(info: MediaInfo, inputs: PlanInputs, label: str) -> MediaPlan:
     )
 
 
-def _plan_sound(info: MediaInfo, inputs: PlanInputs, untouched: MediaPlan) -> MediaPlan:
+def _plan_audio(info: MediaInfo, inputs: PlanInputs, untouched: MediaPlan) -> MediaPlan:
     tokens = None if untouched.length is None else audio_tokens(inputs.profile, untouched.length)
     seconds = float(untouched.length or USUAL_SECONDS)
     plan = replace(untouched, tokens=tokens, tokens_as_is=tokens)
@@ -591,7 +591,7 @@ def _plan_sound(info: MediaInfo, inputs: PlanInputs, untouched: MediaPlan) -> Me
         return plan
     size = int(inputs.budget.sound_bitrate * seconds / 8)
     made = replace(plan, action="audio", sound=True, size_bytes=size)
-    made = replace(made, seconds=sound_seconds(seconds, inputs) + upload_seconds(size, inputs))
+    made = replace(made, seconds=audio_seconds(seconds, inputs) + upload_seconds(size, inputs))
     why = why_not_as_is(info, inputs, partial=plan.partial)
     if why is not None:
         return replace(made, reason=f"made mono MP3: {why}")

@@ -31,14 +31,14 @@ class Segment:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CutPlace:
+class CutPoint:
     """A place where a cut loses little; `weight` is how good it is."""
 
     at: Fraction
     weight: int = 1
 
 
-Places = Callable[[Fraction, Fraction], Sequence[CutPlace]]
+Places = Callable[[Fraction, Fraction], Sequence[CutPoint]]
 """Finds good places between two times, the later of which is the nominal cut."""
 
 

@@ -26,13 +26,13 @@ from qwen_omni.media.probe.container import (
     MOST_PIXELS,
     PICTURES,
     UNTIMED,
+    audio_streams,
     frames_of,
     has_decoder,
     levels_of,
     open_container,
     packets_of,
-    picture_stream,
-    sound_streams,
+    video_stream,
 )
 from qwen_omni.media.probe.mp4 import check_boxes, is_upright
 from qwen_omni.media.probe.timeline import Walk, walk
@@ -118,7 +118,7 @@ def probe_stream(
         with open_container(file, size_bytes, deadline=deadline) as container:
             tracks = tracks_of(container)
             track = choose_track(tracks, audio_track, lambda: _for_listening(file, size_bytes, deadline), deadline) or 0
-            picture, sounds = picture_stream(container), sound_streams(container, track)
+            picture, sounds = video_stream(container), audio_streams(container, track)
             facts = _facts(container, picture, sounds, deadline, upright=upright)
             facts |= {"container": _container_name(container, begins_as), "audio_tracks": tracks, "audio_track": track}
             facts |= _starts(container, picture, sounds)
@@ -139,7 +139,7 @@ def probe_stream(
                 facts |= _walked(file, container, facts, deadline, size_bytes)
         if _must_decode(format_name, facts):
             with open_container(file, size_bytes, deadline=deadline) as container:
-                length = _decoded_length(container, sound_streams(container, track)[0], deadline)
+                length = _decoded_length(container, audio_streams(container, track)[0], deadline)
                 facts |= {"duration": length, "sound_duration": length}
     kind, name = facts["kind"], facts["container"]
     media_type = _MEDIA_TYPES.get(name, f"{{kind}}/{name}").format(kind=kind)
@@ -189,7 +189,7 @@ def _walked(
     Raises:
         UnreadableMediaError: the headers promise more, or another file is appended to it.
     """
-    picture, sounds = picture_stream(container), sound_streams(container, facts["audio_track"])
+    picture, sounds = video_stream(container), audio_streams(container, facts["audio_track"])
     found = walk(container, [*([picture] if picture else []), *sounds], deadline)
     _check_joined(file, container.format.name, found, size_bytes)
     stated = facts["duration"]
@@ -203,7 +203,7 @@ def _walked(
                 f"{float(corrected['duration']):,.2f} s; copy or download the whole file again"
             )
     earliest = origin if picture is None else None  # decoders skip a recording's priming samples
-    return corrected | _walked_picture(picture, found, facts, origin) | _walked_sound(sounds, found, origin, earliest)
+    return corrected | _walked_video(picture, found, facts, origin) | _walked_audio(sounds, found, origin, earliest)
 
 
 def _check_joined(file: IO[bytes], format_name: str, found: Walk, size_bytes: int) -> None:
@@ -221,7 +221,7 @@ def _check_joined(file: IO[bytes], format_name: str, found: Walk, size_bytes: in
                 refuse_second(begin + place, size_bytes)
 
 
-def _walked_picture(
+def _walked_video(
     picture: "VideoStream | None", found: Walk, facts: dict[str, Any], origin: Fraction
 ) -> dict[str, Any]:
     if picture is None:
@@ -235,7 +235,7 @@ def _walked_picture(
     return walked | {"picture_duration": length if length > 0 else facts["picture_duration"]}
 
 
-def _walked_sound(
+def _walked_audio(
     sounds: "list[AudioStream]", found: Walk, origin: Fraction, earliest: Fraction | None
 ) -> dict[str, Any]:
     timed = [stream.index for stream in sounds if stream.index in found.ends]
@@ -257,7 +257,7 @@ def _decoded_length(container: "InputContainer", stream: "AudioStream", deadline
 
 def _counted(container: "InputContainer", deadline: Deadline) -> dict[str, Any]:
     """Count the frames of a bare video stream, which has no timestamps: each lasts as long as its rate says."""
-    stream = picture_stream(container)
+    stream = video_stream(container)
     assert stream is not None  # it was found a moment ago
     count = 0
     for packet in packets_of(container, stream):
@@ -275,7 +275,7 @@ def _single(facts: dict[str, Any]) -> dict[str, Any]:
     return {"kind": "image", "unpacked": True, **image}
 
 
-def check_picture(file: IO[bytes], *, size_bytes: int, label: str) -> None:
+def check_first_frame(file: IO[bytes], *, size_bytes: int, label: str) -> None:
     """Decode the first frame of a video that will be sent unchanged, so that damage is found before it is billed.
 
     Raises:
@@ -283,7 +283,7 @@ def check_picture(file: IO[bytes], *, size_bytes: int, label: str) -> None:
     """
     deadline = Deadline(_MOST_SECONDS, label=label)
     with _own_errors(label, "a video", size_bytes), open_container(file, size_bytes, deadline=deadline) as container:
-        stream = picture_stream(container)
+        stream = video_stream(container)
         if stream is None or _first_frame(container, stream, deadline) is None:
             raise UnreadableMediaError("no frame can be decoded")
 
@@ -354,7 +354,7 @@ def tracks_of(container: "InputContainer") -> tuple[AudioTrack, ...]:
             default=bool(stream.disposition & Disposition.default),
         )
         for index, stream in enumerate(container.streams.audio)
-        for sound in (_sound_facts(stream.codec_context) if has_decoder(stream) else {},)
+        for sound in (_audio_facts(stream.codec_context) if has_decoder(stream) else {},)
     )
 
 
@@ -451,9 +451,9 @@ def _facts(
     sound: dict[str, Any] = {}
     if sounds:
         lengths = [length for stream in sounds if (length := _length(stream)) is not None]
-        sound = {**_sound_facts(sounds[0].codec_context), "sound_duration": max(lengths, default=None)}
+        sound = {**_audio_facts(sounds[0].codec_context), "sound_duration": max(lengths, default=None)}
     if picture:
-        return {"kind": "video", **_picture_facts(container, picture, deadline, upright=upright), **sound}
+        return {"kind": "video", **_video_facts(container, picture, deadline, upright=upright), **sound}
     if not sounds:
         raise UnreadableMediaError("it holds neither video nor audio that can be decoded")
     if _first_frame(container, sounds[0], deadline) is None:
@@ -461,7 +461,7 @@ def _facts(
     return {"kind": "audio", **sound}
 
 
-def _picture_facts(
+def _video_facts(
     container: "InputContainer", stream: "VideoStream", deadline: Deadline, *, upright: bool
 ) -> dict[str, Any]:
     if not has_decoder(stream):
@@ -554,7 +554,7 @@ def _pixel_aspect(stream: "VideoStream", *, turned: bool) -> Fraction:
     return 1 / aspect if turned else aspect
 
 
-def _sound_facts(context: "AudioCodecContext") -> dict[str, Any]:
+def _audio_facts(context: "AudioCodecContext") -> dict[str, Any]:
     return {
         "audio_codec": context.codec.canonical_name,
         "sample_rate": context.sample_rate or None,

@@ -197,7 +197,7 @@ def open_for_work(
 
 
 @contextlib.contextmanager
-def open_pictures(
+def open_video(
     source: Reopenable, wanted: Wanted, deadline: Deadline
 ) -> "Iterator[tuple[InputContainer, VideoStream]]":
     """Open a source for some of its frames; each thread does, so anything cached of the rest would add up.
@@ -209,7 +209,7 @@ def open_pictures(
         source.open() as file,
         open_for_work(file, source.size_bytes, only="video", wanted=wanted, deadline=deadline) as container,
     ):
-        stream = picture_stream(container)
+        stream = video_stream(container)
         if stream is None:
             raise UnreadableMediaError(f"{source.label} has no video that can be prepared.")
         yield container, stream
@@ -222,13 +222,13 @@ def _seen(file: IO[bytes], size_bytes: int, only: Literal["video", "audio"], wan
     return narrow or MaskedFile(file, size_bytes, tracks_of(file, size_bytes, _HANDLER[other]))
 
 
-def picture_stream(container: "InputContainer") -> "VideoStream | None":
+def video_stream(container: "InputContainer") -> "VideoStream | None":
     """Return the first video stream; covers and the like do not count."""
     pictures = [stream for stream in container.streams.video if not stream.disposition & Disposition.attached_pic]
     return pictures[0] if pictures else None
 
 
-def sound_streams(container: "InputContainer", track: int | Literal["mix"]) -> "list[AudioStream]":
+def audio_streams(container: "InputContainer", track: int | Literal["mix"]) -> "list[AudioStream]":
     """Return the chosen audio tracks: one by its number, or all that there is a decoder for."""
     return [
         stream

@@ -74,7 +74,7 @@ def probe_still(file: IO[bytes], *, container: str, size_bytes: int, label: str,
             if frame is not None:
                 shape.check(frame, label)
                 image.seek(shape.frames[frame])
-            info = _picture(image, shape, size_bytes, label, frame)
+            info = _image_info(image, shape, size_bytes, label, frame)
             return replace(info, much_text=without_text)
     except QwenOmniError:
         raise
@@ -86,8 +86,8 @@ def probe_still(file: IO[bytes], *, container: str, size_bytes: int, label: str,
             raise fault from error
         if isinstance(error, UnidentifiedImageError):
             raise UnreadableMediaError(
-                f"{label} begins like a {container} image but is damaged or truncated, or of a kind that is "
-                "not read here. Save it as PNG or JPEG."
+                f"{label} begins like a {container} image but is damaged or truncated, or of an unsupported "
+                "kind. Save it as PNG or JPEG."
             ) from None
         raise UnreadableMediaError(
             f"{label} begins like a {container} image but is damaged or truncated: "
@@ -224,7 +224,7 @@ def _is_page(image: Image.Image, at: int) -> bool:
     return not (int(tags.get(_NEW_SUBFILE_TYPE, 0)) & _NOT_A_PAGE or tags.get(_OLD_SUBFILE_TYPE) == _SMALLER_COPY)
 
 
-def _picture(image: Image.Image, shape: _Shape, size_bytes: int, label: str, frame: int | None) -> MediaInfo:
+def _image_info(image: Image.Image, shape: _Shape, size_bytes: int, label: str, frame: int | None) -> MediaInfo:
     check_pixels(image, label)
     orientation = _orientation(image)  # before Pillow decodes: decoding turns a TIFF and discards its orientation
     image.load()

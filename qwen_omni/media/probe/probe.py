@@ -294,7 +294,7 @@ class TimedFile:
         """
         if time.monotonic() > self._until:
             raise UnreadableMediaError(
-                f"{self._label} is not decoded after {self._seconds:g} s, far longer than an image takes; it is "
+                f"{self._label} could not be decoded within {self._seconds:g} s, far longer than an image takes; it is "
                 "probably crafted to be slow. Save it again with another program."
             )
         return self._file.read(size)
@@ -321,8 +321,8 @@ def bounded_still(file: IO[bytes], *, container: str, label: str) -> IO[bytes]:
         most = min(MOST_SCANS, MOST_WORK // max(pixels, 1))
         if scans > most:
             raise MediaDoesNotFitError(
-                f"{label} is a JPEG of {scans:,} scans; at most {most:,} are decoded at its size, since each takes as "
-                "long as a whole image. Save it again as an ordinary JPEG.",
+                f"{label} is a JPEG with {scans:,} scans; at most {most:,} are decoded at its size, since each takes "
+                "as long as a whole image. Save it again as an ordinary JPEG.",
                 limit=most,
                 actual=scans,
             )

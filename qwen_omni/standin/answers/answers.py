@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from qwen_omni.standin.media.facts import MediaFacts
     from qwen_omni.standin.rules.limits import ModelLimits
 
-_LETTERS_PER_TOKEN = 4
+_CHARACTERS_PER_TOKEN = 4
 
 
 def compose(
@@ -122,7 +122,7 @@ def _limited(text: str, body: dict[str, Any]) -> tuple[str, str]:
         text = text.split(stop, 1)[0]
     most = body.get("max_tokens") or body.get("max_completion_tokens")
     if most is not None and text_tokens(text) > most:
-        return text[: int(most) * _LETTERS_PER_TOKEN], "length"
+        return text[: int(most) * _CHARACTERS_PER_TOKEN], "length"
     return text, "stop"
 
 

@@ -14,7 +14,7 @@ from qwen_omni.standin.media.ocr import INSTALL
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from qwen_omni.standin.media.facts import MediaFacts, Scene, SoundSpan
+    from qwen_omni.standin.media.facts import AudioSpan, MediaFacts, Scene
 
 MEASURED = "This is measured, not understood: the stand-in does not recognise"
 UNREAD = "Text in pictures is read after"
@@ -51,8 +51,8 @@ def asks_beyond(question: str) -> bool:
 def describe(facts: MediaFacts, number: int, question: str, offset: float) -> str:
     """Return the description of a part; what the question asks about comes first."""
     asked = [topic for topic, words in _TOPICS.items() if re.search(rf"\b(?:{words})\b", question, re.IGNORECASE)]
-    told = _sentences(facts, offset)
-    ordered = sorted(told, key=lambda one: one[0] not in asked)
+    texts = _sentences(facts, offset)
+    ordered = sorted(texts, key=lambda one: one[0] not in asked)
     return " ".join([f"{facts.kind} {number}: {_shape(facts)}.", *(text for _, text in ordered)])
 
 
@@ -76,7 +76,7 @@ def at(facts: MediaFacts, second: float, offset: float) -> list[str]:
         return [f"the {facts.kind} goes {span}to {_time(facts.duration, facts, offset)}"]
     scene = next((one for one in facts.observed.scenes if one.start <= time < one.end), None)
     sound = next((one for one in facts.observed.sounds if one.start <= time < one.end), None)
-    return [*([scene_phrase(scene)] if scene else []), *([_sound_phrase(sound)] if sound else [])]
+    return [*([scene_phrase(scene)] if scene else []), *([_audio_phrase(sound)] if sound else [])]
 
 
 def summary(facts: MediaFacts, *, timed: bool) -> list[str]:
@@ -84,48 +84,48 @@ def summary(facts: MediaFacts, *, timed: bool) -> list[str]:
     found = _overview(facts)
     if timed:
         left_out = {"sound"} | ({"colours"} if len(facts.observed.scenes) > _FEW else set())
-        told = [text for topic, text in _sentences(facts, 0.0) if topic not in left_out or not found]
-        return [f"{facts.kind.capitalize()} of {_shape(facts)}.", *found, *told]
+        texts = [text for topic, text in _sentences(facts, 0.0) if topic not in left_out or not found]
+        return [f"{facts.kind.capitalize()} of {_shape(facts)}.", *found, *texts]
     seen = [line.text for line in facts.observed.text]
     return [*found, f"Text in the picture: {_quoted(dict.fromkeys(seen))}."] if seen else found
 
 
 def _overview(facts: MediaFacts) -> list[str]:
-    scenes, told = facts.observed.scenes, []
+    scenes, texts = facts.observed.scenes, []
     if scenes and facts.kind == "image":
-        told.append(f"A {_colours(scenes)} image, {_word(scenes[0].brightness, _BRIGHTNESS)}.")
+        texts.append(f"A {_colours(scenes)} image, {_word(scenes[0].brightness, _BRIGHTNESS)}.")
     elif scenes:
         count = "One scene" if len(scenes) == 1 else f"{len(scenes)} scenes"
         bright = _word(_mean(scenes, "brightness"), _BRIGHTNESS)
-        told.append(f"{count}, mostly {_colours(scenes)}, {bright}, {_word(_mean(scenes, 'movement'), _MOVEMENT)}.")
+        texts.append(f"{count}, mostly {_colours(scenes)}, {bright}, {_word(_mean(scenes, 'movement'), _MOVEMENT)}.")
     if facts.sound:
-        told.append(_sound_overview(facts))
+        texts.append(_audio_overview(facts))
     elif facts.kind == "video":
-        told.append("There is no sound.")
-    return told
+        texts.append("There is no sound.")
+    return texts
 
 
 def phrases(facts: MediaFacts) -> list[str]:
     """Return short observations without times, for lists of short texts."""
-    scenes, told = facts.observed.scenes, []
+    scenes, texts = facts.observed.scenes, []
     if scenes:
-        told.append(f"mostly {_colours(scenes)}")
-        told.append(_word(_mean(scenes, "brightness"), _BRIGHTNESS))
+        texts.append(f"mostly {_colours(scenes)}")
+        texts.append(_word(_mean(scenes, "brightness"), _BRIGHTNESS))
     if scenes and facts.kind == "video":
-        told.append(_word(_mean(scenes, "movement"), _MOVEMENT))
-        told.append("one scene" if len(scenes) == 1 else f"{len(scenes)} scenes")
+        texts.append(_word(_mean(scenes, "movement"), _MOVEMENT))
+        texts.append("one scene" if len(scenes) == 1 else f"{len(scenes)} scenes")
     kinds = dict.fromkeys(_kind_words(span) for span in facts.observed.sounds if span.kind != "silence")
-    told += [f"{kind} {_loudness(facts)}".strip() for kind in kinds]
+    texts += [f"{kind} {_loudness(facts)}".strip() for kind in kinds]
     if facts.kind == "video" and not facts.sound:
-        told.append("no sound")
-    return told + [f'the text "{line.text}"' for line in facts.observed.text]
+        texts.append("no sound")
+    return texts + [f'the text "{line.text}"' for line in facts.observed.text]
 
 
 def moment_phrases(facts: MediaFacts) -> list[tuple[float, float, str]]:
     """Return what happens when: one entry per scene, or per stretch of sound where there is no picture."""
     observed = facts.observed
     if not observed.scenes:
-        return [(span.start, span.end, f"{_sound_phrase(span).capitalize()}.") for span in observed.sounds]
+        return [(span.start, span.end, f"{_audio_phrase(span).capitalize()}.") for span in observed.sounds]
     found = []
     for scene in observed.scenes:
         heard = _heard_in(scene, observed.sounds)
@@ -194,51 +194,53 @@ def _shape(facts: MediaFacts) -> str:
 
 def _sentences(facts: MediaFacts, offset: float) -> list[tuple[str, str]]:
     """Return all sentences about a part, each with its topic."""
-    scenes, told = facts.observed.scenes, list[tuple[str, str]]()
+    scenes, texts = facts.observed.scenes, list[tuple[str, str]]()
     if scenes and facts.kind == "image":
         shares = ", ".join(f"{name} {share:.0%}" for name, share in scenes[0].colours)
         bright = _word(scenes[0].brightness, _BRIGHTNESS)
-        told += [("colours", f"Colours: {shares}."), ("brightness", f"The image is {bright}.")]
+        texts += [("colours", f"Colours: {shares}."), ("brightness", f"The image is {bright}.")]
     elif scenes:
-        told += [("cuts", _cuts(facts, offset)), ("colours", _scenes(facts, offset)), *_dark(facts, offset)]
-    told += [
+        texts += [("cuts", _cuts(facts, offset)), ("colours", _scenes(facts, offset)), *_dark(facts, offset)]
+    texts += [
         ("text", f"A QR code reads {_quoted([mark.code])}{_within(mark.start, mark.end, facts, offset)}.")
         for mark in facts.picture_marks
     ]
-    told += [("text", text) for text in _text(facts, offset)]
+    texts += [("text", text) for text in _text(facts, offset)]
     if facts.sound:
-        told.append(("sound", _sound(facts, offset)))
-    return told
+        texts.append(("sound", _audio(facts, offset)))
+    return texts
 
 
 def _cuts(facts: MediaFacts, offset: float) -> str:
     changes = facts.observed.scenes[1:]
     if not changes:
         return "There are no cuts: it is one scene."
-    told = []
+    texts = []
     for kind, word in (("cut", "cut"), ("fade", "fade through black")):
         times = [_time(scene.start, facts, offset) for scene in changes if scene.opening == kind]
         more = f" and {len(times) - _MOST} more" if len(times) > _MOST else ""
         plural = word.replace(kind, f"{kind}s", 1) if len(times) > 1 else word
-        told += [f"{len(times)} {plural} at {', '.join(times[:_MOST])}{more}"] if times else []
-    return f"{'; '.join(told)}."
+        texts += [f"{len(times)} {plural} at {', '.join(times[:_MOST])}{more}"] if times else []
+    return f"{'; '.join(texts)}."
 
 
 def _scenes(facts: MediaFacts, offset: float) -> str:
-    told = [f"{_span(scene.start, scene.end, facts, offset)} {_look(scene)}" for scene in facts.observed.scenes[:_MOST]]
+    spans = [
+        f"{_span(scene.start, scene.end, facts, offset)} {_look(scene)}" for scene in facts.observed.scenes[:_MOST]
+    ]
     more = f"; and {len(facts.observed.scenes) - _MOST} more scenes" if len(facts.observed.scenes) > _MOST else ""
-    return f"Scenes: {'; '.join(told)}{more}."
+    return f"Scenes: {'; '.join(spans)}{more}."
 
 
 def _dark(facts: MediaFacts, offset: float) -> list[tuple[str, str]]:
-    told = []
+    texts = []
     for topic, words, spans in (
         ("brightness", "The picture is black", facts.observed.black),
         ("frozen", "The picture is frozen", facts.observed.frozen),
     ):
         times = [_span(start, end, facts, offset) for start, end in spans[:_MOST]]
-        told += [(topic, f"{words} {', '.join(times)}.")] if times else []
-    return told
+        texts += [(topic, f"{words} {', '.join(times)}.")] if times else []
+    return texts
 
 
 def _text(facts: MediaFacts, offset: float) -> list[str]:
@@ -248,11 +250,11 @@ def _text(facts: MediaFacts, offset: float) -> list[str]:
     return [f"Text in the picture: {', '.join(read[: 2 * _MOST])}." if read else "No text was read in the picture."]
 
 
-def _sound(facts: MediaFacts, offset: float) -> str:
+def _audio(facts: MediaFacts, offset: float) -> str:
     if facts.loudness is None:
         return "The sound is silent."
     spans = [
-        f"{_span(span.start, span.end, facts, offset)} {_sound_phrase(span)}" for span in facts.observed.sounds[:_MOST]
+        f"{_span(span.start, span.end, facts, offset)} {_audio_phrase(span)}" for span in facts.observed.sounds[:_MOST]
     ]
     more = f"; and {len(facts.observed.sounds) - _MOST} more" if len(facts.observed.sounds) > _MOST else ""
     loud = [f"{_time(time, facts, offset)} ({level:.0f} dBFS)" for time, level in facts.observed.loud]
@@ -261,26 +263,26 @@ def _sound(facts: MediaFacts, offset: float) -> str:
     return f"Sound: {'; '.join(spans)}{more}; {mean}.{peaks}"
 
 
-def _sound_overview(facts: MediaFacts) -> str:
+def _audio_overview(facts: MediaFacts) -> str:
     if facts.loudness is None:
         return "The sound is silent."
     kinds = list(dict.fromkeys(_kind_words(span) for span in facts.observed.sounds))
     return f"Heard: {_listed(kinds)}, {_loudness(facts)}." if kinds else f"There is sound, {_loudness(facts)}."
 
 
-def _sound_phrase(span: SoundSpan) -> str:
+def _audio_phrase(span: AudioSpan) -> str:
     if span.kind == "tone":
         return f"a tone of {span.pitch:.0f} Hz"
     level = "" if span.level is None else f" ({span.level:.0f} dBFS)"
     return f"{_kind_words(span)}{level}"
 
 
-def _kind_words(span: SoundSpan) -> str:
+def _kind_words(span: AudioSpan) -> str:
     names = {"silence": "silence", "tone": "a tone", "sound": "unclassified sound"}
     return names.get(span.kind, f"{span.kind} sound")
 
 
-def _heard_in(scene: Scene, sounds: Sequence[SoundSpan]) -> str:
+def _heard_in(scene: Scene, sounds: Sequence[AudioSpan]) -> str:
     """Return what is heard during most of a scene."""
     shared = [(min(span.end, scene.end) - max(span.start, scene.start), span.kind, span) for span in sounds]
     longest = max((one for one in shared if one[0] > 0), key=lambda one: one[0], default=None)

@@ -173,11 +173,11 @@ def _notes(question: str, text: str) -> Evidence:
         for match in _RANGE.finditer(text)
     ]
     moments = _moments_in_text(_RANGE.sub("", text)) or tuple(parts)
-    told = [f"{clock(part.start)} to {clock(part.end)}: {part.what}" for part in parts]
+    covered = [f"{clock(part.start)} to {clock(part.end)}: {part.what}" for part in parts]
     return Evidence(
         media=(),
         question=question,
-        sentences=tuple(told or [f"{clock(moment.start)}: {moment.what}" for moment in moments]) or (_short(text),),
+        sentences=tuple(covered or [f"{clock(moment.start)}: {moment.what}" for moment in moments]) or (_short(text),),
         moments=moments,
         duration=max((moment.end for moment in (*parts, *moments)), default=0.0),
         ordinary=True,

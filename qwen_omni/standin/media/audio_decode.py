@@ -15,7 +15,7 @@ import av
 import numpy as np
 
 from qwen_omni.standin.media.dtmf import HIGH, KEYS, LOW
-from qwen_omni.standin.media.facts import Mark, SoundSpan
+from qwen_omni.standin.media.facts import AudioSpan, Mark
 from qwen_omni.standin.media.open import UnreadableMediaError, origin
 from qwen_omni.standin.media.sounds import divide, loud_moments
 
@@ -49,7 +49,7 @@ class Heard:
     duration: float
     loudness: float | None
     marks: tuple[Mark, ...]
-    sounds: tuple[SoundSpan, ...]
+    sounds: tuple[AudioSpan, ...]
     loud: tuple[tuple[float, float], ...]
 
 

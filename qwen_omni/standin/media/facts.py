@@ -11,7 +11,7 @@ from typing import Literal
 
 Kind = Literal["image", "audio", "video", "frames"]
 Opening = Literal["start", "cut", "fade"]
-SoundKind = Literal["silence", "speech-like", "music-like", "tone", "sound"]
+AudioKind = Literal["silence", "speech-like", "music-like", "tone", "sound"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,12 +50,12 @@ class Scene:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SoundSpan:
+class AudioSpan:
     """A stretch of audio of one kind; `level` is its mean in dB below full scale, `pitch` that of a tone in Hz."""
 
     start: float
     end: float
-    kind: SoundKind
+    kind: AudioKind
     level: float | None = None
     pitch: float = 0.0
 
@@ -80,7 +80,7 @@ class Observed:
     scenes: tuple[Scene, ...] = ()
     black: tuple[tuple[float, float], ...] = ()
     frozen: tuple[tuple[float, float], ...] = ()
-    sounds: tuple[SoundSpan, ...] = ()
+    sounds: tuple[AudioSpan, ...] = ()
     loud: tuple[tuple[float, float], ...] = ()
     text: tuple[ReadText, ...] = ()
     reads_text: bool = False
@@ -147,7 +147,7 @@ _SURE = ("silence", "tone")  # contain no speech
 _UNRECOGNISED = "[stand-in] There is sound that may be speech, but the stand-in does not recognise speech"
 
 
-def utterances(marks: tuple[Mark, ...], sounds: tuple[SoundSpan, ...]) -> tuple[Mark, ...]:
+def utterances(marks: tuple[Mark, ...], sounds: tuple[AudioSpan, ...]) -> tuple[Mark, ...]:
     """Return what a transcript holds: the codes of marked media, or the one thing that can be said about other sound.
 
     It is empty only where there is certainly no speech: in silence, and where there are only tones.

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from qwen_omni.standin.media.facts import SoundKind, SoundSpan
+from qwen_omni.standin.media.facts import AudioKind, AudioSpan
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,7 +30,7 @@ _FRAME, _HOP = 512, 128  # samples of a spectrum, and between two
 _APART = 4  # frames between two spectra that are compared: 64 ms
 _PAUSE = 0.1  # of the mean power: a pause between syllables
 _MUSIC_SECONDS = 5.0
-_FAINT = -45.0  # dB; music is not told from noise below it
+_FAINT = -45.0  # dB; music cannot be distinguished from noise below it
 _LOUD_ABOVE = 8.0  # dB above the median
 _LOUD_LEAST = -35.0
 _LOUD_MOST = 3
@@ -56,21 +56,21 @@ class _Character:
     pitch: float
 
 
-def divide(samples: NDArray[np.float32], rate: int) -> tuple[SoundSpan, ...]:
+def divide(samples: NDArray[np.float32], rate: int) -> tuple[AudioSpan, ...]:
     """Return the stretches of a recording, in order and without gaps."""
     if not len(samples):
         return ()
     levels = _levels(samples, rate)
-    found: list[SoundSpan] = []
+    found: list[AudioSpan] = []
     for first, last, silent in _stretches(levels):
         start, end = first * _BLOCK, min(last * _BLOCK, len(samples) / rate)
         if silent:
-            found.append(SoundSpan(start=round(start, 1), end=round(end, 1), kind="silence"))
+            found.append(AudioSpan(start=round(start, 1), end=round(end, 1), kind="silence"))
             continue
         for begin, stop in _windows(start, end):
             piece = samples[round(begin * rate) : round(stop * rate)]
             _add(found, _judged(piece, rate, begin, stop))
-    sure: list[SoundSpan] = []
+    sure: list[AudioSpan] = []
     for span in found:
         _add(sure, _only_sure(span))
     return tuple(sure)
@@ -120,7 +120,7 @@ def _windows(start: float, end: float) -> Iterator[tuple[float, float]]:
     yield from zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True)
 
 
-def _add(found: list[SoundSpan], span: SoundSpan) -> None:
+def _add(found: list[AudioSpan], span: AudioSpan) -> None:
     """Append a span, or extend the last one if it is of the same kind."""
     last = found[-1] if found else None
     same = last is not None and last.kind == span.kind and abs(last.pitch - span.pitch) < 0.03 * max(1.0, span.pitch)
@@ -132,17 +132,17 @@ def _add(found: list[SoundSpan], span: SoundSpan) -> None:
     found[-1] = replace(last, end=span.end, level=round(level, 1))
 
 
-def _judged(piece: NDArray[np.float32], rate: int, start: float, end: float) -> SoundSpan:
+def _judged(piece: NDArray[np.float32], rate: int, start: float, end: float) -> AudioSpan:
     power = float(np.square(piece, dtype=np.float64).mean()) if len(piece) else 0.0
     level = 10 * math.log10(power + 1e-12)
-    kind: SoundKind = "sound"
+    kind: AudioKind = "sound"
     pitch = 0.0
     if end - start >= _SHORTEST:
         kind, pitch = _kind(_character(piece, rate), level)
-    return SoundSpan(start=round(start, 1), end=round(end, 1), kind=kind, level=round(level, 1), pitch=pitch)
+    return AudioSpan(start=round(start, 1), end=round(end, 1), kind=kind, level=round(level, 1), pitch=pitch)
 
 
-def _kind(found: _Character, level: float) -> tuple[SoundKind, float]:
+def _kind(found: _Character, level: float) -> tuple[AudioKind, float]:
     """Return what a stretch sounds like; the limits lie well inside of what was measured on recordings of each kind."""
     if found.likeness > 0.97 and found.peak > 0.5 and found.drift < 1.5 and found.depth < 0.2:  # noqa: PLR2004
         return "tone", round(found.pitch)
@@ -155,7 +155,7 @@ def _kind(found: _Character, level: float) -> tuple[SoundKind, float]:
     return "sound", 0.0
 
 
-def _only_sure(span: SoundSpan) -> SoundSpan:
+def _only_sure(span: AudioSpan) -> AudioSpan:
     short = span.kind == "music-like" and span.end - span.start < _MUSIC_SECONDS
     return replace(span, kind="sound") if short else span
 

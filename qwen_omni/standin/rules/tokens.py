@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 _CJK = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af\uf900-\ufaff]")
 _CJK_PER_TOKEN = 1.5
-_LETTERS_PER_TOKEN = 4.0
+_CHARACTERS_PER_TOKEN = 4.0
 _MARKERS = 2  # a start and an end token around each image or video
 _PAIR = 2  # frames are merged two by two
 
@@ -80,7 +80,7 @@ class Sampling:
 def text_tokens(text: str) -> int:
     """Estimate text tokens: 1.5 Chinese characters or 4 others per token (the documentation's rule of thumb)."""
     wide = len(_CJK.findall(text))
-    return math.ceil(wide / _CJK_PER_TOKEN + (len(text) - wide) / _LETTERS_PER_TOKEN)
+    return math.ceil(wide / _CJK_PER_TOKEN + (len(text) - wide) / _CHARACTERS_PER_TOKEN)
 
 
 def audio_tokens(rule: TokenRule, seconds: float) -> int:

@@ -128,7 +128,7 @@ def _deltas(answer: Answer) -> Iterator[dict[str, Any]]:
             yield {"content": content, "reasoning_content": none} if thinks else {"content": content}
     for index, call in enumerate(answer.tool_calls):
         yield from _call_deltas(0 if answer.one_index else index, call, with_nulls=thinks)
-    yield from _sound_deltas(answer)
+    yield from _audio_deltas(answer)
 
 
 def _content(answer: Answer, text: str) -> str | list[dict[str, str]]:
@@ -156,7 +156,7 @@ def _call_deltas(index: int, call: ToolCall, *, with_nulls: bool) -> Iterator[di
         }
 
 
-def _sound_deltas(answer: Answer) -> Iterator[dict[str, Any]]:
+def _audio_deltas(answer: Answer) -> Iterator[dict[str, Any]]:
     name = f"audio_{uuid.uuid4()}"
     one_string = zlib.crc32(answer.text.encode()) % 2 == 0
     for data in pieces_of(answer.pcm, one_string=one_string):

@@ -116,19 +116,19 @@ class Part(Protocol):
 
 # --- Joining notes ---
 
-_LETTERS_PER_TOKEN = 4
+_CHARACTERS_PER_TOKEN = 4
 _SMALLEST_GROUP = 2  # at least two, so that every level halves
 
 
 def text_tokens(text: str) -> int:
-    """Estimate the tokens of a text: one per four letters, and one per character of a script without spaces.
+    """Estimate the tokens of a text: one per four characters, and one per character of a script without spaces.
 
     Example:
         >>> text_tokens("A door opens."), text_tokens("门开了")
         (4, 3)
     """
     plain = sum(1 for char in text if ord(char) < 0x2E80)  # noqa: PLR2004 - where East Asian scripts begin
-    return math.ceil(plain / _LETTERS_PER_TOKEN) + len(text) - plain
+    return math.ceil(plain / _CHARACTERS_PER_TOKEN) + len(text) - plain
 
 
 def group(sizes: Sequence[int], budget: int) -> list[range]:

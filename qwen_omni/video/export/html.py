@@ -112,7 +112,7 @@ def shown(summary: "VideoSummary", path: Path | None, choices: PageChoices) -> d
     address = player_address(choices.player or source, path, given=choices.player is not None)
     local = Path(choices.player or source)
     seen = video.kind != "audio" and choices.pictures > 0
-    pictures = _pictures(summary, local, choices.pictures) if seen else {}
+    pictures = _images(summary, local, choices.pictures) if seen else {}
     content = {
         "title": choices.title or _name(Path(source).name or source),
         "name": _name(Path(source).name or source),
@@ -238,7 +238,7 @@ def _tracks(summary: "VideoSummary") -> Iterator[dict[str, str]]:
             yield {"name": _KINDS[kind], "data": base64.b64encode(to_webvtt(captions).encode()).decode()}
 
 
-def _pictures(summary: "VideoSummary", file: Path, most: int) -> dict[int, tuple[float, str]]:
+def _images(summary: "VideoSummary", file: Path, most: int) -> dict[int, tuple[float, str]]:
     """Return images from the middles of chapters, by the chapter's number; fewer if the file cannot be read."""
     step = max(1, -(-len(summary.chapters) // most))
     middles = {_middle(one): index for index, one in reversed([*enumerate(summary.chapters)][::step])}

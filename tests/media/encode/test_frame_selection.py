@@ -5,9 +5,9 @@ from fractions import Fraction
 import av
 import pytest
 
-from qwen_omni.media.encode.frames import FrameRun, length_bytes_of, read_pictures, resets
+from qwen_omni.media.encode.frames import FrameRun, length_bytes_of, read_frames, resets
 from qwen_omni.media.prepare import look_at
-from qwen_omni.media.probe.container import open_for_work, picture_stream
+from qwen_omni.media.probe.container import open_for_work, video_stream
 from qwen_omni.media.source import as_source
 from qwen_omni.media.work import Deadline
 from qwen_omni.standin import marked_media
@@ -86,8 +86,8 @@ def test_kept_frames_equal_a_full_decode(coding, period, tmp_path):
 
     with look.reopenable.open() as file, open_for_work(file, look.reopenable.size_bytes) as container:
         stretch = FrameRun(begin=look.info.origin, period=period)
-        stream = picture_stream(container)
-        kept = {frame.pts: _bits(frame) for frame, _, _ in read_pictures(container, stream, stretch, Deadline())}
+        stream = video_stream(container)
+        kept = {frame.pts: _bits(frame) for frame, _, _ in read_frames(container, stream, stretch, Deadline())}
 
     assert len(kept) == 6 / period
     assert {pts: whole[pts] for pts in kept} == kept

@@ -10,7 +10,7 @@ from av.video.frame import PictureType
 
 from qwen_omni.media.encode import frames
 from qwen_omni.media.encode.frames import Shaper, _is_hdr
-from qwen_omni.media.encode.video import PictureEncoder, coding_of, open_encoder
+from qwen_omni.media.encode.video import FrameEncoder, coding_of, open_encoder
 from qwen_omni.media.plan.plan import Picture
 
 FOUR = Picture(size=(320, 180), period=Fraction(1, 4))
@@ -44,7 +44,7 @@ def test_a_limit_on_the_bits_goes_with_either():
 
 def _coded(picture: Picture) -> list[str]:
     """Return the types of the pictures in what was coded."""
-    encoder = PictureEncoder(picture)
+    encoder = FrameEncoder(picture)
     numbers = np.random.default_rng(4)
     made = []
     still = numbers.integers(0, 255, (180, 320, 3), dtype=np.uint8)

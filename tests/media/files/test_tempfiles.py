@@ -173,7 +173,7 @@ def test_whatever_it_is(folder, monkeypatch, error, lacking, name):
     monkeypatch.undo()
     monkeypatch.setattr("qwen_omni.media.encode.video.remux", failing)
     monkeypatch.setattr("qwen_omni.media.encode.video.make_video", failing)
-    monkeypatch.setattr("qwen_omni.media.encode.audio.add_sound", failing)
+    monkeypatch.setattr("qwen_omni.media.encode.audio.add_audio", failing)
     with pytest.raises(LocalResourceError) as found:
         prepare(folder / name, budget="static")
     assert found.value.resource == lacking
@@ -303,6 +303,6 @@ def test_kept_media(tmp_path, monkeypatch):
 
 def test_a_segment(folder, monkeypatch):
     """What `split` makes on threads fails alike."""
-    monkeypatch.setattr("qwen_omni.media.encode.audio.add_sound", Mock(side_effect=NO_SPACE))
+    monkeypatch.setattr("qwen_omni.media.encode.audio.add_audio", Mock(side_effect=NO_SPACE))
     with pytest.raises(LocalResourceError, match="No space left"):
         list(split(folder / "talk.wav", seconds=8))

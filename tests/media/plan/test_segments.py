@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from qwen_omni.errors import ConfigurationError
-from qwen_omni.media.plan.segments import MOST_MOVED, CutPlace, plan_segments
+from qwen_omni.media.plan.segments import MOST_MOVED, CutPoint, plan_segments
 
 seconds = st.fractions(min_value=Fraction(1, 30), max_value=600, max_denominator=90_000)
 lengths = st.fractions(min_value=12, max_value=120, max_denominator=1001)
@@ -23,7 +23,7 @@ def test_every_instant_is_in_a_segment(duration, longest, overlap, data):
     def places(earliest, latest):
         asked.append((earliest, latest))
         return [
-            CutPlace(at=earliest + Fraction(data.draw(st.integers(-300, 800)), 100), weight=weight)
+            CutPoint(at=earliest + Fraction(data.draw(st.integers(-300, 800)), 100), weight=weight)
             for weight in data.draw(st.lists(st.integers(1, 3), max_size=3))
         ]
 
@@ -46,7 +46,7 @@ def test_every_instant_is_in_a_segment(duration, longest, overlap, data):
 
 def test_the_best_place_wins_and_the_latest_among_equals():
     """A scene cut with silence beats a silence; of two alike the one that makes the longer segment."""
-    places = [CutPlace(at=Fraction(86), weight=3), CutPlace(at=Fraction(89)), CutPlace(at=Fraction(84), weight=3)]
+    places = [CutPoint(at=Fraction(86), weight=3), CutPoint(at=Fraction(89)), CutPoint(at=Fraction(84), weight=3)]
     first, *_ = plan_segments(Fraction(200), places=lambda _from, _to: places)
 
     assert first.end == 86

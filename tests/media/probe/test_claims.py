@@ -81,7 +81,7 @@ def test_the_time_for_a_file_does_not_grow_with_its_claims():
 def test_the_time_is_up_within_a_frame_that_stands_for_an_hour(workers):
     """The limit holds while one frame is coded again and again, not only between packets of the source."""
     data = _silent_film([0.0, 3500.0], size=(1280, 720))
-    with pytest.raises(UnreadableMediaError, match="not done after"):
+    with pytest.raises(UnreadableMediaError, match="not finished within"):
         prepare(data, budget="action", choices=PrepareOptions(workers=workers, limit_seconds=0.5))
 
 

@@ -20,7 +20,7 @@ from hypothesis import given, strategies as st
 from qwen_omni.errors import MediaError
 from qwen_omni.media.prepare import PrepareOptions, split
 from qwen_omni.media.probe import mp4
-from qwen_omni.media.probe.container import open_for_work, picture_stream, sound_streams
+from qwen_omni.media.probe.container import audio_streams, open_for_work, video_stream
 from qwen_omni.media.probe.mp4 import Samples, Wanted, narrowed
 from tests.support.boxing import box
 
@@ -80,7 +80,7 @@ def usual() -> bytes:
 def read(data: bytes, only: str, wanted: Wanted | None, begin: int, end: int):
     """Read the packets between two times after seeking; tell them, what the stream says, and how many it knows of."""
     with open_for_work(io.BytesIO(data), len(data), only=only, wanted=wanted) as container:
-        stream = picture_stream(container) if only == "video" else sound_streams(container, 0)[0]
+        stream = video_stream(container) if only == "video" else audio_streams(container, 0)[0]
         facts = stream.start_time, stream.duration, stream.time_base, stream.codec_context.extradata
         if begin:
             container.seek(int(begin / stream.time_base), stream=stream)
