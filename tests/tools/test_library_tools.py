@@ -111,6 +111,29 @@ def test_a_question_is_answered_with_evidence_and_what_it_rests_on(tools, films,
 
 
 @pytest.mark.parametrize(
+    ("path", "names"),
+    [("two.mp4", {"two.mp4"}), ("./one.mp4", {"one.mp4"}), (".", {"one.mp4", "two.mp4"}), ("outside.mp4", {"outside.mp4"})],
+)  # fmt: skip
+def test_a_model_may_name_a_file_or_a_folder(tools, films, path, names):
+    outcome = both(tools, "search_videos", {"query": "code", "path": path})
+    assert {one["path"] for one in outcome.artifact["windows"]} == names
+
+
+def test_a_path_that_the_library_does_not_hold_is_named(tools, films, standin):
+    for name, asked in (("search_videos", "query"), ("ask_library", "question")):
+        outcome = both(tools, name, {asked: "code", "path": "talks/three.mp4"})
+        assert outcome.error is not None
+        assert "talks/three.mp4 is not in the library, which has 3 videos: one.mp4, two.mp4, outside.mp4" in outcome.content
+    assert not standin.requests
+
+
+def test_an_answer_from_one_file(tools, films):
+    arguments = {"question": f"When is code {films[1].codes[3]} shown?", "path": "two.mp4"}
+    outcome = both(tools, "ask_library", arguments)
+    assert {one["path"] for one in outcome.artifact["evidence"]} == {"two.mp4"}
+
+
+@pytest.mark.parametrize(
     ("name", "arguments", "says"),
     [
         ("search_videos", {}, "query: Field required"),
@@ -118,7 +141,8 @@ def test_a_question_is_answered_with_evidence_and_what_it_rests_on(tools, films,
         ("search_videos", {"query": "x", "k": 0}, "k:"),
         ("search_videos", {"query": "x", "k": True}, "must be a number"),
         ("ask_library", {"question": "x", "looks": 99}, "looks"),
-        ("ask_library", {"question": "x", "path": "y"}, "path"),
+        ("ask_library", {"question": "x", "source": "y"}, "source"),
+        ("ask_library", {"question": "x", "path": ""}, "path"),
     ],
 )
 def test_wrong_arguments_are_named(tools, name, arguments, says):

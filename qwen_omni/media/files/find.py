@@ -4,6 +4,7 @@ Used by the loaders and readers of both frameworks, for videos and for speech. E
 program, not by a message.
 """
 
+import errno
 import os
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
@@ -33,6 +34,25 @@ def named_apart(sources: Sources) -> tuple[Source, ...]:
     return (sources,) if isinstance(sources, str | os.PathLike) else tuple(sources)
 
 
+def in_home(name: str) -> Path:
+    """Return a path, with `~` as the home folder; where there is no such user, the name is that of a file."""
+    try:
+        return Path(name).expanduser()
+    except RuntimeError:
+        return Path(name)
+
+
+def _is_too_long(path: Path) -> bool:
+    """Whether no file can have a name of this length; `Path.is_file` raises then."""
+    try:
+        path.stat()
+    except OSError as error:
+        return error.errno == errno.ENAMETOOLONG
+    except ValueError:  # a null character
+        return False
+    return False
+
+
 def find_media(sources: Sources, suffixes: Sequence[str] = MEDIA_SUFFIXES) -> Iterator[Source]:
     """Yield every file and link that sources name, in order; folders are searched, patterns expanded.
 
@@ -44,8 +64,8 @@ def find_media(sources: Sources, suffixes: Sequence[str] = MEDIA_SUFFIXES) -> It
     """
     for source in named_apart(sources):
         name = os.fspath(source)
-        path = Path(name).expanduser()
-        if "://" in name or path.is_file():
+        path = in_home(name)
+        if "://" in name or _is_too_long(path) or path.is_file():
             yield source
             continue
         if path.is_dir():
