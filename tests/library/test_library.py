@@ -605,6 +605,74 @@ def test_two_that_add_the_same_video_add_it_once(two):
     assert two[1].drop("/b.mp4") == 3
 
 
+@pytest.mark.slow
+def test_writers_of_a_bucket_keep_every_video_and_each_passage_once(tmp_path):
+    """There are no locks: changes that another program made first are made again, and doubles are removed."""
+    pytest.importorskip("lancedb")
+    place = (tmp_path / "bucket.lance").as_uri()
+    faults = []
+
+    def add(number):
+        try:
+            store = LanceStore(place)
+            store.stamp()
+            store.begin(STAMP)
+            for source in ("/same.mp4", f"/{number}.mp4"):
+                fresh = not store.vectors(source)
+                store.write(some_rows(source), fresh=fresh)
+                store.drop(source, keep={row.passage.id for row in some_rows(source)})
+                store.finish(Video(source=source, version="1", passages=3))
+            store.refresh()
+        except Exception as error:  # noqa: BLE001  (whatever a thread raises)
+            faults.append(error)
+
+    writers = [threading.Thread(target=add, args=[number]) for number in range(3)]
+    for one in writers:
+        one.start()
+    for one in writers:
+        one.join()
+    assert faults == []
+    store = LanceStore(place)
+    assert [video.source for video in store.videos()] == ["/0.mp4", "/1.mp4", "/2.mp4", "/same.mp4"]
+    assert len(store.nearest([1.0, 1.0], 99)) == 12
+    assert store.drop("/same.mp4") == 3
+
+
+def test_rows_that_two_programs_wrote_are_removed_but_for_one(two):
+    first, second = two
+    first.begin(STAMP)
+    first.write(some_rows(), fresh=True)
+    first._table("passages").add(
+        first._rows("passages", "", ["id", "source", "start", "end", "text", "metadata", "vector"])
+    )
+    ids = {row.passage.id for row in some_rows()}
+    assert len(second.nearest([1.0, 1.0], 99)) == 6
+    assert second.drop("/a.mp4", keep=ids) == 0
+    assert {hit.text for hit in second.nearest([1.0, 1.0], 99)} == {"text 0", "text 1", "text 2"}
+    assert second.drop("/a.mp4") == 3
+
+
+def test_a_conflict_is_tried_again_and_at_last_said(two, monkeypatch):
+    lancedb = pytest.importorskip("lancedb")
+    monkeypatch.setattr("qwen_omni.library.store._LONGEST_WAIT", 0.0)
+    store, tried, original = two[0], [], lancedb.table.LanceTable.add
+    store.begin(STAMP)
+    store.vectors("/a.mp4")
+
+    def conflicts(table, rows):
+        tried.append(rows)
+        if len(tried) % 3:
+            raise RuntimeError("lance error: Retryable commit conflict for version 26: This Append was preempted.")
+        return original(table, rows)
+
+    monkeypatch.setattr(lancedb.table.LanceTable, "add", conflicts)
+    store.write(some_rows(), fresh=True)
+    assert (len(tried), len(store.vectors("/a.mp4"))) == (3, 3)
+    monkeypatch.setattr("qwen_omni.library.store._ATTEMPTS", 2)
+    with pytest.raises(ConfigurationError, match=r"Other programs kept writing to the library .* add the videos again"):
+        store.write(some_rows("/b.mp4"), fresh=True)
+
+
 def test_a_writer_waits_for_another_process(two, tmp_path):
     fcntl = pytest.importorskip("fcntl")
     two[0].begin(STAMP)
