@@ -192,6 +192,11 @@ class LibraryAnswer(Frozen):
     this_run: Bill = Bill()
     notices: tuple[str, ...] = ()
 
+    def _repr_html_(self) -> str:
+        from qwen_omni.library.page import answer_card  # noqa: PLC0415 - only notebooks need it
+
+        return answer_card(self).to_html()
+
 
 class WordMatches(list[Window]):
     """Windows that share words with a question, where the spend limit did not allow to compare its meaning.
