@@ -16,7 +16,7 @@ _HOMES = {
         MediaDownloadTimeoutError MediaError MediaOutsideRootError MediaRefusedError NoToolCallError
         NotFoundError PermissionDeniedError QwenOmniError RateLimitError ServerError SpendLimitError
         StoreError StoreUnavailableError StreamInterruptedError TaskFailedError TaskUnfinishedError TooManyGapsError
-        ToolArgumentsError TruncatedAnswerError UnreadableMediaError UnsupportedContentError
+        ToolArgumentsError TruncatedAnswerError UnknownOptionError UnreadableMediaError UnsupportedContentError
         UnsupportedMediaError
     """,
     "qwen_omni.library.answers": "AskOptions LibraryAnswer LibraryEvidence",

@@ -39,6 +39,7 @@ from qwen_omni.errors import (
     ToolArgumentsError as ToolArgumentsError,
     TooManyGapsError as TooManyGapsError,
     TruncatedAnswerError as TruncatedAnswerError,
+    UnknownOptionError as UnknownOptionError,
     UnreadableMediaError as UnreadableMediaError,
     UnsupportedContentError as UnsupportedContentError,
     UnsupportedMediaError as UnsupportedMediaError,

@@ -11,8 +11,15 @@ from langchain_core.documents import Document
 from langchain_core.retrievers import BaseRetriever
 
 from langchain_qwen_omni import LIBRARY_EVENT, ChatQwenOmni, LongVideoChain, VideoQAChain
-from qwen_omni import ConfigurationError, LibraryAnswer, OmniClient, Settings, VideoLibrary, ask_library
-from qwen_omni.errors import UnknownOptionError
+from qwen_omni import (
+    ConfigurationError,
+    LibraryAnswer,
+    OmniClient,
+    Settings,
+    UnknownOptionError,
+    VideoLibrary,
+    ask_library,
+)
 from qwen_omni.library.ask import LibraryProgress
 from qwen_omni.standin.marked_media import make_video
 from tests.support.memory_store import MemoryStore
