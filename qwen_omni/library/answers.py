@@ -219,6 +219,8 @@ def check_question(question: str) -> str:
     Raises:
         ConfigurationError: it is empty.
     """
+    if not isinstance(question, str):
+        raise ConfigurationError(f"The question must be text, got {type(question).__name__}.")
     if not question.strip():
         raise ConfigurationError("The question is empty. Ask something about the videos of the library.")
     return question.strip()

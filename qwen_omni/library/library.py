@@ -158,8 +158,9 @@ class VideoLibrary:
     def _listed(self, sources: Sources, on_error: OnError) -> AddRun:
         if on_error not in ("raise", "warn"):
             raise ConfigurationError(f"on_error must be 'raise' or 'warn', got {on_error!r}.")
-        found = [os.fspath(source) for source in find_media(sources)]
-        check_local(found)
+        wanted = named_apart(sources)
+        check_local(wanted)
+        found = [os.fspath(source) for source in find_media(wanted)]
         known = {video.source: video for video in self._opened().videos()}
         return AddRun(found, known, skips=on_error == "warn")
 
@@ -554,6 +555,8 @@ def check_search(question: str, k: int) -> int:
     Raises:
         ConfigurationError: the question is empty, or k is out of its range.
     """
+    if not isinstance(question, str):
+        raise ConfigurationError(f"The question must be text, got {type(question).__name__}.")
     if not question.strip():
         raise ConfigurationError("The question is empty. Write what you look for.")
     return int(checked("k", k, WINDOW_COUNT))

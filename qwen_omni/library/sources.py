@@ -4,7 +4,7 @@ Paths are resolved here, and nothing is opened.
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 
@@ -36,14 +36,14 @@ def name_of(source: str | os.PathLike[str]) -> str:
     return name
 
 
-def check_local(sources: Sequence[str]) -> None:
-    """Check that no source is on another machine, before anything is paid for.
+def check_local(sources: Iterable[str | os.PathLike[str]]) -> None:
+    """Check that no source is empty or on another machine, before anything is paid for.
 
     Raises:
         ConfigurationError: one is.
     """
     for source in sources:
-        _local(source)
+        _local(os.fspath(source))
 
 
 def _local(source: str) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from qwen_omni.client import AsyncOmniClient, OmniClient
-from qwen_omni.errors import ConfigurationError
+from qwen_omni.errors import ConfigurationError, UnreadableMediaError
 from qwen_omni.library.answers import AskOptions, LibraryAnswer
 from qwen_omni.library.ask import OnLibraryProgress, aask_library, ask_library
 from qwen_omni.library.library import WINDOWS_PER_QUESTION, VideoLibrary
@@ -81,7 +81,7 @@ def _within(context: ToolContext, library: VideoLibrary, path: str) -> list[str]
     else:
         found = [source for source, name in names.items() if name == wanted or name.startswith(wanted + os.sep)]
     if not found:
-        raise not_held(path, list(names.values()))
+        raise UnreadableMediaError(str(not_held(path, list(names.values()))))  # a model can correct it
     return found
 
 

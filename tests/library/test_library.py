@@ -562,6 +562,32 @@ def test_a_name_that_is_not_unicode_is_left_out(library, shelf, tmp_path):
     assert (good.passages, str(bad.error)) == (18, "The name of 'a\\udcff.mp4' is not Unicode. Rename the file.")
 
 
+WRONG = {
+    "nothing": (None, "got NoneType"),
+    "a number": (3, "got int"),
+    "bytes": (b"a.mp4", "got bytes"),
+    "a number among paths": (["a.mp4", 3], "got int"),
+    "an empty name": ("", "is empty"),
+    "an empty name among paths": (["a.mp4", " "], "is empty"),
+}
+
+
+@pytest.mark.parametrize(("sources", "says"), WRONG.values(), ids=WRONG)
+def test_what_is_no_path_is_refused_before_anything_is_sent(store, client, standin, sources, says):
+    """An empty name would be the current folder."""
+    library = VideoLibrary(store, client=client)
+    for call in (library.add, lambda given: library.search("x", sources=given)):
+        with pytest.raises(ConfigurationError, match=says):
+            call(sources)
+    assert not standin.requests
+
+
+def test_a_question_is_text(library):
+    for call in (library.search, library.ask):
+        with pytest.raises(ConfigurationError, match="The question must be text, got NoneType"):
+            call(None)
+
+
 @pytest.mark.parametrize(("k", "found"), [(1_001, 1), (10_000, 1)])
 def test_as_many_windows_as_there_are_may_be_asked_for(library, shelf, k, found):
     library.add(shelf.films[0].path)

@@ -135,6 +135,7 @@ def test_a_path_that_the_library_does_not_hold_is_named(tools, films, standin):
             "talks/three.mp4 is not in the library, which has 3 videos: one.mp4, two.mp4, outside.mp4"
             in outcome.content
         )
+        assert "Only the people" not in outcome.content  # the model can correct it
     assert not standin.requests
 
 

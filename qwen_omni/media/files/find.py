@@ -9,7 +9,7 @@ import os
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from qwen_omni.errors import ConfigurationError, DeliveryError, MediaError
 from qwen_omni.media.files.tempfiles import machine_fault
@@ -30,8 +30,20 @@ UNREADABLE = (MediaError, DeliveryError)
 
 
 def named_apart(sources: Sources) -> tuple[Source, ...]:
-    """Return the named sources one by one: a single path, folder, pattern or link, or several of them."""
-    return (sources,) if isinstance(sources, str | os.PathLike) else tuple(sources)
+    """Return the named sources one by one: a single path, folder, pattern or link, or several of them.
+
+    Raises:
+        ConfigurationError: one of them is something else.
+    """
+    given: Any = sources  # whatever a caller passes
+    several = isinstance(given, Iterable) and not isinstance(given, str | bytes | os.PathLike)
+    named = tuple(given) if several else (given,)
+    wrong = [type(one).__name__ for one in named if not isinstance(one, str | os.PathLike)]
+    if wrong:
+        raise ConfigurationError(
+            f"A source is a path, a folder, a pattern or a link, as a str or a Path; got {wrong[0]}."
+        )
+    return named
 
 
 def in_home(name: str) -> Path:
