@@ -238,7 +238,7 @@ def check_library(place: Path) -> None:
     """
     if not is_folder(place):
         raise ConfigurationError(
-            f"There is no library {place}. Make it: qwen-omni library add FOLDER -l {place}"
+            f"There is no library {place}. Make it: qwen-omni library add FOLDER --library {place}"
         )  # fmt: skip
     if any(place.iterdir()) and not any(place.glob("*.lance")):
         raise ConfigurationError(f"{place} is a folder of other files, and no library. Name another with --library.")

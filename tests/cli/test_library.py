@@ -167,7 +167,7 @@ def test_agents_get_the_library_over_mcp(command, monkeypatch, films, tmp_path):
     monkeypatch.setattr("qwen_omni.tools.mcp_server.serve_stdio", serve)
     status, _, err = command("mcp", "--root", tmp_path, "--library", "none.lance")
     assert status == 2
-    assert "There is no library none.lance. Make it: qwen-omni library add FOLDER -l none.lance" in err
+    assert "There is no library none.lance. Make it: qwen-omni library add FOLDER --library none.lance" in err
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "a.txt").write_text("mine")
     (tmp_path / "file").write_text("mine")
