@@ -58,7 +58,8 @@ DEFAULT_PASSAGES = PassageOptions(mode="captions")
 class VideoLibrary:
     """An index over many videos and recordings.
 
-    Thread-safe as long as only one thread adds. Several processes may add to a local folder; they write in turn.
+    Thread-safe as long as only one thread adds; tasks of one event loop may add at once. Several processes may add to a
+    local folder; they write in turn. In a bucket, let one add at a time.
 
     Args:
         place: a folder, which is created; whatever else LanceDB takes (`s3://…`); or a `PassageStore`.
