@@ -6,9 +6,11 @@ doubles elsewhere. A question paraphrases the passage it is about; a joint quest
 the same seconds, each of which also happens elsewhere alone. The embeddings are those of all-MiniLM-L6-v2.
 
     segments, captions   the passages of a mode of the loader, by their vectors
-    hybrid               captions, by vectors and by BM25 over all of them, joined by reciprocal rank, as stores do it
+    words                captions, by BM25 alone: Okapi's, as the package rank_bm25 has it (k1 1.5, b 0.75)
+    hybrid               captions, by vectors and by that BM25, joined by reciprocal rank, as stores do it
+    hybrid, stemmed      the same with LanceDB's full-text index, which stems English and leaves out stop words
     windows              `VideoRetriever` over the captions, by vectors alone (`words=False`), and as it is by default
-    windows of hybrid    the same over the hybrid ranking (`words=False`: the store has ranked by words already)
+    windows of hybrid    the same over a hybrid ranking (`words=False`: the store has ranked by words already)
 
 A result is right if it is of the right video, overlaps the moment asked about and is at most a minute long. The
 constants in `qwen_omni/retrieval/windows.py` were chosen on seeds 0 and 1; the figures are of seeds 10 to 14, for each
@@ -20,12 +22,16 @@ the mean and the lowest.
 import argparse
 import math
 import random
+import re
 import statistics
 import sys
+import tempfile
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -33,13 +39,14 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from qwen_omni.retrieval.passages import Passage, Passages, known
 from qwen_omni.retrieval.windows import Hit, WindowOptions
-from qwen_omni.video.overlap import words_of
 from qwen_omni.video.schemas import SegmentNotes, TimedNote
 from tests.support import minilm
 
 VIDEOS, SEGMENTS, SECONDS, QUESTIONS = 64, 5, 60.0, 240
 LONGEST = 60.0
 FETCHED = WindowOptions().fetch_k
+K1, B, EPSILON = 1.5, 0.75, 0.25  # of rank_bm25
+_WORD = re.compile(r"\w+")
 KINDS = {"event": 60, "speech": 60, "text": 48, "joint": 72}
 
 COLOURS = ("red", "blue", "green", "yellow", "white", "black", "orange", "silver", "brown", "purple")
@@ -223,8 +230,10 @@ class Store:
     def __init__(self, passages: Sequence[Passage]) -> None:
         self.hits = [Hit(metadata=one.metadata, text=one.text) for one in passages]
         self.vectors = minilm.embed_many(hit.text for hit in self.hits)
-        self.bags = [words_of(hit.text) for hit in self.hits]
-        self.mean = statistics.mean(map(len, self.bags))
+        self.counts = [Counter(_WORD.findall(hit.text.lower())) for hit in self.hits]
+        self.mean = statistics.mean(count.total() for count in self.counts)
+        self.rarity = okapi_rarity(self.counts)
+        self._table: Any = None
 
     def by_vectors(self, question: str) -> list[Hit]:
         scores = self.vectors @ np.array(minilm.embed(question))
@@ -232,24 +241,59 @@ class Store:
         return [Hit(metadata=self.hits[at].metadata, text=self.hits[at].text, score=float(scores[at])) for at in best]
 
     def by_words(self, question: str) -> list[Hit]:
-        asked = words_of(question)
-        counts = {word: sum(word in bag for bag in self.bags) for word in asked}
-        rarity = {word: math.log(1 + (len(self.bags) - n + 0.5) / (n + 0.5)) for word, n in counts.items()}
+        """Rank by Okapi's BM25, as `rank_bm25.BM25Okapi` does."""
+        asked = [word for word in _WORD.findall(question.lower()) if word in self.rarity]
         scores = np.array(
-            [sum(rarity[word] * 2.2 / (1 + 1.2 * (0.25 + 0.75 * len(bag) / self.mean)) for word in asked & bag)
-             for bag in self.bags]
+            [
+                sum(
+                    self.rarity[word] * count[word] * (K1 + 1)
+                    / (count[word] + K1 * (1 - B + B * count.total() / self.mean))
+                    for word in asked if word in count
+                )
+                for count in self.counts
+            ]
         )  # fmt: skip
-        return [self.hits[at] for at in np.argsort(-scores)[:FETCHED] if scores[at] > 0]
+        return [self.hits[at] for at in np.argsort(-scores, kind="stable")[:FETCHED] if scores[at] > 0]
+
+    def by_full_text(self, question: str) -> list[Hit]:
+        """Rank by LanceDB's full-text index, which stems and leaves out stop words by default."""
+        if self._table is None:
+            import lancedb  # noqa: PLC0415  (an extra)
+            from lancedb.index import FTS  # noqa: PLC0415
+
+            rows = [{"at": at, "text": hit.text} for at, hit in enumerate(self.hits)]
+            self._folder = tempfile.TemporaryDirectory()
+            self._table = lancedb.connect(self._folder.name).create_table("captions", rows)
+            self._table.create_index("text", config=FTS(language="English", stem=True, remove_stop_words=True))
+        found = self._table.search(question, query_type="fts").select(["at"]).limit(FETCHED).to_list()
+        return [self.hits[row["at"]] for row in found]
 
     def hybrid(self, question: str) -> list[Hit]:
-        """Join both as stores do, with the usual constant of 60."""
-        found: dict[str, tuple[float, Hit]] = {}
-        for ranking in (self.by_vectors(question), self.by_words(question)):
-            for rank, hit in enumerate(ranking):
-                key = str((hit.metadata["source"], hit.metadata["start"], hit.text))
-                found[key] = (found.get(key, (0.0, hit))[0] + 1 / (60 + rank), hit)
-        best = sorted(found.values(), key=lambda one: -one[0])[:FETCHED]
-        return [Hit(metadata=hit.metadata, text=hit.text, score=score) for score, hit in best]
+        """Join vectors and BM25."""
+        return joined(self.by_vectors(question), self.by_words(question))
+
+    def stemmed(self, question: str) -> list[Hit]:
+        """Join vectors and the full-text index."""
+        return joined(self.by_vectors(question), self.by_full_text(question))
+
+
+def okapi_rarity(counts: Sequence[Counter[str]]) -> dict[str, float]:
+    """Return the weight of each word; negative ones become a share of the mean, as in `rank_bm25`."""
+    among = Counter(word for count in counts for word in count)
+    rarity = {word: math.log(len(counts) - n + 0.5) - math.log(n + 0.5) for word, n in among.items()}
+    least = EPSILON * statistics.mean(rarity.values())
+    return {word: least if one < 0 else one for word, one in rarity.items()}
+
+
+def joined(*rankings: Sequence[Hit]) -> list[Hit]:
+    """Join rankings by reciprocal rank, with the usual constant of 60."""
+    found: dict[str, tuple[float, Hit]] = {}
+    for ranking in rankings:
+        for rank, hit in enumerate(ranking):
+            key = str((hit.metadata["source"], hit.metadata["start"], hit.text))
+            found[key] = (found.get(key, (0.0, hit))[0] + 1 / (60 + rank), hit)
+    best = sorted(found.values(), key=lambda one: -one[0])[:FETCHED]
+    return [Hit(metadata=hit.metadata, text=hit.text, score=score) for score, hit in best]
 
 
 Result = tuple[str, float, float]
@@ -289,10 +333,13 @@ def modes_of(segments: Store, captions: Store) -> dict[str, Mode]:
     return {
         "segments": lambda question: as_results(segments.by_vectors(question)[:5]),
         "captions": lambda question: as_results(captions.by_vectors(question)[:5]),
+        "words": lambda question: as_results(captions.by_words(question)[:5]),
         "hybrid": lambda question: as_results(captions.hybrid(question)[:5]),
+        "hybrid, stemmed": lambda question: as_results(captions.stemmed(question)[:5]),
         "windows, vectors": windows(captions.by_vectors, plain),
         "windows": windows(captions.by_vectors, WindowOptions(k=5)),
         "windows of hybrid": windows(captions.hybrid, plain),
+        "windows of stemmed": windows(captions.stemmed, plain),
     }
 
 

@@ -27,6 +27,7 @@ from langchain_qwen_omni._traces import PARENT, RunTraces
 from langchain_qwen_omni.callbacks import parse_usage
 from langchain_qwen_omni.chat_models import ChatQwenOmni
 from qwen_omni.errors import UnsupportedContentError
+from qwen_omni.integrations.model_fields import check_call, with_choices
 from qwen_omni.media.source import MediaSource
 from qwen_omni.messages import Part, TextPart
 from qwen_omni.responses import Response
@@ -169,7 +170,7 @@ class LongVideoChain(Runnable[LongVideoInput, Any]):
                 changes = {"tier": llm.tier, **changes}
             if text_model is not None:
                 changes["text_model"] = text_model if isinstance(text_model, str) else ChatTextModel(text_model)
-            self.options = replace(options or SummaryOptions(), **changes)
+            self.options = with_choices(options or SummaryOptions(), changes, LongVideoChain)
         self.llm = llm
         self.question = question
         self.input_key = input_key
@@ -192,12 +193,16 @@ class LongVideoChain(Runnable[LongVideoInput, Any]):
 
     def stream(self, input: LongVideoInput, config: RunnableConfig | None = None, **kwargs: Any) -> Iterator[Any]:
         """Yield progress, and the result last."""
+        with as_langchain_errors():
+            check_call(kwargs, "LongVideoChain")
         yield from self._transform_stream_with_config(iter([input]), self._work, config, **kwargs)
 
     async def astream(
         self, input: LongVideoInput, config: RunnableConfig | None = None, **kwargs: Any
     ) -> AsyncIterator[Any]:
         """The same in `asyncio`."""
+        with as_langchain_errors():
+            check_call(kwargs, "LongVideoChain")
 
         async def only() -> AsyncIterator[LongVideoInput]:
             yield input

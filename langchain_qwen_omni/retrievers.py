@@ -3,9 +3,12 @@
 Which passages belong together is decided in `qwen_omni.retrieval.windows`, for both frameworks.
 """
 
+import asyncio
+import copy
 import dataclasses
+import functools
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from langchain_core.callbacks import AsyncCallbackManagerForRetrieverRun, CallbackManagerForRetrieverRun
@@ -18,12 +21,12 @@ from pydantic import ConfigDict, Field
 from langchain_qwen_omni._errors import as_langchain_errors
 from langchain_qwen_omni.document_loaders import to_document
 from qwen_omni.errors import ConfigurationError
-from qwen_omni.integrations.model_fields import described
+from qwen_omni.integrations.model_fields import check_names, described
 from qwen_omni.retrieval.windows import Hit, Window, WindowOptions, left_out_text, to_passage
 
 _DEFAULTS = WindowOptions()
 
-# ruff: noqa: ANN401  (LangChain passes any keyword of `invoke` on)
+# ruff: noqa: ANN401, A002  (LangChain passes any keyword of `invoke` on; its stores take a filter)
 
 
 @described
@@ -60,8 +63,10 @@ class VideoRetriever(BaseRetriever):
     gap: float = _DEFAULTS.gap
     """Passages no more than this many seconds apart are neighbours."""
     words: bool = _DEFAULTS.words
-    """Whether passages that share rare words with the question move up. Turn it off where the store has hybrid search
-    of its own."""
+    """Whether passages that share rare words with the question move up. Off by default with `hybrid`."""
+    hybrid: bool = False
+    """Whether the store itself compares words as well as vectors: Qdrant with sparse vectors, or LanceDB with a
+    full-text index. Other stores are refused; a retriever has its own search."""
 
     model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid")
 
@@ -73,11 +78,19 @@ class VideoRetriever(BaseRetriever):
                 what = type(self.store).__name__
                 raise ConfigurationError(f"store must be a vector store or a retriever, not {what}.")
             self._options({})
+            if self.hybrid:
+                hybrid_search(self.store)
 
     def _options(self, given: Mapping[str, Any]) -> WindowOptions:
         """Return the options of a call: the fields, and what `invoke` was given instead of some."""
+        check_names(given, [one.name for one in dataclasses.fields(WindowOptions)], "VideoRetriever.invoke")
         fields = {one.name: getattr(self, one.name) for one in dataclasses.fields(WindowOptions)}
+        if self.hybrid and "words" not in self.model_fields_set:
+            fields["words"] = False
         return WindowOptions(**{**fields, **given})
+
+    def _asked(self, options: WindowOptions) -> dict[str, Any]:
+        return {"k": options.fetch_k, **self.search_kwargs}
 
     def _get_relevant_documents(
         self, query: str, *, run_manager: CallbackManagerForRetrieverRun, **options: Any
@@ -86,7 +99,11 @@ class VideoRetriever(BaseRetriever):
             chosen = self._options(options)
         if not isinstance(self.store, VectorStore):
             return _windows(query, chosen, self.store.invoke(query, {"callbacks": run_manager.get_child()}))
-        asked = {"k": chosen.fetch_k, **self.search_kwargs}
+        asked = self._asked(chosen)
+        if self.hybrid:
+            with as_langchain_errors():
+                scored = hybrid_search(self.store)(query, **asked)
+            return _windows(query, chosen, *zip(*scored, strict=True))
         try:
             scored = self.store.similarity_search_with_score(query, **asked)
         except NotImplementedError:  # not every store has scores
@@ -100,12 +117,62 @@ class VideoRetriever(BaseRetriever):
             chosen = self._options(options)
         if not isinstance(self.store, VectorStore):
             return _windows(query, chosen, await self.store.ainvoke(query, {"callbacks": run_manager.get_child()}))
-        asked = {"k": chosen.fetch_k, **self.search_kwargs}
+        asked = self._asked(chosen)
+        if self.hybrid:
+            with as_langchain_errors():
+                scored = await asyncio.to_thread(hybrid_search(self.store), query, **asked)
+            return _windows(query, chosen, *zip(*scored, strict=True))
         try:
             scored = await self.store.asimilarity_search_with_score(query, **asked)
         except NotImplementedError:
             return _windows(query, chosen, await self.store.asimilarity_search(query, **asked))
         return _windows(query, chosen, *zip(*scored, strict=True))
+
+
+Scored = list[tuple[Document, float]]
+
+
+def hybrid_search(store: object) -> Callable[..., Scored]:
+    """Return the hybrid search of a store: documents with scores for a question, the best ones first.
+
+    Raises:
+        ConfigurationError: the store has none that is known here.
+    """
+    mode = getattr(store, "retrieval_mode", None)  # of Qdrant
+    if mode is not None:
+        if str(getattr(mode, "value", mode)) != "hybrid":
+            if getattr(store, "_sparse_embeddings", None) is None:
+                raise ConfigurationError(
+                    "hybrid=True needs sparse vectors: make the QdrantVectorStore with sparse_embedding= and "
+                    "retrieval_mode=RetrievalMode.HYBRID."
+                )
+            store = copy.copy(store)
+            store.retrieval_mode = type(mode)("hybrid")  # type: ignore[attr-defined]
+        found: Callable[..., Scored] = store.similarity_search_with_score  # type: ignore[attr-defined]
+        return found
+    if isinstance(store, VectorStore) and callable(getattr(store, "get_table", None)):
+        return functools.partial(_search_lancedb, store)
+    what = type(store).__name__
+    raise ConfigurationError(
+        f"hybrid=True is for Qdrant and LanceDB, and {what} is neither. Pass a retriever with the store's own hybrid "
+        "search as store, with words=False."
+    )
+
+
+def _search_lancedb(
+    store: Any, query: str, *, k: int, filter: str | None = None, prefilter: bool = True, **_: Any
+) -> Scored:
+    """Search a LanceDB store by vectors and words, which `langchain-community` asks for in a form that LanceDB lost."""
+    table = store.get_table()
+    if not any("FTS" in str(one.index_type).upper() for one in table.list_indices()):
+        raise ConfigurationError(
+            "hybrid=True needs a full-text index of the LanceDB table: store.get_table().create_fts_index('text')."
+        )
+    vector = store.embeddings.embed_query(query)
+    asked = table.search(query_type="hybrid").vector(vector).text(query).limit(k)
+    found = asked.where(filter, prefilter=prefilter) if filter else asked
+    scored: Scored = store.results_to_docs(found.to_arrow(), score=True)
+    return scored
 
 
 def _windows(

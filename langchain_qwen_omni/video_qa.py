@@ -20,9 +20,11 @@ from langchain_core.runnables.config import patch_config
 from langchain_qwen_omni._errors import as_langchain_errors
 from langchain_qwen_omni.chat_models import ChatQwenOmni
 from qwen_omni.errors import ConfigurationError, UnsupportedContentError
+from qwen_omni.integrations.model_fields import check_call, with_choices
 from qwen_omni.library.answers import AskOptions, LibraryAnswer
 from qwen_omni.library.ask import LibraryProgress, astream_library, stream_library
-from qwen_omni.library.library import WINDOWS_PER_QUESTION, VideoLibrary
+from qwen_omni.library.library import WINDOWS_PER_QUESTION, VideoLibrary, limited_to
+from qwen_omni.media.files.find import Sources
 from qwen_omni.retrieval.windows import Hit, Window, to_windows
 
 LIBRARY_EVENT = "qwen_omni_library"
@@ -40,6 +42,7 @@ class VideoQAChain(Runnable[str | Mapping[str, Any], Any]):
         llm: the chat model; its connection and model name are used.
         search: a `VideoLibrary`, or a retriever of documents of the video loader, such as a `VideoRetriever`.
         k: windows of a library that are considered; a retriever has its own number.
+        sources: only these videos, folders and patterns of a library; a retriever has its own filter.
         options: everything else, see `AskOptions`; further keywords are fields of it.
         input_key: the key of the question in a mapping.
         output_key: return `{output_key: answer}` instead of the answer, for a node of a graph.
@@ -52,12 +55,13 @@ class VideoQAChain(Runnable[str | Mapping[str, Any], Any]):
         print(found.answer, [(one.source, one.start, one.text) for one in found.evidence])
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - one keyword per property of a run
         self,
         llm: ChatQwenOmni,
         search: VideoLibrary | BaseRetriever,
         *,
         k: int = WINDOWS_PER_QUESTION,
+        sources: Sources = (),
         options: AskOptions | None = None,
         input_key: str = "question",
         output_key: str | None = None,
@@ -66,7 +70,8 @@ class VideoQAChain(Runnable[str | Mapping[str, Any], Any]):
         with as_langchain_errors():
             if not isinstance(search, VideoLibrary | BaseRetriever):
                 raise ConfigurationError(f"search must be a VideoLibrary or a retriever, not {type(search).__name__}.")
-            self.options = replace(options or AskOptions(), **{"model": llm.model, **choices})
+            self.sources = limited_to(search, sources)
+            self.options = with_choices(options or AskOptions(), {"model": llm.model, **choices}, VideoQAChain)
         self.llm = llm
         self.search = search
         self.k = k
@@ -86,12 +91,16 @@ class VideoQAChain(Runnable[str | Mapping[str, Any], Any]):
         self, input: str | Mapping[str, Any], config: RunnableConfig | None = None, **kwargs: Any
     ) -> Iterator[Any]:
         """Yield progress, and the answer last."""
+        with as_langchain_errors():
+            check_call(kwargs, "VideoQAChain")
         yield from self._transform_stream_with_config(iter([input]), self._work, config, **kwargs)
 
     async def astream(
         self, input: str | Mapping[str, Any], config: RunnableConfig | None = None, **kwargs: Any
     ) -> AsyncIterator[Any]:
         """Yield progress, and the answer last; the asynchronous `stream`."""
+        with as_langchain_errors():
+            check_call(kwargs, "VideoQAChain")
 
         async def only() -> AsyncIterator[str | Mapping[str, Any]]:
             yield input
@@ -115,7 +124,7 @@ class VideoQAChain(Runnable[str | Mapping[str, Any], Any]):
 
     def _searching(self, config: RunnableConfig) -> Callable[[str], Sequence[Window]]:
         if isinstance(self.search, VideoLibrary):
-            return functools.partial(self.search.search, k=self.k)
+            return functools.partial(self.search.search, k=self.k, sources=self.sources)
         retriever = self.search
         return lambda text: to_found(retriever.invoke(text, config))
 
@@ -126,7 +135,7 @@ class VideoQAChain(Runnable[str | Mapping[str, Any], Any]):
 
             async def search(text: str) -> Sequence[Window]:
                 if isinstance(self.search, VideoLibrary):
-                    return await self.search.asearch(text, self.k)
+                    return await self.search.asearch(text, self.k, sources=self.sources)
                 return to_found(await self.search.ainvoke(text, child))
 
             coming = astream_library(question, search, client=self.llm.aclient(), options=self.options)

@@ -25,7 +25,7 @@ from llama_index_qwen_omni._tracing import RequestTraces
 from llama_index_qwen_omni.base import QwenOmni
 from llama_index_qwen_omni.callbacks import usage_of
 from qwen_omni.errors import UnsupportedContentError
-from qwen_omni.integrations.model_fields import described
+from qwen_omni.integrations.model_fields import check_names, described, with_choices
 from qwen_omni.media.source import Anything
 from qwen_omni.responses import Response
 from qwen_omni.video.ask import astream_either
@@ -108,20 +108,21 @@ class LongVideoWorkflow(Workflow):
         num_concurrent_runs: int | None = None,
         **choices: Any,
     ) -> None:
-        """Check the options; raises `ConfigurationError` for an invalid value, `TypeError` for an unknown option."""
+        """Check the options; raises `ConfigurationError` for an invalid value or name."""
         super().__init__(timeout=timeout, num_concurrent_runs=num_concurrent_runs)
         changes = {"model": llm.model, "chat": llm.chat_options(), **choices}
         if llm.tier is not None:
             changes = {"tier": llm.tier, **changes}
         if text_model is not None:
             changes["text_model"] = text_model if isinstance(text_model, str) else LLMTextModel(text_model)
-        self.options = replace(options or SummaryOptions(), **changes)
+        self.options = with_choices(options or SummaryOptions(), changes, LongVideoWorkflow)
         self.llm = llm
         self.question = question
         self.on_progress = on_progress
 
     def run(self, *arguments: Any, **others: Any) -> WorkflowHandler:
         """Start a run, see `Workflow.run`; it ends when the task that starts it is cancelled."""
+        check_names(others, [*LongVideoStart.model_fields, "ctx", "start_event"], "LongVideoWorkflow.run")
         handler: Any = super().run(*arguments, **others)
         if not isinstance(handler, asyncio.Future) and type(handler) is WorkflowHandler:
             handler.__class__ = _Handler

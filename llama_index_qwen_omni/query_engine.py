@@ -7,7 +7,6 @@ so far, are events of LlamaIndex's instrumentation.
 
 import functools
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import Any
 
 from llama_index.core.base.base_query_engine import BaseQueryEngine
@@ -22,10 +21,11 @@ from pydantic import ConfigDict
 
 from llama_index_qwen_omni.base import QwenOmni
 from qwen_omni.errors import ConfigurationError
-from qwen_omni.integrations.model_fields import described
+from qwen_omni.integrations.model_fields import described, with_choices
 from qwen_omni.library.answers import AskOptions, LibraryAnswer, LibraryEvidence
 from qwen_omni.library.ask import LibraryProgress, aask_library, ask_library
-from qwen_omni.library.library import WINDOWS_PER_QUESTION, VideoLibrary
+from qwen_omni.library.library import WINDOWS_PER_QUESTION, VideoLibrary, limited_to
+from qwen_omni.media.files.find import Sources
 from qwen_omni.retrieval.windows import Hit, Window, to_windows
 
 _dispatcher = get_dispatcher(__name__)
@@ -57,6 +57,7 @@ class VideoQueryEngine(BaseQueryEngine):
         llm: the LLM; its connection and model name are used.
         search: a `VideoLibrary`, or a retriever of nodes of the video reader, such as a `VideoRetriever`.
         k: windows of a library that are considered; a retriever has its own number.
+        sources: only these videos, folders and patterns of a library; a retriever has its own filter.
         options: everything else, see `AskOptions`; further keywords are fields of it.
 
     Raises:
@@ -76,6 +77,7 @@ class VideoQueryEngine(BaseQueryEngine):
         search: VideoLibrary | BaseRetriever,
         *,
         k: int = WINDOWS_PER_QUESTION,
+        sources: Sources = (),
         options: AskOptions | None = None,
         callback_manager: CallbackManager | None = None,
         **choices: Any,
@@ -83,7 +85,8 @@ class VideoQueryEngine(BaseQueryEngine):
         """Check the options; nothing is searched yet."""
         if not isinstance(search, VideoLibrary | BaseRetriever):
             raise ConfigurationError(f"search must be a VideoLibrary or a retriever, not {type(search).__name__}.")
-        self.options = replace(options or AskOptions(), **{"model": llm.model, **choices})
+        self.sources = limited_to(search, sources)
+        self.options = with_choices(options or AskOptions(), {"model": llm.model, **choices}, VideoQueryEngine)
         self.llm, self.search, self.k = llm, search, k
         super().__init__(callback_manager=callback_manager)
 
@@ -100,14 +103,14 @@ class VideoQueryEngine(BaseQueryEngine):
 
     def _searching(self) -> Callable[[str], Sequence[Window]]:
         if isinstance(self.search, VideoLibrary):
-            return functools.partial(self.search.search, k=self.k)
+            return functools.partial(self.search.search, k=self.k, sources=self.sources)
         retriever = self.search
         return lambda text: to_found(retriever.retrieve(text))
 
     async def _aquery(self, query_bundle: QueryBundle) -> RESPONSE_TYPE:
         async def search(text: str) -> Sequence[Window]:
             if isinstance(self.search, VideoLibrary):
-                return await self.search.asearch(text, self.k)
+                return await self.search.asearch(text, self.k, sources=self.sources)
             return to_found(await self.search.aretrieve(text))
 
         return to_response(

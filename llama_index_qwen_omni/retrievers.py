@@ -38,8 +38,9 @@ class VideoRetriever(BaseRetriever):
         seconds: longest window, unless a single passage is longer.
         per_video: maximum number of windows of one video.
         gap: passages no more than this many seconds apart are neighbours.
-        words: whether passages that share rare words with the question move up. Turn it off where the store has hybrid
-            search of its own.
+        words: whether passages that share rare words with the question move up; on unless the search is hybrid.
+        hybrid: whether the store itself compares words as well as vectors: Qdrant with `enable_hybrid`, or LanceDB with
+            a full-text index. Others are refused; a retriever has its own search.
         search_kwargs: passed to the index's `as_retriever`: `filters`, `vector_store_query_mode="hybrid"`, …
         embed_model: the embedding model of a vector store; that of LlamaIndex's `Settings` if not given.
 
@@ -65,18 +66,23 @@ class VideoRetriever(BaseRetriever):
         seconds: float = _DEFAULTS.seconds,
         per_video: int = _DEFAULTS.per_video,
         gap: float = _DEFAULTS.gap,
-        words: bool = _DEFAULTS.words,
+        words: bool | None = None,
+        hybrid: bool = False,
         search_kwargs: dict[str, Any] | None = None,
         embed_model: BaseEmbedding | None = None,
     ) -> None:
         """Check the numbers; nothing is searched yet."""
+        words = not hybrid if words is None else words
         self.options = WindowOptions(
             k=k, fetch_k=fetch_k, seconds=seconds, per_video=per_video, gap=gap, words=words
         )  # fmt: skip
         if isinstance(store, BasePydanticVectorStore):
             store = VectorStoreIndex.from_vector_store(store, embed_model=embed_model)
+        kwargs = {"similarity_top_k": fetch_k, **(search_kwargs or {})}
+        if hybrid:
+            store, kwargs["vector_store_query_mode"] = with_hybrid(store), "hybrid"
         if isinstance(store, BaseIndex):
-            self._passages: BaseRetriever = store.as_retriever(**{"similarity_top_k": fetch_k, **(search_kwargs or {})})
+            self._passages: BaseRetriever = store.as_retriever(**kwargs)
         elif isinstance(store, BaseRetriever):
             self._passages = store
         else:
@@ -98,6 +104,36 @@ class VideoRetriever(BaseRetriever):
         except Warning as nothing:
             found = _nothing_found(nothing)
         return to_window_nodes(query_bundle.query_str, found, self.options)
+
+
+def with_hybrid(index: object) -> BaseIndex[Any]:
+    """Return an index whose store compares words as well as vectors.
+
+    Raises:
+        ConfigurationError: the store cannot, as far as is known here.
+    """
+    if not isinstance(index, VectorStoreIndex):
+        raise ConfigurationError(
+            f"hybrid=True needs a vector store or an index of one, not {type(index).__name__}: a retriever has its own "
+            "search."
+        )
+    store: Any = index.vector_store
+    fields = type(store).model_fields if isinstance(store, BasePydanticVectorStore) else {}
+    if "enable_hybrid" in fields:  # of Qdrant
+        if not store.enable_hybrid:
+            raise ConfigurationError(
+                "hybrid=True needs sparse vectors: make the QdrantVectorStore with enable_hybrid=True."
+            )
+        return index
+    if "query_type" in fields:  # of LanceDB, which knows no mode of a query
+        if store.query_type == "hybrid":
+            return index
+        hybrid = store.model_copy(update={"query_type": "hybrid"})
+        return VectorStoreIndex.from_vector_store(hybrid, embed_model=index._embed_model)  # noqa: SLF001  (has no other name)
+    raise ConfigurationError(
+        f"hybrid=True is for Qdrant and LanceDB, and {type(store).__name__} is neither. Where a store has hybrid "
+        'search of its own, pass words=False and search_kwargs={"vector_store_query_mode": "hybrid"}.'
+    )
 
 
 @described

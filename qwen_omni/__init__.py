@@ -16,7 +16,7 @@ _HOMES = {
         MediaDownloadTimeoutError MediaError MediaOutsideRootError MediaRefusedError NoToolCallError
         NotFoundError PermissionDeniedError QwenOmniError RateLimitError ServerError SpendLimitError
         StoreError StoreUnavailableError StreamInterruptedError TaskFailedError TaskUnfinishedError TooManyGapsError
-        ToolArgumentsError TruncatedAnswerError UnreadableMediaError UnsupportedContentError
+        ToolArgumentsError TruncatedAnswerError UnknownOptionError UnreadableMediaError UnsupportedContentError
         UnsupportedMediaError
     """,
     "qwen_omni.library.answers": "AskOptions LibraryAnswer LibraryEvidence",
@@ -24,7 +24,8 @@ _HOMES = {
         LibraryEstimate LibraryProgress aask_library ask_library astream_library estimate_library stream_library
     """,
     "qwen_omni.library.embeddings": "TextEmbedding",
-    "qwen_omni.library.library": "Added VideoLibrary",
+    "qwen_omni.library.adding": "Added",
+    "qwen_omni.library.library": "VideoLibrary",
     "qwen_omni.media.budget": "MediaBudget Sampling",
     "qwen_omni.media.info": "MediaInfo",
     "qwen_omni.media.plan.images": "Still",

@@ -39,10 +39,12 @@ from qwen_omni.errors import (
     ToolArgumentsError as ToolArgumentsError,
     TooManyGapsError as TooManyGapsError,
     TruncatedAnswerError as TruncatedAnswerError,
+    UnknownOptionError as UnknownOptionError,
     UnreadableMediaError as UnreadableMediaError,
     UnsupportedContentError as UnsupportedContentError,
     UnsupportedMediaError as UnsupportedMediaError,
 )
+from qwen_omni.library.adding import Added as Added
 from qwen_omni.library.answers import (
     AskOptions as AskOptions,
     LibraryAnswer as LibraryAnswer,
@@ -58,7 +60,7 @@ from qwen_omni.library.ask import (
     stream_library as stream_library,
 )
 from qwen_omni.library.embeddings import TextEmbedding as TextEmbedding
-from qwen_omni.library.library import Added as Added, VideoLibrary as VideoLibrary
+from qwen_omni.library.library import VideoLibrary as VideoLibrary
 from qwen_omni.media.budget import MediaBudget as MediaBudget, Sampling as Sampling
 from qwen_omni.media.info import MediaInfo as MediaInfo
 from qwen_omni.media.plan.images import Still as Still

@@ -105,6 +105,10 @@ class ConfigurationError(QwenOmniError, ValueError):
     """A key is missing, or options conflict with each other or with the chosen model."""
 
 
+class UnknownOptionError(ConfigurationError, TypeError):
+    """There is no option of this name; the text has the nearest one, and all that there are."""
+
+
 class UnsupportedContentError(QwenOmniError, ValueError):
     """A message holds a part that cannot be sent; the text names its position and kind."""
 

@@ -31,10 +31,12 @@ from qwen_omni.cli.output import (
 )
 from qwen_omni.client import OmniClient
 from qwen_omni.errors import ConfigurationError
+from qwen_omni.library.adding import Added
 from qwen_omni.library.answers import AskOptions, LibraryAnswer
 from qwen_omni.library.ask import LibraryProgress, estimate_library
-from qwen_omni.library.library import DEFAULT_PLACE, WINDOWS_PER_QUESTION, Added, VideoLibrary, check_search
+from qwen_omni.library.library import DEFAULT_PLACE, WINDOWS_PER_QUESTION, VideoLibrary, check_search
 from qwen_omni.library.page import answer_page, windows_page
+from qwen_omni.library.sources import not_held
 from qwen_omni.library.store import is_folder
 from qwen_omni.media.files.find import find_media, left_out_text
 from qwen_omni.media.files.output import check_targets, write_file
@@ -58,6 +60,10 @@ EmbeddingName = Annotated[
 ]
 MaxCny = Annotated[float | None, typer.Option("--max-cny", metavar="YUAN", help="The most that this run may cost.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Only = Annotated[
+    list[str] | None,
+    typer.Option("--source", metavar="FILE", help="Only this video, folder or pattern; may be repeated."),
+]
 Page = Annotated[
     Path | None, typer.Option("--html", metavar="FILE", help="Write a web page with an image of each window.")
 ]
@@ -115,6 +121,7 @@ def search(  # noqa: PLR0913
     place: Place = Path(DEFAULT_PLACE),
     k: Annotated[int, typer.Option("-k", metavar="NUMBER", help="How many windows at most.")] = 5,
     seconds: Annotated[float, typer.Option(metavar="SECONDS", help="Longest window.")] = WINDOW_SECONDS,
+    only: Only = None,
     embedding: EmbeddingName = DEFAULT_EMBEDDING_MODEL,
     as_json: AsJson = False,
     html: Page = None,
@@ -126,9 +133,9 @@ def search(  # noqa: PLR0913
     _check_output(as_json=as_json, html=html)
     k = check_search(query, k)
     settings = settings_for(region, base_url, workspace)
-    _check_exists(place)
+    check_library(place)
     with _opened(place, settings, embedding) as library, waiting(f"Searching {place}"):
-        windows = library.search(query, k, seconds=seconds)
+        windows = library.search(query, k, seconds=seconds, sources=only or ())
         page = None if html is None else windows_page(query, windows, html.parent)
     if html is not None and page is not None:
         write_file(html, page)
@@ -148,6 +155,7 @@ def ask(  # noqa: PLR0913
     k: Annotated[
         int, typer.Option("-k", metavar="NUMBER", help="How many windows to consider.")
     ] = WINDOWS_PER_QUESTION,
+    only: Only = None,
     looks: Annotated[int, typer.Option(metavar="NUMBER", help="How many of them to watch again at most.")] = 6,
     fps: Annotated[float, typer.Option(metavar="NUMBER", help="Frames per second of these looks.")] = 4.0,
     language: Language = None,
@@ -171,14 +179,15 @@ def ask(  # noqa: PLR0913
     k = check_search(question, k)
     options = AskOptions(model=model, looks=looks, fps=fps, language=language)
     settings = settings_for(region, base_url, workspace, delivery, spend_limit=_limit(max_cny))
-    _check_exists(place)
+    check_library(place)
+    sources = only or ()
     with _opened(place, settings, embedding) as library:
         if dry_run:
-            finds = functools.partial(library.search, k=k)
+            finds = functools.partial(library.search, k=k, sources=sources)
             show_text(str(estimate_library(question, finds, settings=settings, options=options)))
             return
         shown = _Shown(streams=not as_json and html is None)
-        found = shown.all(library.stream(question, k=k, options=options))
+        found = shown.all(library.stream(question, k=k, sources=sources, options=options))
     if html is not None:
         write_file(html, answer_page(found, html.parent))
         show_note(f"wrote {one_line(str(html))}")
@@ -197,16 +206,13 @@ def remove(
 ) -> None:
     """Remove videos from a library; the files themselves are left alone."""
     check_files(media, "library remove")
-    _check_exists(place)
+    check_library(place)
     library = VideoLibrary(place)
-    listed = library.videos()
+    held = [video.source for video in library.videos()]
     for one in media:
         count = library.remove(one)
         if not count:
-            names = ", ".join(Path(video.source).name for video in listed[:5])
-            raise ConfigurationError(
-                f"{one_line(one)} is not in the library {place}, which has {len(listed)} videos: {names or 'none'}."
-            )
+            raise not_held(one, held, str(place))
         show_text(f"{one}: {counted(count, 'passage')} removed")
 
 
@@ -224,8 +230,8 @@ def _opened(
             yield library
 
 
-def _check_exists(place: Path) -> None:
-    """Refuse to search where nothing was added.
+def check_library(place: Path) -> None:
+    """Refuse to search or serve a folder to which nothing was added.
 
     Raises:
         ConfigurationError: there is no such folder, or it holds something else.

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from qwen_omni.cli.library import EmbeddingName, check_library
 from qwen_omni.cli.options import (
     DeliveryWay,
     ModelName,
@@ -22,6 +23,7 @@ from qwen_omni.library.library import VideoLibrary
 from qwen_omni.pricing.costs import TokenCounts, cost_of
 from qwen_omni.pricing.limit import SpendLimit
 from qwen_omni.profiles import DEFAULT_MODEL
+from qwen_omni.profiles.embedding import DEFAULT_EMBEDDING_MODEL
 from qwen_omni.settings import MAX_CNY_VARIABLE, MAX_TOKENS_VARIABLE
 from qwen_omni.tools.media_tools import MediaTools
 
@@ -42,6 +44,7 @@ def mcp(  # noqa: PLR0913  (each argument is an option of the command)
         Path | None,
         typer.Option("--library", metavar="FOLDER", help="A library of videos that agents may search and ask, too."),
     ] = None,
+    embedding: EmbeddingName = DEFAULT_EMBEDDING_MODEL,
     max_cny: Annotated[
         float | None,
         typer.Option(
@@ -76,12 +79,15 @@ def mcp(  # noqa: PLR0913  (each argument is an option of the command)
 
     if not root.is_dir():
         raise ConfigurationError(f"--root {root} is not a folder; name one whose media agents may read.")
-    if library is not None and not library.is_dir():
-        raise ConfigurationError(f"There is no library {library}. Create it: qwen-omni library add FOLDER -l {library}")
+    if library is not None:
+        check_library(library)
     limit = _limit(max_cny, max_tokens, no_limit=no_limit)
     settings = settings_for(region, base_url, workspace, delivery, spend_limit=limit)
+    found = None
+    if library is not None:
+        found = VideoLibrary(library, client=OmniClient(settings), embedding=embedding)
+        found.check()
     show_note(_limit_text(limit, model))
-    found = None if library is None else VideoLibrary(library, client=OmniClient(settings))
     tools = MediaTools(root, settings=settings, model=model, transcriber=transcriber, library=found)
     asyncio.run(serve_stdio(tools))
 

@@ -8,6 +8,8 @@ Copies and pickles of a model start without clients, so they carry no connection
 here, through `Settings.load`, and never stored in the model.
 """
 
+import dataclasses
+import difflib
 import functools
 import inspect
 import linecache
@@ -16,7 +18,7 @@ import re
 import sys
 import threading
 import weakref
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
@@ -25,7 +27,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr,
 
 from qwen_omni._moved import MOVED_OPTIONS, warn
 from qwen_omni.addresses import HiddenHeaders, warn_of_headers
-from qwen_omni.errors import ConfigurationError
+from qwen_omni.errors import ConfigurationError, UnknownOptionError
 from qwen_omni.options import OPTION_RANGES, ChatOptions, Delivery, Dialect, Effort, OutputModality, Tier, old_option
 from qwen_omni.pricing.ledger import UsageLedger
 from qwen_omni.pricing.limit import SpendLimit
@@ -116,6 +118,8 @@ CONNECTION_FIELDS = tuple(ConnectionOptions.__dataclass_fields__)
 
 # --- Names of options ---
 
+Options = TypeVar("Options")
+
 CALL_FIELDS = (
     "temperature", "top_p", "top_k", "max_tokens", "seed", "stop", "presence_penalty", "repetition_penalty", "thinking",
     "modalities", "voice", "enable_search", "high_resolution_images", "multichannel", "tier", "extra_body",
@@ -182,6 +186,57 @@ def with_our_names(given: Mapping[str, Any], known: Collection[str]) -> dict[str
     if body:
         named["extra_body"] = {**body, **(named.get("extra_body") or {})}
     return named
+
+
+def with_choices(options: Options, choices: Mapping[str, Any], owner: type) -> Options:
+    """Return a dataclass of options with what the keywords of a constructor change.
+
+    Args:
+        options: the options.
+        choices: the keywords that the constructor has no parameter for.
+        owner: the class that is constructed.
+
+    Raises:
+        UnknownOptionError: one of them is no field of the options.
+        ConfigurationError: an invalid value.
+    """
+    names = [one.name for one in dataclasses.fields(options)]  # type: ignore[arg-type]  # a dataclass
+    own = [
+        name
+        for name, one in inspect.signature(owner).parameters.items()
+        if one.kind is inspect.Parameter.KEYWORD_ONLY and name not in names
+    ]
+    asked = [name for name in choices if MOVED_OPTIONS.get(name) not in names]  # an old name warns
+    check_names(asked, [*own, *names], owner.__name__)
+    return dataclasses.replace(options, **choices)  # type: ignore[type-var]
+
+
+def check_names(given: Iterable[str], known: Collection[str], who: str) -> None:
+    """Check that options exist.
+
+    Raises:
+        UnknownOptionError: one does not; the text has the nearest one, and all that there are.
+    """
+    for name in given:
+        if name in known:
+            continue
+        near = difflib.get_close_matches(name, known, n=1)
+        guess = f"; did you mean {near[0]!r}?" if near else "."
+        options = f"Known options: {', '.join(known)}." if known else "It takes none."
+        raise UnknownOptionError(f"{who} has no option {name!r}{guess} {options}")
+
+
+def check_call(given: Collection[str], owner: str) -> None:
+    """Check that a call has no options: they belong to the constructor.
+
+    Raises:
+        UnknownOptionError: it has some.
+    """
+    if given:
+        raise UnknownOptionError(
+            f"A call of {owner} takes no options, got {', '.join(map(repr, given))}. Pass options where the {owner} is "
+            "made."
+        )
 
 
 def _name(named: dict[str, Any], name: str, value: object, known: Collection[str]) -> None:

@@ -10,10 +10,12 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 
-from qwen_omni.errors import ConfigurationError
+from qwen_omni.errors import ConfigurationError, SpendLimitError
 from qwen_omni.media.budget import Sampling
 from qwen_omni.media.source import MediaSource
 from qwen_omni.messages import AudioPart, MediaPart, VideoPart
+from qwen_omni.pricing.costs import count_text
+from qwen_omni.pricing.limit import refusal_text
 from qwen_omni.profiles import DEFAULT_MODEL, DEFAULT_TEXT_MODEL, Profile
 from qwen_omni.ranges import COUNT, START, Range, check_numbers
 from qwen_omni.retrieval.passages import TimeRange, time_range_of
@@ -39,6 +41,8 @@ _RANGES = {
 }
 _HELPS = 0.5  # relevance from which a look that is sure ends the looks
 _NOTHING = "The library holds nothing about this question."
+_NO_WORDS = "No passage shares a word with the question, and the spend limit did not allow a search by meaning."
+_BY_WORDS = "Nothing was found by words alone."
 _FINDING_ROOM = "x " * 600  # as long as what one look finds, for the share of a limit that is kept for the answer
 _MOST_TEXT = 4_000  # characters of a window's notes that the text model receives
 
@@ -175,7 +179,7 @@ class LibraryAnswer(Frozen):
         written: whether the text model wrote the answer; if not, the spend limit did not allow it, and the answer lists
             what was found.
         this_run: usage and cost of this run.
-        notices: what you should know: looks that could not be stored.
+        notices: what you should know: what the spend limit refused, with its numbers; looks that could not be stored.
     """
 
     question: str
@@ -188,6 +192,26 @@ class LibraryAnswer(Frozen):
     this_run: Bill = Bill()
     notices: tuple[str, ...] = ()
 
+    def _repr_html_(self) -> str:
+        from qwen_omni.library.page import answer_card  # noqa: PLC0415 - only notebooks need it
+
+        return answer_card(self).to_html()
+
+
+class WordMatches(list[Window]):
+    """Windows that share words with a question, where the spend limit did not allow to compare its meaning.
+
+    Attributes:
+        notice: what happened, with the numbers of the limit.
+    """
+
+    def __init__(self, windows: Sequence[Window], error: SpendLimitError) -> None:
+        super().__init__(windows)
+        self.notice = (
+            "The spend limit left no room to embed the question, so only its words were compared. "
+            f"{refusal_text(error, 'Embedding it')}"
+        )
+
 
 def check_question(question: str) -> str:
     """Return a question without surrounding blanks.
@@ -195,9 +219,29 @@ def check_question(question: str) -> str:
     Raises:
         ConfigurationError: it is empty.
     """
+    if not isinstance(question, str):
+        raise ConfigurationError(f"The question must be text, got {type(question).__name__}.")
     if not question.strip():
         raise ConfigurationError("The question is empty. Ask something about the videos of the library.")
     return question.strip()
+
+
+def check_length(question: str, options: AskOptions, settings: Settings) -> None:
+    """Check that the models take a question of this length.
+
+    Raises:
+        ConfigurationError: it is longer than one of them takes.
+    """
+    for model in (options.text_model, *([options.model] if options.looks else ())):
+        profile = settings.profile(model)
+        if len(question) <= profile.max_input // 4:  # a character is four tokens at most
+            continue
+        tokens = count_text(question, "qwen2")
+        if tokens > profile.max_input:
+            raise ConfigurationError(
+                f"The question has {tokens:,} tokens, and {model} takes {profile.max_input:,} with all that is found. "
+                "Shorten the question: what is in the videos need not be part of it."
+            )
 
 
 # --- One look ---
@@ -401,8 +445,13 @@ def unwritten(shots: Sequence[Shot]) -> str:
     return "\n".join(found) or _NOTHING
 
 
-def nothing_found(question: str) -> LibraryAnswer:
-    """Return the answer where the search found nothing."""
+def nothing_found(question: str, windows: Sequence[Window] = ()) -> LibraryAnswer:
+    """Return the answer where the search found nothing; `windows` are its empty outcome."""
+    if isinstance(windows, WordMatches):
+        return LibraryAnswer(
+            question=question, answer=_NO_WORDS, basis=_BY_WORDS, stopped="spend_limit", written=False,
+            notices=(windows.notice,),
+        )  # fmt: skip
     return LibraryAnswer(question=question, answer=_NOTHING, basis=basis_of([], ""), written=False)
 
 

@@ -34,7 +34,7 @@ from qwen_omni.media.files.safe_open import open_local
 from qwen_omni.media.files.tempfiles import machine_fault
 from qwen_omni.media.source import as_source
 from qwen_omni.options import ChatRequest
-from qwen_omni.pricing.limit import Reservation
+from qwen_omni.pricing.limit import Reservation, refusal_text
 from qwen_omni.request.estimate import Estimate, estimate
 from qwen_omni.responses import Delta, Response, ResponseBuilder, TextDelta
 from qwen_omni.retrieval.windows import Window
@@ -53,6 +53,7 @@ Searcher = Callable[[str], Sequence[Window]]
 AsyncSearcher = Callable[[str], Awaitable[Sequence[Window]]]
 
 _RUN = "library"
+_LOOK, _ANSWER, _AFTER_LOOKS = "Another look", "A written answer", "An answer after looks"
 _USE = StoreUse(
     name="store of answers", way_out="Remove that file, or pass keep=False.", holds="looks and answers",
     private_folder=True,
@@ -110,7 +111,7 @@ def ask_library(
         on_progress: called after every step.
 
     Raises:
-        ConfigurationError: the question is empty.
+        ConfigurationError: the question is empty, or longer than a model takes.
         QwenOmniError: see `qwen_omni.errors`; finished looks are stored for the next call.
 
     Example:
@@ -315,7 +316,7 @@ def _answering(
         found: LibraryAnswer = yield from asked.answering()
         store.write_rest()
         trouble = f"Looks could not be stored ({store.trouble}); the same question costs them again."
-        notices = [*store.notices(), *([trouble] if store.trouble else [])]
+        notices = [*found.notices, *store.notices(), *([trouble] if store.trouble else [])]
         return found.model_copy(update={"this_run": to_bill(asked.paid, settings), "notices": tuple(notices)})
     finally:
         store.close()
@@ -332,34 +333,40 @@ class _Question:
     alive: Alive | None
     paid: list[Paid] = field(default_factory=list)
     digests: dict[str, str] = field(default_factory=dict)
+    refused: dict[str, SpendLimitError] = field(default_factory=dict)  # the first of each kind
 
     def answering(self) -> Steps[LibraryAnswer]:
         """Search, watch, answer."""
+        answers.check_length(self.question, self.options, self.settings)
         windows: Sequence[Window] = yield Find(self.question)
         if not windows:
-            return answers.nothing_found(self.question)
+            return answers.nothing_found(self.question, windows)
         total = len(windows)
         yield LibraryProgress(kind="found", text=f"{total} windows found", total=total)
-        held, refused = self._kept_back(windows)
+        held = self._kept_back(windows)
         try:
-            shots, stopped = yield from self._looks(windows, may_pay=not refused)
+            shots, stopped = yield from self._looks(windows, may_pay=_AFTER_LOOKS not in self.refused)
         finally:
             if held is not None:
                 held.release()
         if stopped:
             yield LibraryProgress(kind="stopped", text=answers.basis_of(shots, stopped), total=total)
-        return (yield from self._answer(shots, stopped))
+        found: LibraryAnswer = yield from self._answer(shots, stopped)
+        by_words = [windows.notice] if isinstance(windows, answers.WordMatches) else []
+        refusals = [refusal_text(error, what) for what, error in self.refused.items()]
+        return found.model_copy(update={"notices": (*by_words, *refusals)})
 
-    def _kept_back(self, windows: Sequence[Window]) -> tuple[Reservation | None, bool]:
-        """Reserve what the answer may cost, so that looks cannot use it up; return whether that was refused."""
+    def _kept_back(self, windows: Sequence[Window]) -> Reservation | None:
+        """Reserve what the answer may cost, so that looks cannot use it up; `None` if that is refused."""
         limit = self.settings.spend_limit
         if limit is None or not self.options.looks:
-            return None, False
+            return None
         plan = answers.plan_longest_answer(self.question, windows, self.options, self.settings)
         try:
-            return limit.reserve(estimate(plan.request, settings=self.settings)), False
-        except SpendLimitError:
-            return None, True
+            return limit.reserve(estimate(plan.request, settings=self.settings))
+        except SpendLimitError as error:
+            self.refused[_AFTER_LOOKS] = error
+            return None
 
     def _looks(self, windows: Sequence[Window], *, may_pay: bool) -> Steps[tuple[list[Shot], Stopped]]:
         shots = [answers.to_shot(window) for window in windows]
@@ -370,7 +377,8 @@ class _Question:
                 return shots, stopped or "looks"
             try:
                 shots[number] = yield from self._watched(shots[number], window, number, may_pay=not stopped)
-            except SpendLimitError:
+            except SpendLimitError as error:
+                self.refused.setdefault(_LOOK, error)
                 stopped = "spend_limit"  # looks that are stored already are still used
                 continue
             look = shots[number].look
@@ -404,11 +412,13 @@ class _Question:
         plan = answers.plan_answer(self.question, ordered, self.options, self.settings)
         reading = ReadOptions(schema=plan.schema)
         written: answers.AnswerSchema | None = None
-        with contextlib.suppress(SpendLimitError):
+        try:
             key = self._key(answers.answer_key(plan, self.options))
             written, _ = yield from self._once(
                 key, plan, answers.AnswerSchema, lambda made: made, lambda request: Write(request, reading)
             )
+        except SpendLimitError as error:
+            self.refused[_ANSWER] = error
         return LibraryAnswer(
             question=self.question,
             answer=answers.unwritten(ordered) if written is None else written.answer,
@@ -562,7 +572,7 @@ def estimate_library(
         options: as for `ask_library`.
 
     Raises:
-        ConfigurationError: the question is empty.
+        ConfigurationError: the question is empty, or longer than a model takes.
 
     Example:
         from qwen_omni import VideoLibrary, estimate_library
@@ -572,6 +582,7 @@ def estimate_library(
     """
     question = answers.check_question(question)
     settings = settings or Settings.load(needs_key=False)
+    answers.check_length(question, options, settings)
     windows = search(question)
     if not windows:
         return LibraryEstimate(looks=(), answer=None)

@@ -27,6 +27,13 @@ from qwen_omni.wire.errors import to_error
 _OK = 200
 _MOST_BYTES = 64 * 2**20  # of an answer: ten vectors of 2,048 numbers are under 1 MB
 _CHARACTERS_PER_TOKEN = 8  # no text has more for long, so what is far beyond the limit is cut before it is counted
+_LONG_TEXTS = (
+    "Texts longer than the {most:,} tokens that {model} takes: {count}. Their beginning is embedded; make shorter "
+    "passages."
+)
+_LONG_QUESTION = (
+    "The question is longer than the {most:,} tokens that {model} takes: only its beginning is embedded. Shorten it."
+)
 _ROOM = 0.6  # share of the limit that a text is cut to: what is counted here may be a third too low
 
 
@@ -198,7 +205,8 @@ class TextEmbedding:
 
     def embed_query(self, text: str) -> list[float]:
         """Return the vector of a question; raises as `embed_documents`."""
-        return self.embed_documents([text])[0]
+        job = self._job()
+        return run(job.flow(self._fitting([text], _LONG_QUESTION)), job.settings)[0]
 
     async def aembed_documents(self, texts: Sequence[str]) -> Vectors:
         """Return a vector for each text; the asynchronous `embed_documents`."""
@@ -207,7 +215,8 @@ class TextEmbedding:
 
     async def aembed_query(self, text: str) -> list[float]:
         """Return the vector of a question; the asynchronous `embed_query`."""
-        return (await self.aembed_documents([text]))[0]
+        job = self._job()
+        return (await arun(job.flow(self._fitting([text], _LONG_QUESTION)), job.settings))[0]
 
     def _settings(self, *, needs_key: bool = False) -> Settings:
         return self._given or Settings.load(needs_key=needs_key)
@@ -217,16 +226,12 @@ class TextEmbedding:
         pricing = _pricing(self._profile, settings)
         return _Job(profile=self._profile, dimensions=self._dimensions, settings=settings, pricing=pricing)
 
-    def _fitting(self, texts: Sequence[str]) -> list[str]:
+    def _fitting(self, texts: Sequence[str], warning: str = _LONG_TEXTS) -> list[str]:
         kept = [shortened(text or " ", self._profile.most_tokens) for text in texts]
         cut = sum(len(short) < len(text) for short, text in zip(kept, texts, strict=True))
         if cut:
-            warnings.warn(
-                f"Texts longer than the {self._profile.most_tokens:,} tokens that {self._profile.name} takes: {cut}. "
-                "Their beginning is embedded; make shorter passages.",
-                UserWarning,
-                stacklevel=3,
-            )
+            text = warning.format(count=cut, most=self._profile.most_tokens, model=self._profile.name)
+            warnings.warn(text, UserWarning, stacklevel=3)
         return kept
 
 
@@ -270,6 +275,12 @@ class _Foreign:
     def embed_query(self, text: str) -> list[float]:
         return _plain([getattr(self.model, self.query)(text)], 1, self.name)[0]
 
+    async def aembed_documents(self, texts: Sequence[str]) -> Vectors:
+        method = getattr(self.model, f"a{self.documents}", None)
+        if method is None:
+            return await asyncio.to_thread(self.embed_documents, texts)
+        return _plain(await method(list(texts)), len(texts), self.name)
+
     async def aembed_query(self, text: str) -> list[float]:
         method = getattr(self.model, f"a{self.query}", None)
         if method is None:
@@ -289,6 +300,15 @@ def _plain(found: Any, count: int, name: str) -> Vectors:  # noqa: ANN401  (list
 
 
 _METHODS = (("embed_documents", "embed_query"), ("get_text_embedding_batch", "get_query_embedding"))
+
+
+async def aembedded(embedding: Embedding, texts: Sequence[str]) -> Vectors:
+    """Return a vector for each text, in a thread if the embedding has no asynchronous method for several."""
+    method = getattr(embedding, "aembed_documents", None)
+    if method is None:
+        return await asyncio.to_thread(embedding.embed_documents, texts)
+    found: Vectors = await method(texts)
+    return found
 
 
 def as_embedding(given: object, settings: Settings | None = None) -> Embedding:

@@ -7,27 +7,37 @@ library itself, so adding a folder again sends nothing; a video that changed rep
 import asyncio
 import contextlib
 import functools
+import itertools
 import os
 import warnings
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any, Self
 
-from qwen_omni.client import OmniClient
-from qwen_omni.errors import ConfigurationError, SpendLimitError, UnreadableMediaError
-from qwen_omni.library.answers import DEFAULT_ASK, AskOptions, LibraryAnswer
-from qwen_omni.library.ask import LibraryProgress, OnLibraryProgress, ask_library, content_digest, stream_library
-from qwen_omni.library.embeddings import Embedding, as_embedding
+from qwen_omni.client import AsyncOmniClient, OmniClient
+from qwen_omni.errors import ConfigurationError, SpendLimitError
+from qwen_omni.library.adding import Added, AddRun, AddStep, Embed, GapCount, Read, Turns, taken
+from qwen_omni.library.answers import DEFAULT_ASK, AskOptions, LibraryAnswer, WordMatches
+from qwen_omni.library.ask import (
+    LibraryProgress,
+    OnLibraryProgress,
+    aask_library,
+    ask_library,
+    astream_library,
+    content_digest,
+    stream_library,
+)
+from qwen_omni.library.embeddings import Embedding, aembedded, as_embedding
+from qwen_omni.library.sources import check_local, matching, name_of, selected
 from qwen_omni.library.store import LanceStore, PassageStore, Row, Stamp, Video
-from qwen_omni.media.files.find import UNREADABLE, OnError, Sources, find_media
+from qwen_omni.media.files.find import OnError, Source, Sources, find_media, named_apart
 from qwen_omni.ranges import checked
-from qwen_omni.redact import redact
-from qwen_omni.retrieval.index import PassageOptions, iter_passages
+from qwen_omni.retrieval.index import PassageOptions, aiter_passages, iter_passages
 from qwen_omni.retrieval.passages import Passage
 from qwen_omni.retrieval.windows import MOST_WINDOWS, WINDOW_COUNT, WINDOW_SECONDS, Hit, Window, WindowOptions
 from qwen_omni.settings import Settings
-from qwen_omni.video.engine.run import OnProgress, Progress
+from qwen_omni.transport.flow import adrive, drive
+from qwen_omni.video.engine.run import OnProgress
 from qwen_omni.work_store.store import digest
 
 _AT_ONCE = 100  # passages that are embedded and written together: as many are embedded again after a crash
@@ -45,33 +55,11 @@ DEFAULT_PASSAGES = PassageOptions(mode="captions")
 """A passage of each thing that happens, is said or shown; a search joins them to windows."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Added:
-    """The outcome of a video that was added.
-
-    Attributes:
-        source: its path.
-        passages: how many passages it has.
-        embedded: how many of them were embedded now; the others were known.
-        removed: how many passages of an earlier version were removed.
-        unchanged: whether it was in the library already, so that nothing was done.
-        gaps: segments that could not be described; adding the video again tries them again.
-        error: why it was left out; `None` if it was not.
-    """
-
-    source: str
-    passages: int = 0
-    embedded: int = 0
-    removed: int = 0
-    unchanged: bool = False
-    gaps: int = 0
-    error: Exception | None = None
-
-
 class VideoLibrary:
     """An index over many videos and recordings.
 
-    Thread-safe as long as only one thread adds. Several processes may add to a local folder; they write in turn.
+    Thread-safe as long as only one thread adds; tasks of one event loop may add at once. Several processes may add to a
+    local folder; they write in turn. In a bucket, let one add at a time.
 
     Args:
         place: a folder, which is created; whatever else LanceDB takes (`s3://…`); or a `PassageStore`.
@@ -104,9 +92,11 @@ class VideoLibrary:
         self._place = os.fspath(place) if isinstance(place, str | os.PathLike) else str(getattr(place, "place", ""))
         self._given = place
         self._client, self._owned = client, False
+        self._async_client: AsyncOmniClient | None = None
         self._options = options
         self._embedding: Embedding = as_embedding(embedding, None if client is None else client.settings)
         self._held: Stamp | None = None
+        self._turns = Turns()
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _rebuilt, (self._given, None if self._owned else self._client, self._embedding, self._options)
@@ -119,88 +109,136 @@ class VideoLibrary:
         """Add videos and recordings, and return the outcome of each.
 
         Args:
-            sources: files, folders (with everything below them) and patterns.
+            sources: files, folders (with everything below them) and patterns. A file that is named twice, or by
+                symbolic links, is one video.
             on_error: "warn" leaves out a file that cannot be read; errors of the service always raise.
             on_progress: called after every step.
 
         Raises:
-            ConfigurationError: a source is a link, or the library was made with another embedding or by another
-                service.
+            ConfigurationError: a source is a link to another machine, or the library was made with another embedding or
+                by another service.
             QwenOmniError: see `qwen_omni.errors`; what was finished is kept, and the next call resumes there.
         """
         return list(self.iter_add(sources, on_error=on_error, on_progress=on_progress))
+
+    async def aadd(
+        self, sources: Sources, *, on_error: OnError = "raise", on_progress: OnProgress | None = None
+    ) -> list[Added]:
+        """Add videos and recordings; the asynchronous `add`."""
+        async with contextlib.aclosing(self.aiter_add(sources, on_error=on_error, on_progress=on_progress)) as coming:
+            return [one async for one in coming]
 
     def iter_add(
         self, sources: Sources, *, on_error: OnError = "raise", on_progress: OnProgress | None = None
     ) -> Generator[Added, None, None]:
         """Add videos and recordings one after another; yield the outcome of each. See `add`."""
-        found = [os.fspath(source) for source in find_media(sources)]
-        for source in found:
-            _check_local(source)
-        known = {video.source: video for video in self._opened().videos()}
-        wrote = False
+        run = self._listed(sources, on_error)
         try:
-            for source in found:
-                name = source
-                try:
-                    name = _name_of(source)
-                    done = self._added(name, known.get(name), on_progress)
-                except UNREADABLE as error:
-                    if on_error == "raise":
-                        raise
-                    yield Added(source=name, error=error)
-                    continue
-                wrote = wrote or not done.unchanged
-                yield done
+            for source in run.sources:
+                with run.leaving_out(source):
+                    run.note(self._add_one(run, name_of(source), on_progress))
+                yield run.outcomes[-1]
         finally:
-            if wrote:
+            if run.wrote:
                 self._store.refresh()
 
-    def _added(self, name: str, known: Video | None, on_progress: OnProgress | None) -> Added:
-        version = version_of(name, self._options, self.settings)
+    async def aiter_add(
+        self, sources: Sources, *, on_error: OnError = "raise", on_progress: OnProgress | None = None
+    ) -> AsyncGenerator[Added, None]:
+        """Add videos one after another; the asynchronous `iter_add`. Close it with `contextlib.aclosing`."""
+        run = await asyncio.to_thread(self._listed, sources, on_error)
+        try:
+            for source in run.sources:
+                with run.leaving_out(source):
+                    run.note(await self._aadd_one(run, name_of(source), on_progress))
+                yield run.outcomes[-1]
+        finally:
+            if run.wrote:
+                await asyncio.to_thread(self._store.refresh)
+
+    def _listed(self, sources: Sources, on_error: OnError) -> AddRun:
+        if on_error not in ("raise", "warn"):
+            raise ConfigurationError(f"on_error must be 'raise' or 'warn', got {on_error!r}.")
+        wanted = named_apart(sources)
+        check_local(wanted)
+        found = [os.fspath(source) for source in find_media(wanted)]
+        known = {video.source: video for video in self._opened().videos()}
+        return AddRun(found, known, skips=on_error == "warn")
+
+    def _add_one(self, run: AddRun, name: str, on_progress: OnProgress | None) -> Added:
+        gaps = GapCount(on_progress)
+        with contextlib.ExitStack() as closing:
+            coming: Iterator[Passage] | None = None
+
+            def perform(step: AddStep) -> Any:  # noqa: ANN401  (the outcome of any step)
+                nonlocal coming
+                if isinstance(step, Embed):
+                    return self._embedding.embed_documents(step.texts)
+                if coming is None:
+                    found = iter_passages(name, name, self._options, client=self.client, on_progress=gaps)
+                    coming = closing.enter_context(contextlib.closing(found))
+                return list(itertools.islice(coming, _AT_ONCE))
+
+            return drive(self._adding(run, name, gaps), perform)
+
+    async def _aadd_one(self, run: AddRun, name: str, on_progress: OnProgress | None) -> Added:
+        gaps = GapCount(on_progress)
+        async with contextlib.AsyncExitStack() as closing:
+            coming: AsyncIterator[Passage] | None = None
+
+            async def perform(step: AddStep) -> Any:  # noqa: ANN401
+                nonlocal coming
+                if isinstance(step, Embed):
+                    return await aembedded(self._embedding, step.texts)
+                if coming is None:
+                    found = aiter_passages(name, name, self._options, client=self.aclient, on_progress=gaps)
+                    coming = await closing.enter_async_context(contextlib.aclosing(found))
+                return await taken(coming, _AT_ONCE)
+
+            return await adrive(self._adding(run, name, gaps), perform, blocking=True)
+
+    def _adding(self, run: AddRun, name: str, gaps: GapCount) -> Generator[AddStep, Any, Added]:
+        """Add one video: yield what to read and to embed, and write what comes of it."""
+        done = run.finished(name)
+        if done is not None:
+            return replace(done, embedded=0, removed=0, gaps=0, unchanged=True)
+        known, version = run.known.get(name), version_of(name, self._options, self.settings)
         if known is not None and known.version == version:
             return Added(source=name, passages=known.passages, unchanged=True)
-        gaps = 0
+        with self._turns.begun(name) as alone:
+            passages, embedded, removed = yield from self._replacing(name, alone)
+        self._store.finish(Video(source=name, version="" if gaps.count else version, passages=passages))
+        return Added(source=name, passages=passages, embedded=embedded, removed=removed, gaps=gaps.count)
 
-        def count_gaps(news: Progress) -> None:
-            nonlocal gaps
-            gaps += news.kind == "gap"
-            if on_progress is not None:
-                on_progress(news)
-
+    def _replacing(self, name: str, alone: Callable[[], bool]) -> Generator[AddStep, Any, tuple[int, int, int]]:
+        """Write the passages of a video, remove older ones; return how many it has, were embedded and removed."""
         vectors = dict(self._store.vectors(name))
-        fresh = not vectors
+        fresh, embedded = not vectors, 0
         ids: set[str] = set()
-        embedded = 0
-        for batch in _in_batches(_each_once(self._passages(name, count_gaps), ids)):
-            embedded += self._write(batch, vectors, fresh=fresh)
-        removed = self._store.drop(name, keep=ids)
-        self._store.finish(Video(source=name, version="" if gaps else version, passages=len(ids)))
-        return Added(source=name, passages=len(ids), embedded=embedded, removed=removed, gaps=gaps)
+        while passages := (yield Read()):
+            batch = list({one.id: one for one in passages if one.text.strip() and one.id not in ids}.values())
+            ids.update(one.id for one in batch)
+            new = list(dict.fromkeys(one.text for one in batch if one.text not in vectors))
+            if new:
+                vectors.update(zip(new, (yield Embed(new)), strict=True))
+                embedded += len(new)
+            if batch:
+                self._write(batch, vectors, fresh=fresh and alone())
+        return len(ids), embedded, self._store.drop(name, keep=ids)
 
-    def _passages(self, name: str, on_progress: OnProgress) -> Iterator[Passage]:
-        found = iter_passages(name, name, self._options, client=self.client, on_progress=on_progress)
-        with contextlib.closing(found) as passages:
-            yield from (passage for passage in passages if passage.text.strip())
-
-    def _write(self, batch: Sequence[Passage], known: dict[str, Sequence[float]], *, fresh: bool) -> int:
-        """Embed the texts whose vectors are not `known`, and write all; return how many were embedded."""
-        new = list(dict.fromkeys(one.text for one in batch if one.text not in known))
-        if new:
-            known.update(zip(new, self._embedding.embed_documents(new), strict=True))
-        rows = [Row(passage=one, vector=known[one.text]) for one in batch]
+    def _write(self, batch: Sequence[Passage], vectors: dict[str, Sequence[float]], *, fresh: bool) -> None:
+        rows = [Row(passage=one, vector=vectors[one.text]) for one in batch]
         if self._store.stamp() is None:
             self._held = None
             self._store.begin(replace(self._stamp(), dimensions=len(rows[0].vector)))
         self._opened()
         self._check_length(*(row.vector for row in rows))
         self._store.write(rows, fresh=fresh)
-        return len(new)
 
     # --- Searching ---
 
     def search(
-        self, question: str, k: int = 5, *, seconds: float = WINDOW_SECONDS, sources: Iterable[str] = ()
+        self, question: str, k: int = 5, *, seconds: float = WINDOW_SECONDS, sources: Sources = ()
     ) -> list[Window]:
         """Find the windows that answer a question best. Sends the question to the embedding model, and nothing else.
 
@@ -210,95 +248,162 @@ class VideoLibrary:
             question: in natural language, or words that are said or shown.
             k: windows at most.
             seconds: longest window.
-            sources: only this video, or these; all if empty.
+            sources: only these videos, folders and patterns; the whole library if empty.
 
         Raises:
-            ConfigurationError: the question is empty, k is not at least 1, or the library was made with another
-                embedding or by another service.
+            ConfigurationError: the question is empty, k is not at least 1, the library holds nothing of a source, or it
+                was made with another embedding or by another service.
             QwenOmniError: the embedding model failed.
         """
-        k = check_search(question, k)
-        vector: list[float] | None = None
-        if self._has_passages():
-            with _words_at_least() as vector:
-                vector[:] = self._embedding.embed_query(question)
-        return self._windows(vector, question, k, seconds, sources)
+        return _warned(self._search(question, k, seconds=seconds, sources=sources))
 
     async def asearch(
-        self, question: str, k: int = 5, *, seconds: float = WINDOW_SECONDS, sources: Iterable[str] = ()
+        self, question: str, k: int = 5, *, seconds: float = WINDOW_SECONDS, sources: Sources = ()
     ) -> list[Window]:
         """Find the windows that answer a question best; the asynchronous `search`."""
-        k = check_search(question, k)
-        vector: list[float] | None = None
-        if await asyncio.to_thread(self._has_passages):
-            with _words_at_least() as vector:
-                vector[:] = await self._embedding.aembed_query(question)
-        return await asyncio.to_thread(self._windows, vector, question, k, seconds, sources)
+        return _warned(await self._asearch(question, k, seconds=seconds, sources=sources))
 
-    def _has_passages(self) -> bool:
-        return self._opened().stamp() is not None
-
-    def _windows(
-        self, vector: Sequence[float] | None, question: str, k: int, seconds: float, sources: Iterable[str]
-    ) -> list[Window]:
-        if vector is None:
+    def _search(self, question: str, k: int, *, seconds: float = WINDOW_SECONDS, sources: Sources = ()) -> list[Window]:
+        query = self._query(question, k, seconds, sources)
+        if query.empty:
             return []
-        if vector:
-            self._check_length(vector)
-        only = [_name_of(source) for source in ([sources] if isinstance(sources, str) else sources)]
+        try:
+            return self._windows(query, self._embedding.embed_query(question))
+        except SpendLimitError as error:
+            return WordMatches(self._windows(query, []), error)
+
+    async def _asearch(
+        self, question: str, k: int, *, seconds: float = WINDOW_SECONDS, sources: Sources = ()
+    ) -> list[Window]:
+        query = await asyncio.to_thread(self._query, question, k, seconds, sources)
+        if query.empty:
+            return []
+        try:
+            vector = await self._embedding.aembed_query(question)
+        except SpendLimitError as error:
+            return WordMatches(await asyncio.to_thread(self._windows, query, []), error)
+        return await asyncio.to_thread(self._windows, query, vector)
+
+    def _query(self, question: str, k: int, seconds: float, sources: Sources) -> "_Query":
+        """Check a search, before anything is paid for."""
+        k = check_search(question, k)
         fetch_k = min(max(k * _FOUND_PER_WINDOW, _FEWEST_FOUND), MOST_WINDOWS)
         options = WindowOptions(k=k, fetch_k=fetch_k, seconds=seconds)
-        near = self._store.nearest(vector, options.fetch_k, only) if vector else []
-        worded = self._store.matching(question, vector, options.fetch_k, only)
-        return options.windows(question, merged(near, worded))
+        return _Query(question, options, self._selected(sources), empty=self._opened().stamp() is None)
+
+    def _selected(self, sources: Sources) -> list[str]:
+        """Return the videos that sources select; none if all."""
+        wanted = named_apart(sources)
+        if not wanted:
+            return []
+        held = [one.source for one in self._store.videos()]
+        unfinished = [name for name in map(name_of, wanted) if name not in held and self._store.vectors(name)]
+        return selected(wanted, [*held, *unfinished], self._place)
+
+    def _windows(self, query: "_Query", vector: Sequence[float]) -> list[Window]:
+        if vector:
+            self._check_length(vector)
+        most = query.options.fetch_k
+        near = self._store.nearest(vector, most, query.sources) if vector else []
+        worded = self._store.matching(query.question, vector, most, query.sources)
+        return query.options.windows(query.question, merged(near, worded))
+
+    # --- Asking ---
 
     def ask(
         self,
         question: str,
         *,
         k: int = WINDOWS_PER_QUESTION,
+        sources: Sources = (),
         options: AskOptions = DEFAULT_ASK,
         on_progress: OnLibraryProgress | None = None,
     ) -> LibraryAnswer:
-        """Answer a question from the whole library, with the moments that show it; see `ask_library`.
+        """Answer a question from the library, with the moments that show it; see `ask_library`.
 
         Args:
             question: in natural language.
             k: windows that are considered.
+            sources: only these videos, folders and patterns; the whole library if empty.
             options: the models, and how many windows are watched how closely.
             on_progress: called after every step.
         """
-        search = functools.partial(self.search, k=k)
+        search = functools.partial(self._search, k=k, sources=sources)
         return ask_library(question, search, client=self.client, options=options, on_progress=on_progress)
 
+    async def aask(
+        self,
+        question: str,
+        *,
+        k: int = WINDOWS_PER_QUESTION,
+        sources: Sources = (),
+        options: AskOptions = DEFAULT_ASK,
+        on_progress: OnLibraryProgress | None = None,
+    ) -> LibraryAnswer:
+        """Answer a question from the library; the asynchronous `ask`."""
+        search = functools.partial(self._asearch, k=k, sources=sources)
+        return await aask_library(question, search, client=self.aclient, options=options, on_progress=on_progress)
+
     def stream(
-        self, question: str, *, k: int = WINDOWS_PER_QUESTION, options: AskOptions = DEFAULT_ASK
+        self,
+        question: str,
+        *,
+        k: int = WINDOWS_PER_QUESTION,
+        sources: Sources = (),
+        options: AskOptions = DEFAULT_ASK,
     ) -> Generator[LibraryProgress | LibraryAnswer, None, None]:
-        """Yield progress, with the answer as it arrives, and at last the `LibraryAnswer`."""
-        return stream_library(question, functools.partial(self.search, k=k), client=self.client, options=options)
+        """Yield progress, with the answer as it arrives, and at last the `LibraryAnswer`; see `ask`."""
+        search = functools.partial(self._search, k=k, sources=sources)
+        return stream_library(question, search, client=self.client, options=options)
+
+    def astream(
+        self,
+        question: str,
+        *,
+        k: int = WINDOWS_PER_QUESTION,
+        sources: Sources = (),
+        options: AskOptions = DEFAULT_ASK,
+    ) -> AsyncGenerator[LibraryProgress | LibraryAnswer, None]:
+        """Yield progress, then the answer; the asynchronous `stream`. Close it with `contextlib.aclosing`."""
+        search = functools.partial(self._asearch, k=k, sources=sources)
+        return astream_library(question, search, client=self.aclient, options=options)
 
     # --- Contents ---
+
+    def check(self) -> None:
+        """Check that the library can be searched with this embedding and this service; an empty one can.
+
+        Raises:
+            ConfigurationError: it was made with another embedding or by another service, or it is another program's.
+        """
+        self._held = None
+        self._opened()
 
     def videos(self) -> list[Video]:
         """Return the videos in the library, by path."""
         return self._store.videos()
 
+    async def avideos(self) -> list[Video]:
+        """Return the videos in the library; the asynchronous `videos`."""
+        return await asyncio.to_thread(self.videos)
+
     def remove(self, source: str | os.PathLike[str]) -> int:
-        """Remove a video, or all below a folder; return how many passages were removed.
+        """Remove a video, all below a folder, or what a pattern fits; return how many passages were removed.
 
         The files themselves, and the checkpoints of their notes, are left alone.
         """
-        name = _name_of(os.fspath(source))
-        gone = [
-            one.source for one in self._store.videos() if one.source == name or Path(name) in Path(one.source).parents
-        ]
+        gone = matching(source, [one.source for one in self._store.videos()])
         removed = 0
-        for one in dict.fromkeys([*gone, name]):
+        for one in gone or [name_of(source)]:  # a video whose adding was interrupted is in no list
             removed += self._store.drop(one)
             self._store.forget(one)
         if removed:
             self._store.refresh()
         return removed
+
+    async def aremove(self, source: str | os.PathLike[str]) -> int:
+        """Remove videos; the asynchronous `remove`."""
+        return await asyncio.to_thread(self.remove, source)
 
     # --- Who answers ---
 
@@ -317,6 +422,17 @@ class VideoLibrary:
         if self._client is None:
             self._client, self._owned = OmniClient(), True
         return self._client
+
+    @property
+    def aclient(self) -> AsyncOmniClient:
+        """The client of the asynchronous methods, with the settings of `client`. `aclose` closes it.
+
+        Raises:
+            ConfigurationError: there is no key.
+        """
+        if self._async_client is None:
+            self._async_client = AsyncOmniClient(self.settings)
+        return self._async_client
 
     def _stamp(self) -> Stamp:
         return Stamp(embedding=self._embedding.name, origin=self.settings.origin, dimensions=0)
@@ -346,11 +462,23 @@ class VideoLibrary:
             self._client.close()
             self._client, self._owned = None, False
 
+    async def aclose(self) -> None:
+        """Close the connections of the running event loop, and the client, if it was made here."""
+        if self._async_client is not None:
+            await self._async_client.aclose()
+        await asyncio.to_thread(self.close)
+
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()
 
 
 def _rebuilt(place: Any, client: OmniClient | None, embedding: object, options: PassageOptions) -> VideoLibrary:  # noqa: ANN401
@@ -375,19 +503,21 @@ def check_stamp(place: str, found: Stamp, wanted: Stamp) -> None:
         )
 
 
-@contextlib.contextmanager
-def _words_at_least() -> Iterator[list[float]]:
-    """Yield a list for the vector; it stays empty if the spend limit does not allow the embedding."""
-    vector: list[float] = []
-    try:
-        yield vector
-    except SpendLimitError:
-        vector.clear()
-        warnings.warn(
-            "The spend limit left no room to embed the question, so only its words were compared.",
-            UserWarning,
-            stacklevel=4,
-        )
+@dataclass(frozen=True, slots=True)
+class _Query:
+    """A search that was checked; `empty` if there is nothing to search."""
+
+    question: str
+    options: WindowOptions
+    sources: Sequence[str]
+    empty: bool
+
+
+def _warned(windows: list[Window]) -> list[Window]:
+    """Return the windows, with a warning if only words were compared."""
+    if isinstance(windows, WordMatches):
+        warnings.warn(windows.notice, UserWarning, stacklevel=3)
+    return windows
 
 
 def merged(near: Sequence[Hit], worded: Sequence[Hit]) -> list[Hit]:
@@ -402,12 +532,32 @@ def merged(near: Sequence[Hit], worded: Sequence[Hit]) -> list[Hit]:
     return sorted(each.values(), key=lambda hit: -(hit.score or 0.0))
 
 
+def limited_to(search: object, sources: Sources) -> tuple[Source, ...]:
+    """Return the sources that a chain or an engine is limited to.
+
+    Args:
+        search: a library, or a retriever of a framework.
+        sources: videos, folders and patterns of the library.
+
+    Raises:
+        ConfigurationError: the search is not a library, so that sources would be ignored.
+    """
+    wanted = named_apart(sources)
+    if wanted and not isinstance(search, VideoLibrary):
+        raise ConfigurationError(
+            "sources= selects videos of a VideoLibrary, and the search is a retriever. Give it a filter on `source`."
+        )
+    return wanted
+
+
 def check_search(question: str, k: int) -> int:
     """Check a question and the number of windows.
 
     Raises:
         ConfigurationError: the question is empty, or k is out of its range.
     """
+    if not isinstance(question, str):
+        raise ConfigurationError(f"The question must be text, got {type(question).__name__}.")
     if not question.strip():
         raise ConfigurationError("The question is empty. Write what you look for.")
     return int(checked("k", k, WINDOW_COUNT))
@@ -422,49 +572,3 @@ def version_of(name: str, options: PassageOptions, settings: Settings) -> str:
     """
     chosen = {field: getattr(options.summary, field) for field in _IN_VERSION}
     return digest(content_digest(name, settings), options.mode, repr(options.transcript), chosen, settings.origin)
-
-
-def _name_of(source: str) -> str:
-    """Return the name that a video has in a library: its absolute path, so that it is found from any folder.
-
-    Raises:
-        ConfigurationError: it is a link.
-        UnreadableMediaError: it is not Unicode, which a library cannot store.
-    """
-    _check_local(source)
-    path = Path(source).expanduser().absolute()
-    if ".." in path.parts:  # of one file, there is one name
-        path = path.parent.resolve() / path.name if path.name != ".." else path.resolve()
-    name = str(path)
-    try:
-        name.encode()
-    except UnicodeEncodeError as error:
-        raise UnreadableMediaError(f"The name of {path.name!a} is not Unicode. Rename the file.") from error
-    return name
-
-
-def _check_local(source: str) -> None:
-    if "://" in source:
-        raise ConfigurationError(
-            f"{redact(source)} is a link; a library holds local files, so that answers can look at them again. "
-            "Download it first."
-        )
-
-
-def _each_once(passages: Iterable[Passage], ids: set[str]) -> Iterator[Passage]:
-    """Yield the passages whose ID is not among `ids` yet, and add it."""
-    for passage in passages:
-        if passage.id not in ids:
-            ids.add(passage.id)
-            yield passage
-
-
-def _in_batches(passages: Iterable[Passage]) -> Iterator[list[Passage]]:
-    batch: list[Passage] = []
-    for passage in passages:
-        batch.append(passage)
-        if len(batch) == _AT_ONCE:
-            yield batch
-            batch = []
-    if batch:
-        yield batch

@@ -13,6 +13,7 @@ from urllib.parse import quote
 
 from qwen_omni.errors import ConfigurationError
 from qwen_omni.library.answers import LibraryAnswer
+from qwen_omni.notebook import MOST_IMAGES, Card, Row
 from qwen_omni.redact import clean
 from qwen_omni.retrieval.windows import Window
 from qwen_omni.video.export.html import policy
@@ -20,7 +21,7 @@ from qwen_omni.video.export.markdown import bill_text
 from qwen_omni.video.export.thumbnails import thumbnails
 from qwen_omni.video.schemas import clock
 
-_SIDE = 320  # pixels of the longer side of an image
+_SIDE, _CARD_SIDE = 320, 160  # pixels of the longer side of an image, on a page and in a card
 
 
 def windows_page(question: str, windows: Sequence[Window], folder: Path | None = None) -> str:
@@ -56,18 +57,40 @@ def answer_page(found: LibraryAnswer, folder: Path | None = None) -> str:
     )  # fmt: skip
 
 
+def answer_card(found: LibraryAnswer) -> Card:
+    """Return what notebooks show for an answer: its text, what supports it with images, its basis and cost."""
+    rows = [
+        Row(
+            (f"{Path(one.source).name}\n{clock(one.start)}", one.text),
+            _image(one.source, one.start, one.end, _CARD_SIDE) if at < MOST_IMAGES else "",
+        )
+        for at, one in enumerate(found.evidence)
+    ]
+    return Card(
+        title=found.question,
+        text=found.answer,
+        rows=rows,
+        notes=[found.basis, f"this run: {bill_text(found.this_run)}", *found.notices],
+    )
+
+
 def _entry(source: str, times: tuple[float, float], text: str, folder: Path | None) -> dict[str, Any]:
     start, end = times
-    images = dict(thumbnails(Path(source), [(start + end) / 2], side=_SIDE))
     return {
         "name": Path(source).name,
         "link": f"{_address(Path(source), folder)}#t={start:.10g},{end:.10g}",
         "first": clock(start),
         "last": clock(end),
         "lines": text.splitlines(),
-        "image": next(iter(images.values()), ""),
+        "image": _image(source, start, end, _SIDE),
         "watched": None,
     }
+
+
+def _image(source: str, start: float, end: float, side: int) -> str:
+    """Return the image in the middle of a time range; empty if there is none."""
+    images = dict(thumbnails(Path(source), [(start + end) / 2], side=side))
+    return next(iter(images.values()), "")
 
 
 def _address(source: Path, folder: Path | None) -> str:

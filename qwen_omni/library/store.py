@@ -8,13 +8,15 @@ import contextlib
 import errno
 import json
 import os
+import random
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from qwen_omni.errors import ConfigurationError, QwenOmniError
 from qwen_omni.media.files.tempfiles import machine_fault
@@ -28,12 +30,16 @@ except ImportError:  # Windows: one process adds at a time
 else:
     _LOCKS = True
 
+T = TypeVar("T")
+
 _PASSAGES, _VIDEOS = "passages", "videos"
 _STAMP = b"qwen_omni"
 _VERSION = 1
 _INDEXED_FROM = 20_000
 """Rows from which an index of vectors is made: below, comparing all of them is as quick and exact."""
 _REFINED = 10  # candidates of the compressed index that are compared exactly, as a multiple of those wanted
+_CONFLICTS = ("commit conflict", "already exists", "preempted by concurrent")
+_ATTEMPTS, _LONGEST_WAIT = 20, 1.0  # tries of a change, and seconds between two of them
 _UNUSED = timedelta(hours=1)  # older versions of a table are removed: an hour is longer than any search lasts
 
 
@@ -168,12 +174,15 @@ class LanceStore:
             pa.field("end", pa.float64()), pa.field("text", pa.string()), pa.field("metadata", pa.string()),
             pa.field("vector", pa.list_(pa.float32(), stamp.dimensions)),
         ]  # fmt: skip
-        with self._writing("create"):
+        schema = pa.schema(columns, metadata={_STAMP: json.dumps(about).encode()})
+
+        def create() -> None:
             if self._table(_PASSAGES) is None:
                 self._listed()
-                schema = pa.schema(columns, metadata={_STAMP: json.dumps(about).encode()})
                 self._tables[_PASSAGES] = self._connected().create_table(_PASSAGES, schema=schema)
                 self._seen = self._tables[_PASSAGES].version
+
+        self._write("create", create)
 
     def vectors(self, source: str) -> Mapping[str, Sequence[float]]:
         """Return the vectors of a source by text."""
@@ -185,7 +194,8 @@ class LanceStore:
 
     def write(self, rows: Sequence[Row], *, fresh: bool = False) -> None:
         """Write rows; one with the same ID is replaced."""
-        with self._writing("write to"):
+
+        def write() -> None:
             table = self._table(_PASSAGES)
             if table is None or not rows:
                 return
@@ -196,41 +206,61 @@ class LanceStore:
             else:
                 table.merge_insert("id").when_matched_update_all().when_not_matched_insert_all().execute(written)
 
+        self._write("write to", write)
+
     def drop(self, source: str, *, keep: Iterable[str] = ()) -> int:
-        """Remove the rows of a source, except those with the IDs to keep; return how many."""
-        with self._writing("write to"):
-            table = self._table(_PASSAGES)
-            if table is None:
-                return 0
-            kept = set(keep)
-            ids = [row["id"] for row in self._rows(_PASSAGES, f"source = {quoted(source)}", ["id"])]
-            gone = [one for one in ids if one not in kept]
+        """Remove the rows of a source, except those with the IDs to keep; return how many.
+
+        Of each of these, one row stays: two processes that add the same video where there are no locks write it twice.
+        """
+        kept = set(keep)
+
+        def drop() -> int:
+            rows = self._rows(_PASSAGES, f"source = {quoted(source)}", ["id"], numbered=True)
+            gone = [row for row in rows if row["id"] not in kept]
+            first: dict[str, int] = {}
+            for row in rows:
+                first[row["id"]] = min(row["_rowid"], first.get(row["id"], row["_rowid"]))
+            twice = [row for row in rows if row["id"] in kept and row["_rowid"] != first[row["id"]]]
             if gone and not kept:
-                table.delete(f"source = {quoted(source)}")
+                self._tables[_PASSAGES].delete(f"source = {quoted(source)}")
             elif gone:
-                table.delete(f"id IN ({', '.join(map(quoted, gone))})")
-        return len(gone)
+                self._tables[_PASSAGES].delete(f"id IN ({', '.join(quoted(row['id']) for row in gone)})")
+            if twice:
+                ids = ", ".join(quoted(row["id"]) for row in twice)
+                numbers = ", ".join(str(row["_rowid"]) for row in twice)
+                self._tables[_PASSAGES].delete(f"id IN ({ids}) AND _rowid IN ({numbers})")
+            return len(gone)
+
+        return self._write("write to", drop)
 
     def videos(self) -> list[Video]:
         """Return what was added, by path."""
         with self._faults("read"):
             rows = self._rows(_VIDEOS, "", ["source", "version", "passages"])
-        return sorted((Video(**row) for row in rows), key=lambda one: one.source)
+        each = {row["source"]: Video(**row) for row in rows}  # there may be two rows, from two processes without locks
+        return [each[source] for source in sorted(each)]
 
     def finish(self, video: Video) -> None:
         """Record that all passages of a video are written."""
         row = {"source": video.source, "version": video.version, "passages": video.passages}
-        with self._writing("write to"):
+
+        def finish() -> None:
             table = None if self._table(_PASSAGES) is None else self._listed()
             if table is not None:
                 table.merge_insert("source").when_matched_update_all().when_not_matched_insert_all().execute([row])
 
+        self._write("write to", finish)
+
     def forget(self, source: str) -> None:
         """Remove the record of a video."""
-        with self._writing("write to"):
+
+        def forget() -> None:
             table = self._table(_VIDEOS)
             if table is not None:
                 table.delete(f"source = {quoted(source)}")
+
+        self._write("write to", forget)
 
     def nearest(self, vector: Sequence[float], most: int, sources: Sequence[str] = ()) -> list[Hit]:
         """Return the rows whose vectors are nearest, best first; the score is the cosine of the angle."""
@@ -256,7 +286,7 @@ class LanceStore:
         """Bring the indexes up to date: of words always, of vectors where there are many; remove old versions."""
         from lancedb.index import FTS, BTree, IvfSq  # noqa: PLC0415  (an extra)
 
-        with self._writing("write to"):
+        def refresh() -> None:
             table = self._table(_PASSAGES)
             if table is None:
                 return
@@ -269,11 +299,14 @@ class LanceStore:
                 table.create_index("vector", config=IvfSq(distance_type="cosine"))
             table.optimize(cleanup_older_than=_UNUSED)
 
-    def _rows(self, name: str, where: str, columns: list[str]) -> list[dict[str, Any]]:
+        self._write("write to", refresh)
+
+    def _rows(self, name: str, where: str, columns: list[str], *, numbered: bool = False) -> list[dict[str, Any]]:
         table = self._table(name)
         if table is None:
             return []
-        query = table.search().where(where) if where else table.search()
+        query = table.search().with_row_id(numbered)
+        query = query.where(where) if where else query
         found: list[dict[str, Any]] = query.select(columns).limit(max(1, table.count_rows())).to_list()
         return found
 
@@ -331,6 +364,21 @@ class LanceStore:
 
             self._database = lancedb.connect(self.place)
         return self._database
+
+    def _write(self, doing: str, change: Callable[[], T]) -> T:
+        """Make a change, and make it again where another process wrote first, which happens only without locks."""
+        with self._writing(doing):
+            for attempt in range(_ATTEMPTS):
+                try:
+                    return change()
+                except (OSError, RuntimeError, ValueError) as error:
+                    if not any(words in str(error) for words in _CONFLICTS):
+                        raise
+                    time.sleep(random.uniform(0, _LONGEST_WAIT) * (attempt + 1) / _ATTEMPTS)  # noqa: S311
+            raise ConfigurationError(
+                f"Other programs kept writing to the library {self.place} at the same time. What was written is there; "
+                "add the videos again, one program after the other."
+            )
 
     @contextlib.contextmanager
     def _writing(self, doing: str) -> Iterator[None]:

@@ -307,5 +307,19 @@ def _unpriced(unit: str, pricing: Pricing) -> ConfigurationError:
     return ConfigurationError(f"{unit} are limited, but {pricing.unknown}. Pass prices=, or limit tokens.")
 
 
+def refusal_text(error: SpendLimitError, what: str) -> str:
+    """Describe in one sentence what a limit refused, with its numbers.
+
+    Example:
+        >>> refused = SpendLimitError("…", unit="CNY", estimated=0.02, limit=0.05, spent=0.04)
+        >>> refusal_text(refused, "Another look")
+        'Another look would take CNY 0.02; of the limit of CNY 0.05, CNY 0.04 are spent or reserved.'
+    """
+    amount, limit, spent = (_amount(one, error.unit) for one in (error.estimated, error.limit, error.spent))
+    if not error.spent:
+        return f"{what} would take {amount}; the limit is {limit}."
+    return f"{what} would take {amount}; of the limit of {limit}, {spent} are spent or reserved."
+
+
 def _amount(amount: float, unit: str) -> str:
     return f"{amount:,.0f} tokens" if unit == "tokens" else f"{unit} {amount:,.6g}"

@@ -102,6 +102,16 @@ class SummarizeVideo(TranscribeAudio):
     ] = None
 
 
+Within = Annotated[
+    str | None,
+    Field(
+        min_length=1,
+        max_length=_MOST_TEXT,
+        description="Only this file, or the files of this folder, as search results name them; all if left out.",
+    ),
+]
+
+
 class SearchVideos(Arguments):
     """Arguments of `search_videos`."""
 
@@ -109,6 +119,7 @@ class SearchVideos(Arguments):
         str, Field(min_length=1, max_length=_MOST_TEXT, description="What to look for: a question, or words.")
     ]
     k: Annotated[int, Field(ge=1, le=20, description="How many windows at most."), _Number] = 5
+    path: Within = None
 
 
 class AskLibrary(Arguments):
@@ -120,6 +131,7 @@ class AskLibrary(Arguments):
         Field(ge=0, le=12, description="How many windows are watched again at most; 0 answers from notes alone."),
         _Number,
     ] = 4
+    path: Within = None
 
 
 class FindMoment(Arguments):

@@ -1,18 +1,20 @@
 """The tools of a library: search over all videos that were indexed, and questions about them, as steps."""
 
 import functools
-from collections.abc import Mapping
+import os
+from collections.abc import Generator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from qwen_omni.client import AsyncOmniClient, OmniClient
-from qwen_omni.errors import ConfigurationError
+from qwen_omni.errors import ConfigurationError, UnreadableMediaError
 from qwen_omni.library.answers import AskOptions, LibraryAnswer
 from qwen_omni.library.ask import OnLibraryProgress, aask_library, ask_library
 from qwen_omni.library.library import WINDOWS_PER_QUESTION, VideoLibrary
+from qwen_omni.library.sources import not_held
 from qwen_omni.retrieval.windows import Window
 from qwen_omni.tools.definitions import AskLibrary, SearchVideos
-from qwen_omni.tools.handlers import Meter, Steps, ToolContext, Work
+from qwen_omni.tools.handlers import Local, Meter, Steps, ToolContext, Work
 from qwen_omni.tools.results import ToolOutcome, bounded, line
 
 _SEARCH_ADVICE = "Search for something narrower, or for fewer windows (k)."
@@ -23,7 +25,8 @@ _MOST_TEXT = 600  # characters of a window's text that the model receives
 def search_videos(context: ToolContext, asked: SearchVideos) -> Steps:
     """Search the library."""
     library = _library(context)
-    windows: list[Window] = yield Work(_found, _afound, (library, asked.query), asked.k, Meter.step)
+    sources = yield from _sources(context, library, asked.path)
+    windows: list[Window] = yield Work(_found, _afound, (library, asked.query, sources), asked.k, Meter.step)
     lines = [f"{_name(context, one.source)}, {_range(one)}: {_short(one.text)}" for one in windows]
     head = f"{len(windows)} windows, best first:" if windows else "Nothing in the library matches that."
     facts = [{**_place(context, one), "text": one.text, "score": one.score} for one in windows]
@@ -34,15 +37,19 @@ def ask_videos(context: ToolContext, asked: AskLibrary) -> Steps:
     """Answer a question from the library, with the shots that show it."""
     library = _library(context)
     options = AskOptions(model=context.model, looks=asked.looks)
-    found: LibraryAnswer = yield Work(_answered, _aanswered, (library, asked.question), options, Meter.library)
+    sources = yield from _sources(context, library, asked.path)
+    given = (library, asked.question, sources)
+    found: LibraryAnswer = yield Work(_answered, _aanswered, given, options, Meter.library)
     lines = [f"{_name(context, one.source)}, {_range(one)}: {line(one.text)}" for one in found.evidence]
     shown = ["Evidence:", *lines] if lines else []
-    text = bounded([*found.answer.splitlines(), *shown, f"({found.basis})"], _ANSWER_ADVICE)
+    notes = [f"({line(one)})" for one in (found.basis, *found.notices)]
+    text = bounded([*found.answer.splitlines(), *shown, *notes], _ANSWER_ADVICE)
     facts = {
         "answer": found.answer,
         "evidence": [{**_place(context, one), "text": one.text, "watched": one.watched} for one in found.evidence],
         "basis": found.basis,
         "stopped": found.stopped,
+        "notices": [context.cleaned(one) for one in found.notices],
         "unwatched": [
             {**_place(context, one), "reason": context.cleaned(one.reason)} for one in found.shots if one.reason
         ],
@@ -56,9 +63,39 @@ def _library(context: ToolContext) -> VideoLibrary:
     return context.library
 
 
-def _found(library: VideoLibrary, query: str, *, options: int, on_progress: Any, client: OmniClient) -> list[Window]:  # noqa: ANN401
+def _sources(
+    context: ToolContext, library: VideoLibrary, path: str | None
+) -> Generator[Local, list[str], Sequence[str]]:
+    """Return the videos that a model's path selects, by their names in search results; none if it wants all."""
+    if path is None:
+        return ()
+    found = yield Local(lambda: _within(context, library, path))
+    return found
+
+
+def _within(context: ToolContext, library: VideoLibrary, path: str) -> list[str]:
+    root, wanted = context.folder.root, os.path.normpath(path)
+    names = {video.source: _name(context, video.source) for video in library.videos()}
+    if wanted == os.curdir:
+        found = [source for source in names if Path(source).is_relative_to(root)]
+    else:
+        found = [source for source, name in names.items() if name == wanted or name.startswith(wanted + os.sep)]
+    if not found:
+        raise UnreadableMediaError(str(not_held(path, list(names.values()))))  # a model can correct it
+    return found
+
+
+def _found(
+    library: VideoLibrary,
+    query: str,
+    sources: Sequence[str],
+    *,
+    options: int,
+    on_progress: Any,  # noqa: ANN401
+    client: OmniClient,
+) -> list[Window]:
     del client
-    windows = library.search(query, options)
+    windows = library.search(query, options, sources=sources)
     on_progress("searched")
     return windows
 
@@ -66,33 +103,41 @@ def _found(library: VideoLibrary, query: str, *, options: int, on_progress: Any,
 async def _afound(
     library: VideoLibrary,
     query: str,
+    sources: Sequence[str],
     *,
     options: int,
     on_progress: Any,  # noqa: ANN401
     client: AsyncOmniClient,
 ) -> list[Window]:
     del client
-    windows = await library.asearch(query, options)
+    windows = await library.asearch(query, options, sources=sources)
     on_progress("searched")
     return windows
 
 
 def _answered(
-    library: VideoLibrary, question: str, *, client: OmniClient, options: AskOptions, on_progress: OnLibraryProgress
+    library: VideoLibrary,
+    question: str,
+    sources: Sequence[str],
+    *,
+    client: OmniClient,
+    options: AskOptions,
+    on_progress: OnLibraryProgress,
 ) -> LibraryAnswer:
-    search = functools.partial(library.search, k=WINDOWS_PER_QUESTION)
+    search = functools.partial(library.search, k=WINDOWS_PER_QUESTION, sources=sources)
     return ask_library(question, search, client=client, options=options, on_progress=on_progress)
 
 
 async def _aanswered(
     library: VideoLibrary,
     question: str,
+    sources: Sequence[str],
     *,
     client: AsyncOmniClient,
     options: AskOptions,
     on_progress: OnLibraryProgress,
 ) -> LibraryAnswer:
-    search = functools.partial(library.asearch, k=WINDOWS_PER_QUESTION)
+    search = functools.partial(library.asearch, k=WINDOWS_PER_QUESTION, sources=sources)
     return await aask_library(question, search, client=client, options=options, on_progress=on_progress)
 
 

@@ -91,7 +91,7 @@ _NEXT_STEP: tuple[tuple[type[APIError], str], ...] = (
     (errors.AccountError, "Check the account's bills and free quota in the Model Studio console."),
     (errors.PermissionDeniedError, "The account may need this model to be activated in this region."),
     (errors.NotFoundError, "Check the model name and whether the region offers it."),
-    (errors.ContextOverflowError, "Send less: a shorter clip, a lower fps, or fewer turns."),
+    (errors.ContextOverflowError, "Send less: a shorter text or clip, a lower fps, or fewer turns."),
     (errors.ContentFilterError, "The service's content inspection refused it; the same content will be refused again."),
 )
 

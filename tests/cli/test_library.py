@@ -119,6 +119,37 @@ def test_files_that_cannot_be_read_are_left_out(command, films, tmp_path):
     assert command("library", "add", "gone.mp4")[0] == 1
 
 
+def test_a_source_selects_videos(command, films):
+    folder = films[0].path.parent
+    command("library", "add", folder)
+    for given, names in (
+        (["--source", folder], {"film0", "film1"}),
+        (["--source", films[0].path], {"film0"}),
+        (["--source", f"{folder}/*1.mp4"], {"film1"}),
+        (["--source", films[0].path, "--source", films[1].path], {"film0", "film1"}),
+    ):
+        status, out, _ = command("library", "search", "code", "-k", 9, *given, "--json")
+        assert status == 0
+        assert {Path(one["file"]).stem for one in json.loads(out)} == names
+    status, out, _ = command("library", "ask", "What is shown?", "--source", films[1].path, "--dry-run")
+    assert status == 0
+    assert "film0" not in out
+    for wrong in (["search", "x"], ["ask", "x"], ["ask", "x", "--dry-run"]):
+        status, _, err = command("library", *wrong, "--source", "talks")
+        assert status == 2
+        assert "talks is not in the library library.lance, which has 2 videos: film0.mp4, film1.mp4." in err
+
+
+def test_without_any_money_the_numbers_are_told(command, films, standin):
+    command("library", "add", films[0].path)
+    standin.clear()
+    status, out, err = command("library", "ask", "Zebras?", "--max-cny", 0)
+    assert (status, standin.requests) == (0, [])
+    assert out.startswith("No passage shares a word with the question")
+    assert "Embedding it would take CNY" in err
+    assert "holds nothing" not in out
+
+
 def test_nothing_found_is_said(command, films, stores):
     command("library", "add", films[0].path)
     command("library", "remove", films[0].path)
@@ -136,7 +167,24 @@ def test_agents_get_the_library_over_mcp(command, monkeypatch, films, tmp_path):
     monkeypatch.setattr("qwen_omni.tools.mcp_server.serve_stdio", serve)
     status, _, err = command("mcp", "--root", tmp_path, "--library", "none.lance")
     assert status == 2
-    assert "There is no library none.lance. Create it: qwen-omni library add FOLDER -l none.lance" in err
+    assert "There is no library none.lance. Create it: qwen-omni library add FOLDER --library none.lance" in err
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "a.txt").write_text("mine")
+    (tmp_path / "file").write_text("mine")
+    for wrong, says in (("other", "is a folder of other files, and no library"), ("file", "is a file; a library is")):
+        status, _, err = command("mcp", "--root", tmp_path, "--library", wrong)
+        assert status == 2
+        assert says in err
+        assert len(err.splitlines()) == 1
     (tmp_path / "some.lance").mkdir()
     assert command("mcp", "--root", tmp_path, "--library", "some.lance")[0] == 0
     assert served[-2:] == ["search_videos", "ask_library"]
+
+
+def test_a_library_of_another_embedding_is_refused_before_it_is_served(command, films, tmp_path, stores):
+    pytest.importorskip("mcp")
+    command("library", "add", films[0].path, "--embedding", "text-embedding-v3")
+    status, _, err = command("mcp", "--root", tmp_path, "--library", "library.lance")
+    assert status == 2
+    assert "was made with the embedding text-embedding-v3" in err
+    assert len(err.splitlines()) == 1

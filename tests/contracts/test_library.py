@@ -2,6 +2,7 @@
 # ruff: noqa: D102  (both frameworks in one table)
 
 import asyncio
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,8 +10,16 @@ import pytest
 from langchain_core.documents import Document
 from langchain_core.retrievers import BaseRetriever
 
-from langchain_qwen_omni import LIBRARY_EVENT, ChatQwenOmni, VideoQAChain
-from qwen_omni import ConfigurationError, LibraryAnswer, OmniClient, Settings, VideoLibrary, ask_library
+from langchain_qwen_omni import LIBRARY_EVENT, ChatQwenOmni, LongVideoChain, VideoQAChain
+from qwen_omni import (
+    ConfigurationError,
+    LibraryAnswer,
+    OmniClient,
+    Settings,
+    UnknownOptionError,
+    VideoLibrary,
+    ask_library,
+)
 from qwen_omni.library.ask import LibraryProgress
 from qwen_omni.standin.marked_media import make_video
 from tests.support.memory_store import MemoryStore
@@ -22,7 +31,7 @@ from llama_index.core.instrumentation import get_dispatcher
 from llama_index.core.instrumentation.event_handlers import BaseEventHandler
 from llama_index.core.schema import NodeWithScore, TextNode
 
-from llama_index_qwen_omni import QwenOmni, VideoQueryEngine, VideoQueryProgress
+from llama_index_qwen_omni import LongVideoWorkflow, QwenOmni, VideoQueryEngine, VideoQueryProgress
 
 
 @pytest.fixture(scope="module")
@@ -195,6 +204,54 @@ def test_something_else_is_no_search(framework, llm):
         framework.made(llm, "library.lance")
     with pytest.raises(ConfigurationError, match="looks"):
         framework.made(llm, framework.retriever([]), looks=-1)
+
+
+def test_an_engine_may_be_limited_to_sources(framework, llm, library, films):
+    """Every question, not only the first one, even where the sources are an iterator."""
+    made = framework.made(llm, library, sources=iter([films[1].path]), looks=0)
+    for question in ("Which code is shown?", "What else is shown?"):
+        found = framework.ask(made, question)
+        assert {shot.source for shot in found.shots} == {str(films[1].path)}
+    assert {one.source for one in asyncio.run(framework.aask(made, "And what more?")).shots} == {str(films[1].path)}
+    with pytest.raises(ConfigurationError, match=r"which has 2 videos: 0.mp4, 1.mp4"):
+        framework.ask(framework.made(llm, library, sources=["talks"]), "Which code is shown?")
+    with pytest.raises(ConfigurationError, match="sources= selects videos of a VideoLibrary"):
+        framework.made(llm, framework.retriever([]), sources=["a.mp4"])
+
+
+@pytest.mark.parametrize(
+    ("option", "near"), [("lokos", "looks"), ("FPS", None), ("source", "sources"), ("languag", "language")]
+)
+def test_an_unknown_option_is_named_with_the_nearest_one(framework, llm, library, option, near):
+    with pytest.raises(UnknownOptionError) as raised:
+        framework.made(llm, library, **{option: 1})
+    text = str(raised.value)
+    assert re.match(rf"Video(QAChain|QueryEngine) has no option '{option}'", text)
+    assert (f"did you mean '{near}'?" in text) == (near is not None)
+    assert "Known options: " in text
+    assert "looks" in text.partition("Known options")[2]
+    assert isinstance(raised.value, ConfigurationError)
+    assert isinstance(raised.value, TypeError)
+
+
+def test_a_call_of_a_chain_takes_no_options(standin, library):
+    llm = ChatQwenOmni(api_key=standin.api_key, base_url=standin.base_url)
+    chains = (VideoQAChain(llm, library), LongVideoChain(llm))
+    for chain in chains:
+        for call in (chain.invoke, lambda *a, c=chain, **k: asyncio.run(c.ainvoke(*a, **k))):
+            with pytest.raises(UnknownOptionError, match=r"takes no options, got 'looks'. Pass options where the"):
+                call("What?", looks=1)
+    with pytest.raises(UnknownOptionError, match=r"LongVideoChain has no option 'detial'; did you mean 'detail'?"):
+        LongVideoChain(llm, detial="low")
+    with pytest.raises(
+        UnknownOptionError, match=r"LongVideoWorkflow has no option 'questoin'; did you mean 'question'?"
+    ):
+        LongVideoWorkflow(QwenOmni(api_key=standin.api_key, base_url=standin.base_url), questoin="x")
+    workflow = LongVideoWorkflow(QwenOmni(api_key=standin.api_key, base_url=standin.base_url))
+    with pytest.raises(UnknownOptionError, match=r"LongVideoWorkflow.run has no option 'vidoe'; did you mean 'video'?"):
+        workflow.run(vidoe="a.mp4")
+    assert not standin.requests
+    llm.close()
 
 
 def test_nothing_found_is_said(framework, llm, standin):

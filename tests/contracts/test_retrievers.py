@@ -315,8 +315,23 @@ def test_a_question_has_options_of_its_own():
     assert len(asyncio.run(retriever.ainvoke("tent gate", k=1))) == 1
     with pytest.raises(ConfigurationError, match="k must be"):
         retriever.invoke("tent", k=0)
+    with pytest.raises(
+        ConfigurationError, match=r"VideoRetriever\.invoke has no option 'per_vido'; did you mean 'per_vid"
+    ):
+        retriever.invoke("tent", per_vido=1)
     retriever.k = 1
     assert len(retriever.invoke("tent gate")) == 1
+
+
+def test_hybrid_search_is_refused_where_the_store_has_none():
+    """Chroma, a store in memory, an ensemble: nothing is compared by vectors alone in silence."""
+    for face in FACES:
+        for store, says in (
+            (face.index(BOTH), "for Qdrant and LanceDB"),
+            (face.fixed(BOTH), "its own search|own hybrid"),
+        ):
+            with pytest.raises(ValueError, match=says):
+                face.find(store, "tent", hybrid=True)
 
 
 def test_callbacks_see_both_retrievers():

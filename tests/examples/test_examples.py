@@ -23,9 +23,14 @@ from _cli import start  # noqa: E402
 
 EXAMPLES = sorted(path for path in FOLDER.glob("*/*.py") if path.name != "_start.py")
 WITHOUT = () if find_spec("llama_index") else ("llama_index",)  # its dependencies are a group of their own
+NO_LIBRARY = find_spec("lancedb") is None
 RUNNING = [
     pytest.param(
-        path, marks=pytest.mark.skipif(path.parent.name in WITHOUT, reason="llama-index-core is not installed")
+        path,
+        marks=[
+            pytest.mark.skipif(path.parent.name in WITHOUT, reason="llama-index-core is not installed"),
+            pytest.mark.skipif(path.name == "library.py" and NO_LIBRARY, reason="lancedb is not installed"),
+        ],
     )
     for path in EXAMPLES
 ]
@@ -35,7 +40,7 @@ OWN = ("own_bucket.py", "spend_limit.py", "batch_captions.py", "video_rag.py", "
 old_names = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # LlamaIndex's agents use old names of pydantic
 NEEDS = {  # by the name of an example, in whichever folder; all others take one video
     "speech.py": ["audio"], "transcribe.py": ["audio"], "paraformer_or_omni.py": ["audio"],
-    "video_rag.py": ["folder"], "index_folder.py": ["folder"], "core/archive.py": ["folder"],
+    "video_rag.py": ["folder"], "index_folder.py": ["folder"], "core/archive.py": ["folder"], "library.py": ["folder"],
     "langchain/agent.py": ["folder"],
     "mixed_media.py": ["image", "audio", "video"], "batch_captions.py": ["video", "video"],
 }  # fmt: skip

@@ -33,7 +33,7 @@ def test_its_outputs_are_stored(path):
     assert not re.search(r"/tmp|/home|/root|<script|Traceback", written)
     assert path.stat().st_size < 60_000
     assert f"(notebooks/{path.name})" in (FOLDER.parent / "README.md").read_text(encoding="utf-8")
-    assert [one.stem for one in NOTEBOOKS] == ["langchain", "llama_index"]
+    assert [one.stem for one in NOTEBOOKS] == ["langchain", "library", "llama_index"]
 
 
 @pytest.mark.slow
@@ -44,8 +44,9 @@ def test_it_runs(path, tmp_path):
     If outputs differ in kind, run `python -m scripts.notebooks`.
     """
     pytest.importorskip("nbclient")
-    if path.stem == "llama_index":
-        pytest.importorskip("llama_index.core")
+    needed = {"llama_index": "llama_index.core", "library": "lancedb"}
+    if path.stem in needed:
+        pytest.importorskip(needed[path.stem])
     from scripts.notebooks import kept, run  # noqa: PLC0415 - needs nbclient
 
     cells = code_cells(run(path, tmp_path))

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import re
 import shutil
 from dataclasses import replace
 from itertools import pairwise
@@ -19,6 +20,7 @@ from qwen_omni import (
     LibraryAnswer,
     OmniClient,
     SpendLimit,
+    VideoLibrary,
     aask_library,
     ask_library,
     astream_library,
@@ -34,6 +36,7 @@ from qwen_omni.video.schemas import TimedNote
 from qwen_omni.work_store.opening import open_work_store
 from qwen_omni.work_store.sqlite import SqliteStore
 from qwen_omni.work_store.store import Claim
+from tests.support.memory_store import MemoryStore
 
 UNSURE = AskOptions(sure=1.0, margin=0.0)
 REFUSED = Fault.refuse(400, "data_inspection_failed", "Input or output data may contain inappropriate content.")
@@ -279,6 +282,74 @@ def test_without_money_for_an_answer_it_lists_what_was_found(client, standin, sh
     assert "film2.mp4 (from the notes)" in found.answer
     assert "No budget was left for a written answer" in found.basis
     assert [one.watched for one in found.evidence] == [False] * 3
+
+
+@pytest.fixture
+def poor(settings, tmp_path):
+    """A client that may spend nothing."""
+    with OmniClient(replace(settings, cache_dir=tmp_path / "poor", spend_limit=SpendLimit(cny=0))) as made:
+        yield made
+
+
+def test_without_any_money_the_passages_answer_and_the_numbers_are_told(client, poor, standin, shelf):
+    store = MemoryStore()
+    VideoLibrary(store, client=client).add(shelf.folder)
+    library = VideoLibrary(store, client=poor)
+    standin.clear()
+    found = library.ask(f"code {shelf.films[1].codes[2]}")
+    assert not standin.requests
+    assert (found.written, found.stopped) == (False, "spend_limit")
+    assert shelf.films[1].codes[2] in found.answer
+    by_words, *refused = found.notices
+    assert "so only its words were compared." in by_words
+    assert re.search(r"Embedding it would take CNY [\d.e-]+; the limit is CNY 0\.", by_words)
+    assert [one.partition(" would take CNY")[0] for one in refused] == ["An answer after looks", "A written answer"]
+    asyncio.run(library.aclose())
+
+
+@pytest.mark.parametrize("ask", [VideoLibrary.ask, lambda library, text: asyncio.run(library.aask(text))])
+def test_words_that_no_passage_has_are_not_taken_for_an_empty_library(client, poor, standin, shelf, ask):
+    store = MemoryStore()
+    VideoLibrary(store, client=client).add(shelf.folder)
+    standin.clear()
+    found = ask(VideoLibrary(store, client=poor), "Zebras?")
+    assert not standin.requests
+    assert found.answer == (
+        "No passage shares a word with the question, and the spend limit did not allow a search by meaning."
+    )
+    assert "the limit is CNY 0." in found.notices[0]
+    assert (found.stopped, found.basis, found.written) == ("spend_limit", "Nothing was found by words alone.", False)
+
+
+def test_a_limit_that_is_too_small_for_a_look_is_told_with_its_numbers(client, standin, shelf, search):
+    estimate = estimate_library(shelf.question(0, 4), search, settings=client.settings, options=UNSURE)
+    limit = SpendLimit(cny=estimate.answer.cost.cny + 1e-6)
+    with OmniClient(replace(client.settings, spend_limit=limit)) as poor:
+        found = ask_library(shelf.question(0, 4), search, client=poor, options=UNSURE)
+    assert (found.written, found.stopped) == (True, "spend_limit")
+    (notice,) = found.notices
+    assert notice.startswith("Another look would take CNY ")
+    assert f"of the limit of CNY {limit.limits['CNY']:,.6g}, CNY " in notice
+
+
+def test_a_question_that_is_too_long_is_told_to_be_shortened(client, standin, search):
+    question = "Where is the dog? " * 200_000
+    for ask in (ask_library, lambda *a, **k: list(stream_library(*a, **k))):
+        with pytest.raises(ConfigurationError, match=r"The question has [\d,]+ tokens, and .* takes") as raised:
+            ask(question, search, client=client)
+        assert "Shorten the question" in str(raised.value)
+        assert "clip" not in str(raised.value)
+    with pytest.raises(ConfigurationError, match="Shorten the question"):
+        estimate_library(question, search, settings=client.settings)
+    assert search.asked == []
+    assert not standin.requests
+
+
+def test_a_question_beyond_the_embedding_is_compared_by_its_beginning(client, standin, shelf):
+    library = VideoLibrary(MemoryStore(), client=client)
+    library.add(shelf.films[0].path)
+    with pytest.warns(UserWarning, match="The question is longer than the 8,192 tokens .* Shorten it"):
+        assert library.search("code " * 20_000)
 
 
 def test_what_cannot_be_watched_is_told_from_its_notes(client, standin, shelf, tmp_path):

@@ -2,15 +2,18 @@
 # ruff: noqa: D102
 
 import asyncio
+import contextlib
 import math
 import os
 import shutil
 import threading
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from qwen_omni import (
+    AskOptions,
     ConfigurationError,
     LocalResourceError,
     OmniClient,
@@ -26,6 +29,8 @@ from qwen_omni.retrieval.passages import Passage
 from qwen_omni.standin import Fault
 from qwen_omni.standin.marked_media import make_video
 from tests.support.memory_store import MemoryStore
+
+ONCE = AskOptions(keep=False)
 
 
 @pytest.fixture(params=["memory", "lance"])
@@ -107,6 +112,174 @@ def test_a_search_may_be_limited_to_some_videos(library, shelf):
     library.add(shelf.folder)
     windows = library.search(shelf.question(0, 1), sources=[str(shelf.films[2].path)])
     assert {window.source for window in windows} == {str(shelf.films[2].path)}
+
+
+@pytest.fixture
+def tree(shelf, tmp_path):
+    """Two folders with a film each, and one beside them."""
+    places = [tmp_path / "talks" / "a.mp4", tmp_path / "talks" / "old" / "b.mp4", tmp_path / "talks-2" / "c.mp4"]
+    for place, film in zip(places, shelf.films, strict=True):
+        place.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(film.path, place)
+    return tmp_path
+
+
+SELECTIONS = {
+    "a file": ("talks/a.mp4", {"a.mp4"}),
+    "a folder": ("talks", {"a.mp4", "b.mp4"}),
+    "a folder with a slash": ("talks/", {"a.mp4", "b.mp4"}),
+    "a folder in another spelling": ("talks-2/../talks/old", {"b.mp4"}),
+    "a pattern of files": ("talks/*.mp4", {"a.mp4"}),
+    "a pattern of folders": ("talk*", {"a.mp4", "b.mp4", "c.mp4"}),
+    "a pattern across folders": ("**/[bc].mp4", {"b.mp4", "c.mp4"}),
+    "everything": (".", {"a.mp4", "b.mp4", "c.mp4"}),
+    "several": (["talks/old", "talks-2/c.mp4", "talks/old/b.mp4"], {"b.mp4", "c.mp4"}),
+}  # fmt: skip
+
+
+def test_sources_are_files_folders_and_patterns(library, tree, monkeypatch):
+    library.add(tree)
+    monkeypatch.chdir(tree)
+    for what, (sources, names) in SELECTIONS.items():
+        found = library.search("code", 9, sources=sources)
+        assert {Path(one.source).name for one in found} == names, what
+        assert asyncio.run(library.asearch("code", 9, sources=sources)) == found
+
+
+@pytest.mark.parametrize(
+    "source", ["gone.mp4", "talk", "talks/*.mkv", "talks/a.mp4/x", "~nobody-of-this-name", "TALKS"]
+)
+def test_a_source_that_the_library_does_not_hold_is_named(library, tree, standin, monkeypatch, source):
+    monkeypatch.chdir(tree)
+    library.add("talks")
+    standin.clear()
+    for ask in (library.search, library.ask, lambda *a, **k: list(library.stream(*a, **k))):
+        with pytest.raises(
+            ConfigurationError, match=r"is not in the library.*, which has 2 videos: a.mp4, b.mp4"
+        ) as raised:
+            ask("code", sources=["talks", source])
+        assert source in str(raised.value)
+    for wrong in ("", " ", "https://example.com/a.mp4"):
+        with pytest.raises(ConfigurationError, match=r"is empty|is a link"):
+            library.search("code", sources=[wrong])
+    assert not standin.requests
+
+
+def test_an_answer_is_limited_to_sources(library, shelf, tree, monkeypatch):
+    monkeypatch.chdir(tree)
+    library.add(tree)
+    found = library.ask(shelf.question(0, 2), sources="talks/old")
+    assert {Path(shot.source).name for shot in found.shots} == {"b.mp4"}
+    *_, last = library.stream(shelf.question(1, 2), sources="talks/old")
+    assert last.evidence[0].start == 2.0
+
+
+def test_a_video_whose_adding_was_interrupted_is_a_source(library, store, shelf):
+    library.add(shelf.folder)
+    store.forget(str(shelf.films[0].path))
+    assert library.search("code", sources=shelf.films[0].path)
+
+
+def test_a_pattern_may_be_removed(library, tree, monkeypatch):
+    monkeypatch.chdir(tree)
+    library.add(tree)
+    assert library.remove("talks/**/b.*") == 18
+    assert library.remove("talks*") == 36
+
+
+# --- asyncio ---
+
+
+def test_asyncio_adds_asks_and_removes_as_threads_do(store, client, standin, shelf):
+    """Both drivers send the same requests and have the same outcomes, one after the other."""
+    question = shelf.question(1, 2)
+
+    def in_threads(library):
+        added = library.add(shelf.folder)
+        again = library.add(shelf.films[0].path)
+        listed = library.videos()
+        answer = library.ask(question, options=ONCE)
+        *news, streamed = library.stream(question, options=ONCE)
+        return [added, again, listed, answer, len(news), streamed, library.remove(shelf.folder)]
+
+    async def in_asyncio(library):
+        async with library:
+            added = await library.aadd(shelf.folder)
+            again = await library.aadd(shelf.films[0].path)
+            listed = await library.avideos()
+            answer = await library.aask(question, options=ONCE)
+            async with contextlib.aclosing(library.astream(question, options=ONCE)) as coming:
+                *news, streamed = [one async for one in coming]
+            return [added, again, listed, answer, len(news), streamed, await library.aremove(shelf.folder)]
+
+    VideoLibrary(MemoryStore(), client=client).add(shelf.folder)  # the notes are stored from here on
+    outcomes = []
+    for run in (in_threads, lambda library: asyncio.run(in_asyncio(library))):
+        standin.clear()
+        found = run(VideoLibrary(store, client=client))
+        outcomes.append((found, [(one.path, one.body.get("input")) for one in standin.requests]))
+    assert outcomes[0] == outcomes[1]
+
+
+def test_an_embedding_without_asynchronous_methods_works_in_asyncio(store, client, shelf):
+    library = VideoLibrary(store, client=client, embedding=Numbers(1, 2, 3))
+    (done,) = asyncio.run(library.aadd(shelf.films[0].path))
+    assert (done.embedded, store.stamp().dimensions) == (6, 3)
+
+
+def test_asynchronous_methods_of_an_embedding_are_used(store, client, shelf):
+    class Quick(Numbers):
+        async def aembed_documents(self, texts):
+            return [self.vector for _ in texts]
+
+        def embed_documents(self, texts):
+            raise AssertionError("blocks")
+
+    (done,) = asyncio.run(VideoLibrary(store, client=client, embedding=Quick(1, 2)).aadd(shelf.films[0].path))
+    assert done.embedded == 6
+
+
+def test_tasks_that_add_at_once_add_each_video_once(store, client, shelf):
+    """The same video twice, and another one, with batches that take turns."""
+    library = VideoLibrary(store, client=client)
+
+    async def added():
+        async with library:
+            await asyncio.gather(
+                library.aadd(shelf.films[0].path), library.aadd(shelf.films[0].path), library.aadd(shelf.films[1].path)
+            )
+
+    asyncio.run(added())
+    assert {one.source: one.passages for one in library.videos()} == {str(one.path): 18 for one in shelf.films[:2]}
+    assert [store.drop(str(film.path)) for film in shelf.films[:2]] == [18, 18]
+
+
+def test_files_that_cannot_be_read_are_left_out_in_asyncio_too(library, shelf, tmp_path):
+    (tmp_path / "text.mp4").write_text("notes " * 99)
+    with pytest.raises(UnreadableMediaError):
+        asyncio.run(library.aadd(tmp_path / "text.mp4"))
+    bad, good = asyncio.run(library.aadd([tmp_path / "text.mp4", shelf.films[0].path], on_error="warn"))
+    assert isinstance(bad.error, UnreadableMediaError)
+    assert good.passages == 18
+
+
+def test_a_task_that_is_cancelled_leaves_a_library_that_goes_on(client, standin, shelf, monkeypatch):
+    """What was written stays, and the next call adds the rest."""
+    monkeypatch.setattr("qwen_omni.library.library._AT_ONCE", 6)
+    library = VideoLibrary(MemoryStore(), client=client)
+    library.add(shelf.films[2].path)
+    library.remove(shelf.films[2].path)
+
+    async def stopped():
+        begun = asyncio.Event()
+        task = asyncio.create_task(library.aadd(shelf.films[2].path, on_progress=lambda _: begun.set()))
+        await begun.wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    asyncio.run(stopped())
+    assert library.add(shelf.films[2].path)[0].passages == 18
 
 
 def test_asyncio_finds_the_same(library, shelf):
@@ -340,6 +513,39 @@ def test_a_file_has_one_name(library, shelf, monkeypatch):
     assert library.remove(f"../{shelf.folder.name}") == 18
 
 
+@pytest.mark.skipif(os.name == "nt", reason="links need a privilege")
+def test_links_to_a_file_are_one_video(library, shelf, standin, tmp_path):
+    """A symbolic link to a file or a folder, a file that is named twice, and a file:// address."""
+    film = tmp_path / "films" / "a.mp4"
+    film.parent.mkdir()
+    shutil.copy(shelf.films[0].path, film)
+    (tmp_path / "films" / "link.mp4").symlink_to(film)
+    (tmp_path / "shortcut").symlink_to(film.parent)
+    done = library.add([film.parent, tmp_path / "shortcut" / "a.mp4", film, film.as_uri()])
+    assert [(one.source, one.unchanged, one.passages) for one in done] == [(str(film), at > 0, 18) for at in range(5)]
+    assert [video.source for video in library.videos()] == [str(film)]
+    standin.clear()
+    assert library.search("code", sources=tmp_path / "shortcut")
+    assert library.remove(tmp_path / "films" / "link.mp4") == 18
+
+
+@pytest.mark.parametrize("name", ["a\0b.mp4", "/dev/null/x.mp4", "x" * 300 + ".mp4"])
+def test_names_that_no_file_has_are_left_out(library, standin, name):
+    (one,) = library.add(name, on_error="warn")
+    assert isinstance(one.error, UnreadableMediaError)
+    assert not standin.requests
+
+
+def test_on_error_is_checked(library, shelf):
+    with pytest.raises(ConfigurationError, match="on_error must be 'raise' or 'warn', got 'wran'"):
+        library.add(shelf.folder, on_error="wran")
+
+
+def test_the_refusal_of_a_link_says_what_to_do(library):
+    with pytest.raises(ConfigurationError, match=r"Download it first, and add the file\..*readers take links"):
+        library.add("https://example.com/a.mp4")
+
+
 def test_a_link_is_refused_before_anything_is_paid_for(library, standin, shelf):
     with pytest.raises(ConfigurationError, match=r"oss://bucket/a\.mp4 is a link"):
         library.add([shelf.films[0].path, "oss://bucket/a.mp4"], on_error="warn")
@@ -354,6 +560,32 @@ def test_a_name_that_is_not_unicode_is_left_out(library, shelf, tmp_path):
     shutil.copy(shelf.films[1].path, tmp_path / "b.mp4")
     bad, good = library.add(tmp_path, on_error="warn")
     assert (good.passages, str(bad.error)) == (18, "The name of 'a\\udcff.mp4' is not Unicode. Rename the file.")
+
+
+WRONG = {
+    "nothing": (None, "got NoneType"),
+    "a number": (3, "got int"),
+    "bytes": (b"a.mp4", "got bytes"),
+    "a number among paths": (["a.mp4", 3], "got int"),
+    "an empty name": ("", "is empty"),
+    "an empty name among paths": (["a.mp4", " "], "is empty"),
+}
+
+
+@pytest.mark.parametrize(("sources", "says"), WRONG.values(), ids=WRONG)
+def test_what_is_no_path_is_refused_before_anything_is_sent(store, client, standin, sources, says):
+    """An empty name would be the current folder."""
+    library = VideoLibrary(store, client=client)
+    for call in (library.add, lambda given: library.search("x", sources=given)):
+        with pytest.raises(ConfigurationError, match=says):
+            call(sources)
+    assert not standin.requests
+
+
+def test_a_question_is_text(library):
+    for call in (library.search, library.ask):
+        with pytest.raises(ConfigurationError, match="The question must be text, got NoneType"):
+            call(None)
 
 
 @pytest.mark.parametrize(("k", "found"), [(1_001, 1), (10_000, 1)])
@@ -397,6 +629,74 @@ def test_two_that_add_the_same_video_add_it_once(two):
     for store in two:
         store.write(some_rows("/b.mp4"), fresh=True)
     assert two[1].drop("/b.mp4") == 3
+
+
+@pytest.mark.slow
+def test_writers_of_a_bucket_keep_every_video_and_each_passage_once(tmp_path):
+    """There are no locks: changes that another program made first are made again, and doubles are removed."""
+    pytest.importorskip("lancedb")
+    place = (tmp_path / "bucket.lance").as_uri()
+    faults = []
+
+    def add(number):
+        try:
+            store = LanceStore(place)
+            store.stamp()
+            store.begin(STAMP)
+            for source in ("/same.mp4", f"/{number}.mp4"):
+                fresh = not store.vectors(source)
+                store.write(some_rows(source), fresh=fresh)
+                store.drop(source, keep={row.passage.id for row in some_rows(source)})
+                store.finish(Video(source=source, version="1", passages=3))
+            store.refresh()
+        except Exception as error:  # noqa: BLE001  (whatever a thread raises)
+            faults.append(error)
+
+    writers = [threading.Thread(target=add, args=[number]) for number in range(3)]
+    for one in writers:
+        one.start()
+    for one in writers:
+        one.join()
+    assert faults == []
+    store = LanceStore(place)
+    assert [video.source for video in store.videos()] == ["/0.mp4", "/1.mp4", "/2.mp4", "/same.mp4"]
+    assert len(store.nearest([1.0, 1.0], 99)) == 12
+    assert store.drop("/same.mp4") == 3
+
+
+def test_rows_that_two_programs_wrote_are_removed_but_for_one(two):
+    first, second = two
+    first.begin(STAMP)
+    first.write(some_rows(), fresh=True)
+    first._table("passages").add(
+        first._rows("passages", "", ["id", "source", "start", "end", "text", "metadata", "vector"])
+    )
+    ids = {row.passage.id for row in some_rows()}
+    assert len(second.nearest([1.0, 1.0], 99)) == 6
+    assert second.drop("/a.mp4", keep=ids) == 0
+    assert {hit.text for hit in second.nearest([1.0, 1.0], 99)} == {"text 0", "text 1", "text 2"}
+    assert second.drop("/a.mp4") == 3
+
+
+def test_a_conflict_is_tried_again_and_at_last_said(two, monkeypatch):
+    lancedb = pytest.importorskip("lancedb")
+    monkeypatch.setattr("qwen_omni.library.store._LONGEST_WAIT", 0.0)
+    store, tried, original = two[0], [], lancedb.table.LanceTable.add
+    store.begin(STAMP)
+    store.vectors("/a.mp4")
+
+    def conflicts(table, rows):
+        tried.append(rows)
+        if len(tried) % 3:
+            raise RuntimeError("lance error: Retryable commit conflict for version 26: This Append was preempted.")
+        return original(table, rows)
+
+    monkeypatch.setattr(lancedb.table.LanceTable, "add", conflicts)
+    store.write(some_rows(), fresh=True)
+    assert (len(tried), len(store.vectors("/a.mp4"))) == (3, 3)
+    monkeypatch.setattr("qwen_omni.library.store._ATTEMPTS", 2)
+    with pytest.raises(ConfigurationError, match=r"Other programs kept writing to the library .* add the videos again"):
+        store.write(some_rows("/b.mp4"), fresh=True)
 
 
 def test_a_writer_waits_for_another_process(two, tmp_path):

@@ -31,6 +31,7 @@ import langchain_qwen_omni
 import llama_index_qwen_omni
 from langchain_qwen_omni.document_loaders import to_document
 from llama_index_qwen_omni.readers import to_document as to_node
+from qwen_omni.errors import ConfigurationError
 from qwen_omni.retrieval.passages import (
     TEXT_BYTES,
     UNKNOWN,
@@ -111,8 +112,10 @@ class _LangChain:
         return [self._found(document, score) for document, score in scored]
 
     def windows(self, question: str, *, source: str | None = None, hybrid: bool = False, **options: Any) -> list[Found]:
-        kwargs = {**self.filter(None, source), **(self.hybrid() if hybrid else {})}
-        retriever = langchain_qwen_omni.VideoRetriever(store=self.store, search_kwargs=kwargs, **options)
+        kwargs = self.filter(None, source)
+        retriever = langchain_qwen_omni.VideoRetriever(
+            store=self.store, search_kwargs=kwargs, hybrid=hybrid, **options
+        )  # fmt: skip
         found = []
         for one in retriever.invoke(question):
             extras = langchain_qwen_omni.clip(one, margin=0)["extras"]
@@ -125,9 +128,6 @@ class _LangChain:
 
     def filter(self, within: tuple[float, float] | None, source: str | None) -> dict[str, Any]:
         raise NotImplementedError
-
-    def hybrid(self) -> dict[str, Any]:
-        return {}
 
 
 class LangChainChroma(_LangChain):
@@ -182,13 +182,6 @@ class LangChainQdrant(_LangChain):
     def add(self, passages: Sequence[Passage]) -> None:
         self.mixed.add_documents([to_document(one) for one in passages], ids=[one.id for one in passages])
 
-    def windows(self, question: str, *, source: str | None = None, hybrid: bool = False, **options: Any) -> list[Found]:
-        dense = self.store
-        self.store = self.mixed if hybrid else dense
-        found = super().windows(question, source=source, **options)
-        self.store = dense
-        return found
-
     def filter(self, within: tuple[float, float] | None, source: str | None) -> dict[str, Any]:
         return {"filter": of_qdrant(within, source)} if within or source else {}
 
@@ -207,6 +200,9 @@ class LangChainLanceDB(_LangChain):
         if source is not None:
             rules.append(self._of(source))
         return {"filter": " AND ".join(rules), "prefilter": True} if rules else {}
+
+    def index_words(self) -> None:
+        self.store.get_table().create_fts_index("text")
 
     def _of(self, source: str) -> str:
         quoted = source.replace("'", "''")
@@ -236,8 +232,9 @@ class _LlamaIndex:
         return [Found(one.node.get_content(), one.node.metadata, one.score) for one in scored]
 
     def windows(self, question: str, *, source: str | None = None, hybrid: bool = False, **options: Any) -> list[Found]:
-        kwargs = {**self._filters(None, source), **(self.hybrid() if hybrid else {})}
-        retriever = llama_index_qwen_omni.VideoRetriever(self._index(), search_kwargs=kwargs, **options)
+        retriever = llama_index_qwen_omni.VideoRetriever(
+            self._index(), search_kwargs=self._filters(None, source), hybrid=hybrid, **options
+        )
         found = []
         for one in retriever.retrieve(question):
             times = str(llama_index_qwen_omni.clip(one.node, margin=0).url).partition("#t=")[2].split(",")
@@ -262,9 +259,6 @@ class _LlamaIndex:
 
     def delete(self, source: str) -> None:
         self.store.delete_nodes(filters=self._filters(None, source)["filters"])
-
-    def hybrid(self) -> dict[str, Any]:
-        return {"vector_store_query_mode": "hybrid"}
 
 
 class LlamaIndexChroma(_LlamaIndex):
@@ -300,13 +294,6 @@ class LlamaIndexLanceDB(_LlamaIndex):
     def delete(self, source: str) -> None:
         self.store.table.delete(f"metadata.source = '{self.quoted(source)}'")
 
-    def windows(self, question: str, *, source: str | None = None, hybrid: bool = False, **options: Any) -> list[Found]:
-        self.store.query_type = "hybrid" if hybrid else "vector"
-        return super().windows(question, source=source, **options)
-
-    def hybrid(self) -> dict[str, Any]:
-        return {}
-
 
 SHOPS: dict[str, Callable[[Path], Shop]] = {
     "langchain-chroma": LangChainChroma,
@@ -316,9 +303,8 @@ SHOPS: dict[str, Callable[[Path], Shop]] = {
     "llama_index-qdrant": LlamaIndexQdrant,
     "llama_index-lancedb": LlamaIndexLanceDB,
 }
-HYBRID = [name for name in SHOPS if "chroma" not in name and name != "langchain-lancedb"]
-"""Chroma's local mode has no hybrid search, and that of langchain-community's LanceDB fails with lancedb 0.40: it
-passes a pair of vector and text, which LanceDB takes no longer."""
+HYBRID = [name for name in SHOPS if "chroma" not in name]
+"""Chroma's local mode has no hybrid search."""
 
 
 @pytest.fixture(params=SHOPS)
@@ -477,11 +463,42 @@ def test_windows(shop: Shop) -> None:
 
 @pytest.mark.parametrize("opening", HYBRID, indirect=True)
 def test_hybrid_search_of_the_store(shop: Shop) -> None:
-    """Where the store compares words too, its order counts."""
+    """Where the store compares words too, its order counts; a filter reaches it."""
     shop.add(everything()[1:])
-    (best,) = shop.windows("gate B7", hybrid=True, words=False, k=1, seconds=10)
+    prepare = getattr(shop, "index_words", None)
+    if prepare is not None:
+        with pytest.raises(ConfigurationError, match="needs a full-text index"):
+            shop.windows("gate B7", hybrid=True)
+        prepare()
+    (best,) = shop.windows("gate B7", hybrid=True, k=1, seconds=10)
     assert best.where == (TALK, 120.0, 128.0)
     assert best.score is not None
+    assert {one.where[0] for one in shop.windows("gate B7", hybrid=True, source=CAMP)} == {CAMP}
+
+
+@pytest.mark.parametrize("opening", [name for name in SHOPS if "chroma" in name], indirect=True)
+def test_hybrid_search_is_refused_where_the_store_has_none(shop: Shop) -> None:
+    with pytest.raises(ValueError, match=r"for Qdrant and LanceDB, and Chroma(VectorStore)? is neither"):
+        shop.windows("gate B7", hybrid=True)
+
+
+@pytest.mark.parametrize("framework", ["langchain", "llama_index"])
+def test_hybrid_search_needs_sparse_vectors(framework: str, tmp_path: Path) -> None:
+    """A store of Qdrant without them is refused, and what it lacks is named."""
+    client = QdrantClient(path=str(tmp_path))
+    size = models.VectorParams(size=SIZE, distance=models.Distance.COSINE)
+    client.create_collection("plain", vectors_config=size)
+    retrievers: dict[str, Callable[[], Any]] = {
+        "langchain": lambda: langchain_qwen_omni.VideoRetriever(
+            store=QdrantVectorStore(client, "plain", Words()), hybrid=True
+        ),
+        "llama_index": lambda: llama_index_qwen_omni.VideoRetriever(
+            QdrantNodes("plain", client), embed_model=WordsOfNodes(), hybrid=True
+        ),
+    }
+    with pytest.raises(ValueError, match="needs sparse vectors: make the QdrantVectorStore with"):
+        retrievers[framework]()
+    client.close()
 
 
 @pytest.mark.parametrize("opening", [name for name in SHOPS if name.startswith("langchain")], indirect=True)

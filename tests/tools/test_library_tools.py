@@ -2,13 +2,16 @@
 
 import asyncio
 import importlib.util
+import json
 import pickle
 import re
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
-from qwen_omni import ConfigurationError, MediaTools, OmniClient, Settings, SpendLimit, VideoLibrary
+from qwen_omni import AsyncOmniClient, ConfigurationError, MediaTools, OmniClient, Settings, SpendLimit, VideoLibrary
 from qwen_omni.standin import Fault, LoggedRequest, Script, ToolCall, Turn
 from qwen_omni.standin.marked_media import make_video
 from tests.support.agents import _text
@@ -111,6 +114,38 @@ def test_a_question_is_answered_with_evidence_and_what_it_rests_on(tools, films,
 
 
 @pytest.mark.parametrize(
+    ("path", "names"),
+    [
+        ("two.mp4", {"two.mp4"}),
+        ("./one.mp4", {"one.mp4"}),
+        (".", {"one.mp4", "two.mp4"}),
+        ("outside.mp4", {"outside.mp4"}),
+    ],
+)  # fmt: skip
+def test_a_model_may_name_a_file_or_a_folder(tools, films, path, names):
+    outcome = both(tools, "search_videos", {"query": "code", "path": path})
+    assert {one["path"] for one in outcome.artifact["windows"]} == names
+
+
+def test_a_path_that_the_library_does_not_hold_is_named(tools, films, standin):
+    for name, asked in (("search_videos", "query"), ("ask_library", "question")):
+        outcome = both(tools, name, {asked: "code", "path": "talks/three.mp4"})
+        assert outcome.error is not None
+        assert (
+            "talks/three.mp4 is not in the library, which has 3 videos: one.mp4, two.mp4, outside.mp4"
+            in outcome.content
+        )
+        assert "Only the people" not in outcome.content  # the model can correct it
+    assert not standin.requests
+
+
+def test_an_answer_from_one_file(tools, films):
+    arguments = {"question": f"When is code {films[1].codes[3]} shown?", "path": "two.mp4"}
+    outcome = both(tools, "ask_library", arguments)
+    assert {one["path"] for one in outcome.artifact["evidence"]} == {"two.mp4"}
+
+
+@pytest.mark.parametrize(
     ("name", "arguments", "says"),
     [
         ("search_videos", {}, "query: Field required"),
@@ -118,7 +153,8 @@ def test_a_question_is_answered_with_evidence_and_what_it_rests_on(tools, films,
         ("search_videos", {"query": "x", "k": 0}, "k:"),
         ("search_videos", {"query": "x", "k": True}, "must be a number"),
         ("ask_library", {"question": "x", "looks": 99}, "looks"),
-        ("ask_library", {"question": "x", "path": "y"}, "path"),
+        ("ask_library", {"question": "x", "source": "y"}, "source"),
+        ("ask_library", {"question": "x", "path": ""}, "path"),
     ],
 )
 def test_wrong_arguments_are_named(tools, name, arguments, says):
@@ -233,6 +269,89 @@ def test_over_mcp_a_question_is_answered_with_evidence(tools, films):
     assert not result.is_error
     (evidence,) = result.structured_content["result"]["evidence"]
     assert (evidence["path"], evidence["start"]) == ("one.mp4", 3.0)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(importlib.util.find_spec("mcp") is None, reason="mcp is not installed")
+def test_an_agent_over_mcp_answers_with_evidence(tools, standin, films):
+    """A chat model of LangChain in an agent's loop, whose only tools are those of the server."""
+    import anyio  # noqa: PLC0415
+    from langchain.agents import create_agent  # noqa: PLC0415
+    from langchain_core.tools import StructuredTool  # noqa: PLC0415
+    from mcp.client import Client  # noqa: PLC0415
+
+    from langchain_qwen_omni import ChatQwenOmni  # noqa: PLC0415
+    from qwen_omni.tools.mcp_server import make_server  # noqa: PLC0415
+
+    standin.script = Librarian()
+    called = []
+
+    async def asked():
+        async with Client(make_server(tools)) as client:
+
+            def offered(tool):
+                async def call(**arguments):
+                    called.append(tool.name)
+                    result = await client.call_tool(tool.name, arguments)
+                    return "".join(part.text for part in result.content)
+
+                return StructuredTool(
+                    name=tool.name, description=tool.description, args_schema=tool.input_schema, coroutine=call
+                )
+
+            llm = ChatQwenOmni(api_key=standin.api_key, base_url=standin.base_url)
+            agent = create_agent(llm, [offered(one) for one in (await client.list_tools()).tools])
+            messages = (await agent.ainvoke({"messages": [("user", ASKED.format(code=films[1].codes[2]))]}))["messages"]
+            await llm.aclose()
+            await tools.aclose()
+            return messages[-1].text
+
+    assert anyio.run(asked) == f"{films[1].codes[2]} is in two.mp4 at second 2.0."
+    assert called == ["search_videos", "ask_library"]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(importlib.util.find_spec("mcp") is None, reason="mcp is not installed")
+def test_an_agent_of_a_library_on_disk_over_standard_streams(standin, settings, films, tmp_path):
+    """The command that a host runs, a library that another process made, and a loop without any framework."""
+    pytest.importorskip("lancedb")
+    import anyio  # noqa: PLC0415
+    import mcp  # noqa: PLC0415
+
+    from qwen_omni import ChatOptions, ChatRequest, Message, Tool, ToolCallPart, ToolResultPart, user  # noqa: PLC0415
+
+    root, place = films[0].path.parent, tmp_path / "library.lance"
+    with OmniClient(settings) as model:
+        VideoLibrary(place, client=model).add(root)
+    standin.script = Librarian()
+    environment = {
+        "DASHSCOPE_API_KEY": standin.api_key, "DASHSCOPE_BASE_URL": standin.base_url,
+        "QWEN_OMNI_CACHE_DIR": str(settings.cache_dir), "PYTHONPATH": str(Path(__file__).parents[2]),
+    }  # fmt: skip
+    code = "from qwen_omni.cli.main import run; run()"
+    arguments = ["-c", code, "mcp", "--root", str(root), "--library", str(place)]
+    server = mcp.StdioServerParameters(command=sys.executable, args=arguments, env=environment)
+
+    async def asked():
+        messages = [user(ASKED.format(code=films[0].codes[3]))]
+        async with mcp.Client(server) as client, AsyncOmniClient(settings) as model:
+            listed = (await client.list_tools()).tools
+            offered = tuple(
+                Tool(name=one.name, description=one.description or "", parameters=one.input_schema) for one in listed
+            )
+            while True:
+                options = ChatOptions(thinking=False, tools=offered)
+                request = ChatRequest(model="qwen3.8-omni-flash", messages=tuple(messages), options=options)
+                answer = await model.complete(request)
+                if not answer.tool_calls:
+                    return answer.text
+                (call,) = answer.tool_calls
+                result = await client.call_tool(call.name, json.loads(call.arguments))
+                said = ToolCallPart(id=call.id, name=call.name, arguments=call.arguments)
+                told = ToolResultPart(tool_call_id=call.id, text=result.content[0].text)
+                messages += [Message(role="assistant", parts=(said,)), Message(role="tool", parts=(told,))]
+
+    assert anyio.run(asked) == f"{films[0].codes[3]} is in one.mp4 at second 3.0."
 
 
 def test_tools_with_a_library_can_be_pickled(films, settings, tmp_path, monkeypatch):

@@ -4,11 +4,12 @@ Used by the loaders and readers of both frameworks, for videos and for speech. E
 program, not by a message.
 """
 
+import errno
 import os
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from qwen_omni.errors import ConfigurationError, DeliveryError, MediaError
 from qwen_omni.media.files.tempfiles import machine_fault
@@ -29,8 +30,39 @@ UNREADABLE = (MediaError, DeliveryError)
 
 
 def named_apart(sources: Sources) -> tuple[Source, ...]:
-    """Return the named sources one by one: a single path, folder, pattern or link, or several of them."""
-    return (sources,) if isinstance(sources, str | os.PathLike) else tuple(sources)
+    """Return the named sources one by one: a single path, folder, pattern or link, or several of them.
+
+    Raises:
+        ConfigurationError: one of them is something else.
+    """
+    given: Any = sources  # whatever a caller passes
+    several = isinstance(given, Iterable) and not isinstance(given, str | bytes | os.PathLike)
+    named = tuple(given) if several else (given,)
+    wrong = [type(one).__name__ for one in named if not isinstance(one, str | os.PathLike)]
+    if wrong:
+        raise ConfigurationError(
+            f"A source is a path, a folder, a pattern or a link, as a str or a Path; got {wrong[0]}."
+        )
+    return named
+
+
+def in_home(name: str) -> Path:
+    """Return a path, with `~` as the home folder; where there is no such user, the name is that of a file."""
+    try:
+        return Path(name).expanduser()
+    except RuntimeError:
+        return Path(name)
+
+
+def _is_too_long(path: Path) -> bool:
+    """Whether no file can have a name of this length; `Path.is_file` raises then."""
+    try:
+        path.stat()
+    except OSError as error:
+        return error.errno == errno.ENAMETOOLONG
+    except ValueError:  # a null character
+        return False
+    return False
 
 
 def find_media(sources: Sources, suffixes: Sequence[str] = MEDIA_SUFFIXES) -> Iterator[Source]:
@@ -44,8 +76,8 @@ def find_media(sources: Sources, suffixes: Sequence[str] = MEDIA_SUFFIXES) -> It
     """
     for source in named_apart(sources):
         name = os.fspath(source)
-        path = Path(name).expanduser()
-        if "://" in name or path.is_file():
+        path = in_home(name)
+        if "://" in name or _is_too_long(path) or path.is_file():
             yield source
             continue
         if path.is_dir():

@@ -31,7 +31,8 @@ _SELECTED = re.compile(r"\b(evidence|findings?|found|matches|relevant|relevance|
 _ANSWER = re.compile(r"\banswer\b")
 _CHAPTERS = re.compile(r"\b(chapters?|sections?)\b")
 _MOST_CHAPTERS = 8
-_WORD = re.compile(r"[^\W\d_]{4,}")
+_WORD = re.compile(r"[^\W\d_]{3,}")
+_LONG = 4  # letters of a word that is looked for in the texts of a picture
 _TERMS = (
     "black", "white", "grey", "red", "pink", "orange", "brown", "beige", "yellow", "olive", "green", "turquoise",
     "blue", "purple", "dark", "bright", "silence", "speech", "music", "tone", "lively", "panning", "tilting",
@@ -106,20 +107,36 @@ def count(field: str, evidence: Evidence) -> int:
 
 
 def selected(evidence: Evidence) -> tuple[Moment, ...]:
-    """Return the moments that hold what the question asks about; all if it asks about nothing that is measured."""
-    read = [line.text.lower() for facts in evidence.media for line in facts.observed.text]
-    wanted = {_ALSO.get(word, word) for word in _WORD.findall(evidence.question.lower())}
-    terms = {word for word in wanted if word in _TERMS or any(word in line for line in read)}
+    """Return the moments that hold most of what is asked about; all if that is nothing that is measured."""
+    terms = _terms(evidence)
+    most = max((_held(terms, moment) for moment in evidence.moments), default=0)
     if not terms:
         return evidence.moments
-    return tuple(moment for moment in evidence.moments if any(term in moment.what.lower() for term in terms))
+    return tuple(moment for moment in evidence.moments if most and _held(terms, moment) == most)
+
+
+def _terms(evidence: Evidence) -> set[str]:
+    """Return what the question asks about that is measured, or read in the pictures."""
+    read = [line.text.lower() for facts in evidence.media for line in facts.observed.text]
+    wanted = {_ALSO.get(word, word) for word in _WORD.findall(evidence.question.lower())}
+    return {
+        word for word in wanted if word in _TERMS or (len(word) >= _LONG and any(word in line for line in read))
+    }  # fmt: skip
+
+
+def _held(terms: set[str], moment: Moment) -> int:
+    words = set(_WORD.findall(moment.what.lower()))
+    return sum(term in words or (len(term) >= _LONG and term in moment.what.lower()) for term in terms)
 
 
 def relevance(field: str, evidence: Evidence) -> float | None:
     """Return how much the media help to answer, for a field that asks that."""
     if not re.search(r"\b(relevance|relevant|helpful|helps|sure)\b", field):
         return None
-    return 1.0 if selected(evidence) else 0.0
+    terms = _terms(evidence)
+    if not terms:
+        return 1.0 if evidence.moments else 0.0
+    return max((_held(terms, moment) for moment in evidence.moments), default=0) / len(terms)
 
 
 def unlisted(options: list[object]) -> object:
