@@ -100,6 +100,17 @@ def with_name(name: str, text: str) -> str:
     return text if any(one in text for one in shown) else f"{shown[0]}: {text}"
 
 
+def shown_path(path: str) -> str:
+    """Return a path as one would type it: relative, if it is inside the current folder.
+
+    Example:
+        >>> shown_path(str(Path("talks", "a.mp4").absolute())), shown_path("/elsewhere/a.mp4")
+        ('talks/a.mp4', '/elsewhere/a.mp4')
+    """
+    absolute = Path(path)
+    return str(absolute.relative_to(Path.cwd())) if absolute.is_relative_to(Path.cwd()) else path
+
+
 def as_files(arguments: Sequence[str], options: Collection[str], *, is_file: Callable[[str], bool]) -> list[str]:
     """Return arguments with ./ before files whose names begin with a dash, as `*.mp4` yields them.
 

@@ -5,6 +5,7 @@ texts are model output about untrusted videos.
 """
 
 import importlib.resources
+import mimetypes
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -66,6 +67,7 @@ def _entry(source: str, times: tuple[float, float], text: str, folder: Path | No
         "last": clock(end),
         "lines": text.splitlines(),
         "image": next(iter(images.values()), ""),
+        "audio": (mimetypes.guess_type(source)[0] or "").startswith("audio/"),
         "watched": None,
     }
 
