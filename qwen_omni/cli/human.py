@@ -59,12 +59,16 @@ def money_text(cny: float | None) -> str:
     """Return an amount in yuan, with as many digits as matter.
 
     Example:
-        >>> money_text(12.3456), money_text(0.1), money_text(0.0076941), money_text(0.00001), money_text(None)
-        ('12.35', '0.10', '0.0077', '0.000010', 'unknown')
+        >>> money_text(12.3456), money_text(0.1), money_text(0.0076941), money_text(0.00001)
+        ('12.35', '0.10', '0.0077', '0.000010')
+        >>> money_text(None), money_text(0)
+        ('unknown', '0')
     """
     if cny is None:
         return "unknown"
-    return f"{cny:,.2f}" if cny >= 1 else f"{Decimal(f'{cny:.1e}') if cny else 0:f}"
+    if not cny:
+        return "0"
+    return f"{cny:,.2f}" if cny >= 1 else f"{Decimal(f'{cny:.1e}'):f}"
 
 
 def span_text(seconds: float) -> str:

@@ -186,7 +186,7 @@ def show_note(message: str) -> None:
 
 def show_stopped(what: str) -> None:
     """Print that the command was stopped, and what is kept."""
-    _print(_err, f"[bold yellow]Stopped.[/] {escape(what)}".rstrip())
+    _print(_err, f"[bold yellow]Stopped.[/] {escape(in_words(what))}".rstrip())
 
 
 def show_stopping() -> None:

@@ -59,7 +59,7 @@ _PHRASES: tuple[tuple[str, str], ...] = (
     (r"Pass batch_base_url=, or set", "Set"),
     (r"Pass base_url or (\w+), not both: a \w+ is a short name for a base_url",
      r"Pass --base-url or --\1, not both: a \1 is a short name for an address"),
-    (r"\(checkpoint=False\)", "(--fresh)"),
+    (r"\((?:checkpoint=False|results=None)\)", "(--fresh)"),
     (r"Pass prices=, or limit tokens", "Limit tokens with --max-tokens"),
     # What the command line does in another way, or not at all.
     (r"lies outside media_root", "lies outside the current folder"),

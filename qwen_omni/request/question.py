@@ -87,9 +87,10 @@ def misfits(
     if kind == "image" and sampling.fps is not None:
         found.append(("an image; fps= is for video.", "fps"))
     if kind == "audio":
-        pixels = replace(sampling, fps=None) != DEFAULT_SAMPLING
-        options = [*(["fps"] if sampling.fps is not None else []), *(["max_pixels"] if pixels else [])]
-        found += [("audio; fps and pixels are for images and video.", option) for option in options]
+        if sampling.fps is not None:
+            found.append(("audio; fps= is for video.", "fps"))
+        if replace(sampling, fps=None) != DEFAULT_SAMPLING:
+            found.append(("audio; max_pixels= is for images and video.", "max_pixels"))
     return [UnsupportedMediaError(f"{source.label} is {text}").with_option(option) for text, option in found]
 
 

@@ -365,7 +365,7 @@ class _Job:
     def kept_text(self, total: int) -> str:
         """Describe what an interrupted batch has stored."""
         if self.results is None:
-            return "Nothing is kept: no results file was wanted."
+            return "Nothing is kept (results=None)."
         return f"{len(self.kept)} of {total} captions kept; run again to resume."
 
     def report(self, *, last: bool = False) -> None:

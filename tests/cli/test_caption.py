@@ -104,7 +104,8 @@ def test_an_option_that_suits_no_file_is_refused(caption, tmp_path: Path, standi
     status, _, err = caption("still.png", "call.wav", "--fps", "2")
     assert status == 2
     assert "qwen-omni: still.png is an image; --fps is for video." in err
-    assert "call.wav is audio" in err
+    assert "qwen-omni: call.wav is audio; --fps is for video." in err
+    assert "call.wav is audio; --max-pixels is for images and video." in caption("call.wav", "--max-pixels", "90000")[2]
     assert caption("still.png", "--fps", "2")[0] == 2
     assert caption("gone.mp4", "still.png", "--fps", "2")[0] == 1
     assert standin.requests == []
