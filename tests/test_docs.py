@@ -317,7 +317,7 @@ def test_every_made_part_is_in_a_page_and_every_page_in_the_menu(made):
 
 
 def test_the_docs_have_the_colours_of_the_system_until_the_reader_chooses():
-    """The theme remembers the colours of the first visit unless the first of them follows the system; each has a switch."""
+    """The theme remembers the colours of the first visit, unless those follow the system; each has a switch."""
     palette = yaml.safe_load((ROOT / "mkdocs.yml").read_text(encoding="utf-8"))["theme"]["palette"]
     system, light, dark = palette
     assert (system["media"], "scheme" in system) == ("(prefers-color-scheme)", False)

@@ -12,7 +12,7 @@ import re
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import IO, Any, Self, TypeVar
 
 from rich.cells import cell_len
@@ -66,9 +66,9 @@ def speaking_of(typed: CommandLine) -> Iterator[None]:
         _typed = before
 
 
-def in_words(text: str) -> str:
-    """Return a text of the core in the words of the running command."""
-    return _typed.words(text)
+def in_words(text: str, media: str | None = None) -> str:
+    """Return a text of the core in the words of the running command; `media` is the file that it is about."""
+    return (_typed if media is None else replace(_typed, media=(media,))).words(text)
 
 
 def is_wrong_use(error: Exception | None) -> bool:
@@ -176,7 +176,7 @@ def show_error(message: str) -> None:
 
 def show_failure(media: str, error: QwenOmniError) -> None:
     """Print why a file failed, with its name unless the error has it."""
-    show_error(with_name(media, in_words(str(error))))
+    show_error(with_name(media, in_words(str(error), media)))
 
 
 def show_note(message: str) -> None:
@@ -487,4 +487,4 @@ def progress(name: str, total: float, *, shown: bool) -> Iterator[Callable[[floa
 
 def failed_entry(media: str, error: Exception) -> dict[str, Any]:
     """Return what the JSON output holds about a file that failed."""
-    return {"file": media, "error": in_words(str(error)), "kind": type(error).__name__}
+    return {"file": media, "error": in_words(str(error), media), "kind": type(error).__name__}

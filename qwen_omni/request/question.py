@@ -60,8 +60,8 @@ def kind_of(source: MediaSource, media_root: Path = Path()) -> MediaKind:
     return kind
 
 
-def takes_frame(source: MediaSource, media_root: Path = Path()) -> bool:
-    """Whether `frame` can choose an image of a source: of a picture, an animation or a file of several pages.
+def takes_frame(source: MediaSource, media_root: Path = Path(), *, frame: int = 0) -> bool:
+    """Whether a source is an image, an animation or a file of several pages, with a frame of this number.
 
     Raises:
         UnreadableMediaError: the file is missing, empty, damaged or not media.
@@ -70,7 +70,7 @@ def takes_frame(source: MediaSource, media_root: Path = Path()) -> bool:
         return True  # not fetched; the service decides
     with open_local(source, media_root) as file:
         try:
-            probe(file, label=source.label, media_type_hint=source.media_type, frame=0)
+            probe(file, label=source.label, media_type_hint=source.media_type, frame=frame)
         except UnsupportedMediaError as error:
             return error.option != "frame"
     return True

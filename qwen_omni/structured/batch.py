@@ -31,6 +31,7 @@ from qwen_omni.media.files.tempfiles import machine_fault
 from qwen_omni.media.source import MediaSource, as_source
 from qwen_omni.media.work import Deadline
 from qwen_omni.ranges import PARALLEL, checked
+from qwen_omni.request.question import takes_frame
 from qwen_omni.responses import Usage
 from qwen_omni.structured.ask import carry_out
 from qwen_omni.structured.caption import DEFAULT_OPTIONS, CaptionOptions, plan_caption, unsuited, without_options
@@ -311,7 +312,11 @@ def _suited(media: Sequence[str], options: CaptionOptions, media_root: Path) -> 
         if not left:
             break
         with contextlib.suppress(QwenOmniError):  # a file that cannot be read fails by itself
-            found |= left - unsuited(options, as_source(one), media_root).keys()
+            source = as_source(one)
+            suits = left - unsuited(options, source, media_root).keys()
+            if options.frame is not None and not takes_frame(source, media_root, frame=options.frame):
+                suits.discard("frame")
+            found |= suits
             left -= found
     return frozenset(found)
 
