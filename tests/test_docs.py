@@ -18,6 +18,7 @@ from pathlib import Path
 
 import pytest
 import typer.main
+import yaml
 from langchain_core.embeddings import DeterministicFakeEmbedding
 
 from qwen_omni import SummaryOptions, errors
@@ -313,6 +314,15 @@ def test_every_made_part_is_in_a_page_and_every_page_in_the_menu(made):
     assert set(re.findall(r"<!-- made: (\w+) -->", text)) == set(made.MAKERS)
     menu = (ROOT / "mkdocs.yml").read_text(encoding="utf-8").partition("\nnav:")[2]
     assert sorted(re.findall(r": ([\w/-]+\.md)$", menu, re.MULTILINE)) == [named(page) for page in PAGES]
+
+
+def test_the_docs_have_the_colours_of_the_system_until_the_reader_chooses():
+    """The theme remembers the colours of the first visit, unless those follow the system; each has a switch."""
+    palette = yaml.safe_load((ROOT / "mkdocs.yml").read_text(encoding="utf-8"))["theme"]["palette"]
+    system, light, dark = palette
+    assert (system["media"], "scheme" in system) == ("(prefers-color-scheme)", False)
+    assert [light["scheme"], dark["scheme"]] == ["default", "slate"]
+    assert all(one["toggle"]["name"] and one["toggle"]["icon"] for one in palette)
 
 
 def test_every_error_is_in_the_table():

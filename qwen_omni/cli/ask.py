@@ -33,6 +33,7 @@ from qwen_omni.cli.options import (
     settings_for,
 )
 from qwen_omni.cli.output import (
+    Prose,
     Waiting,
     end_thinking,
     one_line,
@@ -40,7 +41,6 @@ from qwen_omni.cli.output import (
     show_thinking,
     show_usage,
     waiting,
-    write_text,
 )
 from qwen_omni.client import OmniClient
 from qwen_omni.errors import ConfigurationError
@@ -189,21 +189,22 @@ def _after(spinner: Waiting, coming: Iterable[_T]) -> Iterable[_T]:
 
 def _print(deltas: Iterable[Delta], *, thoughts: bool, usage: bool) -> None:
     thinking = False
-    for delta in deltas:
-        if thinking and not isinstance(delta, ThinkingDelta):
-            end_thinking()
-            thinking = False
-        match delta:
-            case TextDelta():
-                write_text(delta.text)
-            case ThinkingDelta() if thoughts:
-                show_thinking(delta.text)
-                thinking = True
-            case FinishDelta():
-                write_text("\n")
-                if delta.reason != "stop":
-                    show_note(f"The answer ended early: {delta.reason}.")
-            case UsageDelta() if usage:
-                show_usage(delta.usage)
-            case _:
-                pass
+    with Prose() as prose:
+        for delta in deltas:
+            if thinking and not isinstance(delta, ThinkingDelta):
+                end_thinking()
+                thinking = False
+            match delta:
+                case TextDelta():
+                    prose.write(delta.text)
+                case ThinkingDelta() if thoughts:
+                    show_thinking(delta.text)
+                    thinking = True
+                case FinishDelta():
+                    prose.write("\n")
+                    if delta.reason != "stop":
+                        show_note(f"The answer ended early: {delta.reason}.")
+                case UsageDelta() if usage:
+                    show_usage(delta.usage)
+                case _:
+                    pass

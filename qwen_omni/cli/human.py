@@ -1,5 +1,7 @@
 """Durations, sizes and counts as people write them."""
 
+from decimal import Decimal
+
 _STEPS = ((3600, "h"), (60, "min"))
 _UNITS = ("kB", "MB", "GB", "TB")
 _THOUSAND = 1000
@@ -57,12 +59,16 @@ def money_text(cny: float | None) -> str:
     """Return an amount in yuan, with as many digits as matter.
 
     Example:
-        >>> money_text(0.0076941), money_text(12.3456), money_text(None), money_text(0)
-        ('0.0077', '12.35', 'unknown', '0')
+        >>> money_text(12.3456), money_text(0.1), money_text(0.0076941), money_text(0.00001)
+        ('12.35', '0.10', '0.0077', '0.000010')
+        >>> money_text(None), money_text(0)
+        ('unknown', '0')
     """
     if cny is None:
         return "unknown"
-    return f"{cny:,.2f}" if cny >= 1 else f"{cny:.2g}"
+    if not cny:
+        return "0"
+    return f"{cny:,.2f}" if cny >= 1 else f"{Decimal(f'{cny:.1e}'):f}"
 
 
 def span_text(seconds: float) -> str:

@@ -20,6 +20,7 @@ from qwen_omni.cli.options import (
     settings_for,
 )
 from qwen_omni.cli.output import (
+    Prose,
     in_words,
     one_line,
     show_note,
@@ -27,8 +28,8 @@ from qwen_omni.cli.output import (
     waiting,
     with_progress,
     write_json,
-    write_text,
 )
+from qwen_omni.cli.wording import shown_path
 from qwen_omni.client import OmniClient
 from qwen_omni.errors import ConfigurationError
 from qwen_omni.library.adding import Added
@@ -50,6 +51,7 @@ from qwen_omni.video.export.markdown import bill_text, counted
 from qwen_omni.video.options import DETAIL_FPS, Detail, SummaryOptions
 from qwen_omni.video.schemas import clock
 
+_NAMED = 5  # videos that an error lists
 _DETAILS: dict[str, Detail] = {name: name for name in DETAIL_FPS}
 
 Place = Annotated[
@@ -193,8 +195,8 @@ def ask(  # noqa: PLR0913
         show_note(f"wrote {one_line(str(html))}")
     elif as_json:
         write_json(found.model_dump(mode="json"), indent=2)
-    else:
-        show_text("\n".join(_evidence_lines(found)))
+    elif found.evidence:
+        show_text("\n".join(["", *_evidence_lines(found)]))
     for note in (found.basis, bill_text(found.this_run), *found.notices):
         show_note(note)
 
@@ -263,11 +265,11 @@ class _Shown:
     """Prints an answer while it arrives, and notes what happens before."""
 
     def __init__(self, *, streams: bool) -> None:
-        self._streams, self._printed = streams, ""
+        self._streams, self._printed, self._prose = streams, "", Prose()
 
     def all(self, coming: Iterator[LibraryProgress | LibraryAnswer]) -> LibraryAnswer:
         """Show everything; return the answer."""
-        with waiting("Searching") as spinner:
+        with waiting("Searching") as spinner, self._prose:
             for one in coming:
                 if isinstance(one, LibraryAnswer):
                     spinner.end()
@@ -276,15 +278,15 @@ class _Shown:
                     spinner.say(one.text)
                 elif self._streams and one.text.startswith(self._printed):
                     spinner.end()
-                    write_text(one.text[len(self._printed) :])
+                    self._prose.write(one.text[len(self._printed) :])
                     self._printed = one.text
         raise AssertionError("a question ends with its answer")
 
     def _ended(self, found: LibraryAnswer) -> LibraryAnswer:
         if self._streams and found.answer.startswith(self._printed):
-            write_text(f"{found.answer[len(self._printed) :]}\n")
+            self._prose.write(f"{found.answer[len(self._printed) :]}\n")
         elif self._streams:  # asked again: the first answer was unusable
-            write_text(f"\n{found.answer}\n")
+            self._prose.write(f"\n{found.answer}\n")
         return found
 
 
@@ -293,7 +295,7 @@ def _lined(coming: Iterator[Added]) -> Iterator[tuple[str, Added]]:
         if one.error is not None:
             yield left_out_text(one.source, one.error), one
         else:
-            yield f"{one.source}: {'unchanged' if one.unchanged else counted(one.passages, 'passage')}", one
+            yield f"{shown_path(one.source)}: {'unchanged' if one.unchanged else counted(one.passages, 'passage')}", one
 
 
 def _added_text(done: Sequence[Added], place: Path) -> str:
@@ -317,12 +319,12 @@ def _window_fact(one: Window) -> dict[str, Any]:
 
 
 def _window_text(one: Window) -> str:
-    return f"{one.source} {clock(one.start)}-{clock(one.end)}\n{one.text}"
+    return f"{shown_path(one.source)} {clock(one.start)}-{clock(one.end)}\n{one.text}"
 
 
 def _evidence_lines(found: LibraryAnswer) -> list[str]:
     return [
-        f"{one.source} {clock(one.start)}-{clock(one.end)}: {' '.join(one.text.split())}"
+        f"{shown_path(one.source)} {clock(one.start)}-{clock(one.end)}: {' '.join(one.text.split())}"
         f"{'' if one.watched else ' (from notes)'}"
         for one in found.evidence
     ]

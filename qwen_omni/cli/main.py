@@ -23,6 +23,13 @@ if TYPE_CHECKING:
 FAILED, WRONG_USE, STOPPED = 1, 2, 130
 _PATIENCE = 0.5  # seconds after Ctrl-C before a message says what is awaited
 _P = ParamSpec("_P")
+_PANELS = {
+    "Ask": ("ask", "summarize", "caption", "transcribe"),
+    "Many files": ("library", "archive"),
+    "Cost and files": ("estimate", "probe", "split"),
+    "Setup": ("sample", "doctor", "standin", "mcp"),
+}
+"""The commands as the help lists them."""
 
 
 def run(arguments: list[str] | None = None) -> None:
@@ -72,7 +79,8 @@ def build_app() -> "typer.Typer":
         del show_version
 
     for command in (ask, caption, doctor, estimate, mcp, probe, sample, split, standin, summarize, transcribe):
-        app.command(cls=kind, help=_help_of(command))(_guarded(command))
+        panel = _panel_of(command.__name__)
+        app.command(cls=kind, help=_help_of(command), rich_help_panel=panel)(_guarded(command))
     _add_groups(app, group, kind)
     return app
 
@@ -93,7 +101,12 @@ def _add_groups(
         inner = typer.Typer(cls=group, no_args_is_help=True, help=_help_of(about))
         for command in commands:
             inner.command(cls=kind, help=_help_of(command))(_guarded(command))
-        app.add_typer(inner, name=name)
+        app.add_typer(inner, name=name, rich_help_panel=_panel_of(name))
+
+
+def _panel_of(command: str) -> str:
+    """Return the part of the help that lists a command."""
+    return next(panel for panel, names in _PANELS.items() if command in names)
 
 
 def _classes() -> "tuple[type[typer.core.TyperGroup], type[typer.core.TyperCommand]]":
@@ -103,7 +116,13 @@ def _classes() -> "tuple[type[typer.core.TyperGroup], type[typer.core.TyperComma
     from qwen_omni.cli.output import speaking_of  # noqa: PLC0415
     from qwen_omni.cli.wording import CommandLine, as_files  # noqa: PLC0415
 
+    listed = [name for names in _PANELS.values() for name in names]
+
     class Group(typer.core.TyperGroup):
+        def list_commands(self, ctx: Any) -> list[str]:  # noqa: ANN401
+            names: list[str] = super().list_commands(ctx)
+            return sorted(names, key=listed.index) if set(names) <= set(listed) else names
+
         def get_params(self, ctx: Any) -> list[Any]:  # noqa: ANN401  (as typer declares it)
             return _without_types(super().get_params(ctx))
 

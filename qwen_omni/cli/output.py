@@ -12,8 +12,8 @@ import re
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import IO, Any, TypeVar
+from dataclasses import dataclass, replace
+from typing import IO, Any, Self, TypeVar
 
 from rich.cells import cell_len
 from rich.console import Console
@@ -36,6 +36,8 @@ _T = TypeVar("_T")
 _UNLIMITED = 1000  # characters
 _BAR_WIDTH = 40
 _LEAST_TEXT = 20  # columns: where a text beside numbers has less, rows are shown as blocks
+_BREAKS = re.compile(r"\n|[^\S\n]+|[\u2e80-\u9fff\uac00-\ud7ff\uf900-\ufaff\uff00-\uffef]")  # scripts without spaces
+_WORDS = re.compile(rf"{_BREAKS.pattern}|(?:(?!{_BREAKS.pattern}).)+", re.DOTALL)
 _DELAY = 0.5  # seconds before a spinner is shown: what is quicker needs none
 
 
@@ -64,9 +66,9 @@ def speaking_of(typed: CommandLine) -> Iterator[None]:
         _typed = before
 
 
-def in_words(text: str) -> str:
-    """Return a text of the core in the words of the running command."""
-    return _typed.words(text)
+def in_words(text: str, media: str | None = None) -> str:
+    """Return a text of the core in the words of the running command; `media` is the file that it is about."""
+    return (_typed if media is None else replace(_typed, media=(media,))).words(text)
 
 
 def is_wrong_use(error: Exception | None) -> bool:
@@ -112,6 +114,50 @@ def write_text(text: str) -> None:
     sys.stdout.flush()
 
 
+class Prose:
+    """Text on standard output as it arrives: broken between words on a terminal, unchanged elsewhere.
+
+    The last word is held back until it is complete; leaving the `with` block writes it.
+    """
+
+    def __init__(self) -> None:
+        self._width = _out.width if sys.stdout.isatty() else 0
+        self._column, self._space, self._held, self._wide = 0, "", "", False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._held, rest = "", self._held
+        write_text(self._placed(rest) if rest else "")
+
+    def write(self, piece: str) -> None:
+        """Write a piece of the text."""
+        if not self._width:
+            write_text(piece)
+            return
+        words = _WORDS.findall(self._held + clean(piece, "terminal"))
+        ends_open = bool(words) and not _BREAKS.fullmatch(words[-1])
+        self._held = words.pop() if ends_open and cell_len(words[-1]) < self._width else ""
+        write_text("".join(map(self._placed, words)))
+
+    def _placed(self, word: str) -> str:
+        """Return a word, or what separates words, with the line break that it needs."""
+        if word == "\n":
+            self._column, self._space = 0, ""
+            return word
+        if word.isspace() and self._column:
+            self._space += word
+            return ""
+        gap, self._space = self._space, ""
+        fits = self._column + cell_len(gap + word) <= self._width
+        wide, self._wide = self._wide or bool(_BREAKS.fullmatch(word)), bool(_BREAKS.fullmatch(word))
+        if self._column and not fits and (gap or wide):  # else it is the rest of a word that is wider than a line
+            gap, self._column = "\n", 0
+        self._column += cell_len((gap + word).lstrip("\n"))
+        return gap + word
+
+
 def write_json(value: Any, *, indent: int | None = None) -> None:  # noqa: ANN401  (any JSON value)
     """Write JSON to standard output; control sequences and characters that UTF-8 cannot encode are escaped."""
     text = json.dumps(value, ensure_ascii=not _is_unicode(sys.stdout), indent=indent)
@@ -130,7 +176,7 @@ def show_error(message: str) -> None:
 
 def show_failure(media: str, error: QwenOmniError) -> None:
     """Print why a file failed, with its name unless the error has it."""
-    show_error(with_name(media, in_words(str(error))))
+    show_error(with_name(media, in_words(str(error), media)))
 
 
 def show_note(message: str) -> None:
@@ -140,7 +186,7 @@ def show_note(message: str) -> None:
 
 def show_stopped(what: str) -> None:
     """Print that the command was stopped, and what is kept."""
-    _print(_err, f"[bold yellow]Stopped.[/] {escape(what)}".rstrip())
+    _print(_err, f"[bold yellow]Stopped.[/] {escape(in_words(what))}".rstrip())
 
 
 def show_stopping() -> None:
@@ -169,9 +215,17 @@ _MARKS = {"good": "[green]ok[/]  ", "odd": "[yellow]odd[/] ", "bad": "[bold red]
 
 def show_finding(name: str, verdict: str, text: str, step: str) -> None:
     """Print one finding of `doctor` on standard output, and below it what to do."""
-    _print(_out, f"{_MARKS[verdict]} [bold]{escape(name)}[/]: {escape(in_words(text))}")
+    lines = [(_MARKS[verdict], f"[bold]{escape(name)}[/]: {escape(in_words(text))}")]
     if step:
-        _print(_out, f"      → {escape(in_words(step))}")
+        lines.append(("", f" → {escape(in_words(step))}"))
+    if not sys.stdout.isatty():
+        for mark, line in lines:
+            _print(_out, f"{mark or '    '} {line}")
+        return
+    table = Table.grid(padding=(0, 1, 0, 0))
+    for mark, line in lines:
+        table.add_row(mark.rstrip(), line)
+    _out.print(table)
 
 
 def show_usage(usage: Usage) -> None:
@@ -433,4 +487,4 @@ def progress(name: str, total: float, *, shown: bool) -> Iterator[Callable[[floa
 
 def failed_entry(media: str, error: Exception) -> dict[str, Any]:
     """Return what the JSON output holds about a file that failed."""
-    return {"file": media, "error": in_words(str(error)), "kind": type(error).__name__}
+    return {"file": media, "error": in_words(str(error), media), "kind": type(error).__name__}

@@ -22,6 +22,7 @@ from qwen_omni.cli.options import (
     words,
 )
 from qwen_omni.cli.output import (
+    Prose,
     failed_entry,
     is_wrong_use,
     one_line,
@@ -191,8 +192,13 @@ def _show_one(media: str, said: Transcript, form: Form, path: Path | None, *, ti
         write_file(path, text)
         write_text(f"{one_line(str(path))}\n")
         return
-    head = f"== {one_line(media)}\n" if titled else ""
-    write_text(f"{head}{text}" + ("" if text.endswith("\n") else "\n"))
+    if titled:
+        write_text(f"== {one_line(media)}\n")
+    if form in ("srt", "vtt"):
+        write_text(text)
+        return
+    with Prose() as prose:
+        prose.write(text if text.endswith("\n") else f"{text}\n")
 
 
 def _entry(one: _Heard) -> dict[str, object]:

@@ -60,7 +60,7 @@ _PHRASES: tuple[tuple[str, str], ...] = (
     (r"Pass batch_base_url=, or set", "Set"),
     (r"Pass base_url or (\w+), not both: a \w+ is a short name for a base_url",
      r"Pass --base-url or --\1, not both: a \1 is a short name for an address"),
-    (r"\(checkpoint=False\)", "(--fresh)"),
+    (r"\((?:checkpoint=False|results=None)\)", "(--fresh)"),
     (r"Pass prices=, or limit tokens", "Limit tokens with --max-tokens"),
     # What the command line does in another way, or not at all.
     (r"lies outside media_root", "lies outside the current folder"),
@@ -99,6 +99,17 @@ def with_name(name: str, text: str) -> str:
     """
     shown = [clean(redact(one), "terminal", one_line=True) for one in (name, str(Path(name)))]
     return text if any(one in text for one in shown) else f"{shown[0]}: {text}"
+
+
+def shown_path(path: str) -> str:
+    """Return a path as one would type it: relative, if it is inside the current folder.
+
+    Example:
+        >>> shown_path(str(Path("talks", "a.mp4").absolute())), shown_path("/elsewhere/a.mp4")
+        ('talks/a.mp4', '/elsewhere/a.mp4')
+    """
+    absolute = Path(path)
+    return str(absolute.relative_to(Path.cwd())) if absolute.is_relative_to(Path.cwd()) else path
 
 
 def as_files(arguments: Sequence[str], options: Collection[str], *, is_file: Callable[[str], bool]) -> list[str]:

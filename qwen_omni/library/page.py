@@ -5,6 +5,7 @@ texts are model output about untrusted videos.
 """
 
 import importlib.resources
+import mimetypes
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -83,6 +84,7 @@ def _entry(source: str, times: tuple[float, float], text: str, folder: Path | No
         "last": clock(end),
         "lines": text.splitlines(),
         "image": _image(source, start, end, _SIDE),
+        "audio": (mimetypes.guess_type(source)[0] or "").startswith("audio/"),
         "watched": None,
     }
 

@@ -7,7 +7,6 @@ import mimetypes
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NoReturn
 from urllib.parse import urlsplit
 
 from qwen_omni.errors import UnsupportedMediaError
@@ -61,11 +60,38 @@ def kind_of(source: MediaSource, media_root: Path = Path()) -> MediaKind:
     return kind
 
 
-def _refuse_track(source: MediaSource, kind: MediaKind) -> NoReturn:
-    what = "an image" if kind == "image" else "a link, which the service reads unchanged"
-    raise UnsupportedMediaError(f"{source.label} is {what}; audio_track= is for local video and audio.").with_option(
-        "audio_track"
-    )
+def takes_frame(source: MediaSource, media_root: Path = Path(), *, frame: int = 0) -> bool:
+    """Whether a source is an image, an animation or a file of several pages, with a frame of this number.
+
+    Raises:
+        UnreadableMediaError: the file is missing, empty, damaged or not media.
+    """
+    if source.url is not None:
+        return True  # not fetched; the service decides
+    with open_local(source, media_root) as file:
+        try:
+            probe(file, label=source.label, media_type_hint=source.media_type, frame=frame)
+        except UnsupportedMediaError as error:
+            return error.option != "frame"
+    return True
+
+
+def misfits(
+    source: MediaSource, kind: MediaKind, sampling: Sampling, audio_track: AudioTrackChoice = "auto"
+) -> list[UnsupportedMediaError]:
+    """Return an error for each option that does not suit the kind of a source."""
+    found = []
+    if audio_track != "auto" and (kind == "image" or source.url is not None):
+        what = "an image" if kind == "image" else "a link, which the service reads unchanged"
+        found.append((f"{what}; audio_track= is for local video and audio.", "audio_track"))
+    if kind == "image" and sampling.fps is not None:
+        found.append(("an image; fps= is for video.", "fps"))
+    if kind == "audio":
+        if sampling.fps is not None:
+            found.append(("audio; fps= is for video.", "fps"))
+        if replace(sampling, fps=None) != DEFAULT_SAMPLING:
+            found.append(("audio; max_pixels= is for images and video.", "max_pixels"))
+    return [UnsupportedMediaError(f"{source.label} is {text}").with_option(option) for text, option in found]
 
 
 def as_part(
@@ -77,22 +103,19 @@ def as_part(
     tile: bool = True,
     frame: int | None = None,
 ) -> MediaPart:
-    """Build the part that shows a source; `tile` and `frame` are for images."""
-    if audio_track != "auto" and (kind == "image" or source.url is not None):
-        _refuse_track(source, kind)
+    """Build the part that shows a source; `tile` and `frame` are for images.
+
+    Raises:
+        UnsupportedMediaError: an option does not suit this kind of media.
+    """
+    for error in misfits(source, kind, sampling, audio_track):
+        raise error
     match kind:
         case "image":
-            if sampling.fps is not None:
-                raise UnsupportedMediaError(f"{source.label} is an image; fps= is for video.").with_option("fps")
             return ImagePart(source=source, sampling=sampling, tile=tile, frame=frame)
         case "video":
             return VideoPart(source=source, sampling=sampling, audio_track=audio_track)
         case "audio":
-            if sampling != DEFAULT_SAMPLING:
-                option = "fps" if sampling.fps is not None else "max_pixels"
-                raise UnsupportedMediaError(
-                    f"{source.label} is audio; fps and pixels are for images and video."
-                ).with_option(option)
             return AudioPart(source=source, audio_track=audio_track)
 
 
@@ -155,20 +178,31 @@ def message_of(
     Raises:
         MediaError: a file is missing, damaged or not media, a link does not show its kind, or a choice suits none.
     """
-    if choices.frame is None:
-        parts: tuple[Part, ...] = tuple(_part(one, {}, media_root) for one in media)
-    else:
-        parts = tuple(ImagePart(source=as_source(one), tile=choices.tile, frame=choices.frame) for one in media)
+    parts = _parts(media, media_root, choices)
     _check_choices(parts, choices)
     return Message(role="user", parts=tuple(_chosen(part, choices) for part in parts))
+
+
+def _parts(media: Sequence[Anything], media_root: Path, choices: MediaChoices) -> tuple[Part, ...]:
+    """Return the parts of a question; a frame is chosen from every file that has some, or, to be refused, from all."""
+    if choices.frame is None:
+        return tuple(_part(one, {}, media_root) for one in media)
+    chosen = [takes_frame(as_source(one), media_root) for one in media]
+    return tuple(
+        ImagePart(source=as_source(one), tile=choices.tile, frame=choices.frame)
+        if takes or not any(chosen)
+        else _part(one, {}, media_root)
+        for one, takes in zip(media, chosen, strict=True)
+    )
 
 
 def _check_choices(parts: Sequence[Part], choices: MediaChoices) -> None:
     found = [part for part in parts if isinstance(part, ImagePart | AudioPart | VideoPart)]
     timed = [part for part in found if not isinstance(part, ImagePart)]
     seen = [part for part in found if not isinstance(part, AudioPart)]
-    if choices.audio_track != "auto" and found and not timed:
-        _refuse_track(found[0].source, "image")
+    if found and not timed:
+        for error in misfits(found[0].source, "image", DEFAULT_SAMPLING, choices.audio_track):
+            raise error
     wanted = (
         ("fps=", "video", choices.sampling.fps, [part for part in seen if isinstance(part, VideoPart)]),
         ("max_pixels=", "images and video", choices.sampling.max_pixels, seen),

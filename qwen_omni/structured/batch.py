@@ -5,6 +5,7 @@ The key is a hash of the media's content and of the whole request: a renamed fil
 asked again. Older versions wrote JSON lines; such a file is read and left unchanged.
 """
 
+import contextlib
 import hashlib
 import time
 import warnings
@@ -24,14 +25,16 @@ from qwen_omni.errors import (
     QwenOmniError,
     UnreadableMediaError,
 )
+from qwen_omni.media.budget import Sampling
 from qwen_omni.media.files.safe_open import open_local
 from qwen_omni.media.files.tempfiles import machine_fault
 from qwen_omni.media.source import MediaSource, as_source
 from qwen_omni.media.work import Deadline
 from qwen_omni.ranges import PARALLEL, checked
+from qwen_omni.request.question import takes_frame
 from qwen_omni.responses import Usage
 from qwen_omni.structured.ask import carry_out
-from qwen_omni.structured.caption import DEFAULT_OPTIONS, CaptionOptions, plan_caption
+from qwen_omni.structured.caption import DEFAULT_OPTIONS, CaptionOptions, plan_caption, unsuited, without_options
 from qwen_omni.structured.parse import parse_caption
 from qwen_omni.structured.schema import CaptionSchema, SchemaLike, read_schema
 from qwen_omni.work_store.buffered import BufferedStore
@@ -223,6 +226,9 @@ def caption_many(  # noqa: PLR0913 - each keyword is an independent option
 ) -> Generator[FileCaption]:
     """Describe many files, `concurrency` at a time; yield each as it is finished.
 
+    Options about media apply to every file that they suit: an image among videos is described without `fps`, and a
+    notice says so. An option that suits none of the files is an error of each of them.
+
     Closing the iterator, or Ctrl-C, lets requests in flight finish, and starts nothing more; the `KeyboardInterrupt`
     says how many captions are kept. If `results` cannot be written, captions are yielded all the same; a notice reports
     it, and at the end how many were not stored. A caption that another batch is asking for is awaited, not requested
@@ -250,6 +256,7 @@ def caption_many(  # noqa: PLR0913 - each keyword is an independent option
         results=results,
         on_notice=on_notice or _warn,
         many=len(media) > 1,
+        suited=_suited(media, options, client.settings.media_root),
     )
     pool = ThreadPoolExecutor(max_workers=concurrency, thread_name_prefix="caption")
     if results is not None:
@@ -297,6 +304,37 @@ def _finished(pool: ThreadPoolExecutor, job: "_Job", media: Sequence[str]) -> It
             yield one
 
 
+def _suited(media: Sequence[str], options: CaptionOptions, media_root: Path) -> frozenset[str]:
+    """Return the options that suit one of several files, so that the others are described without them."""
+    left = {"frame", "fps", "max_pixels", "audio_track"} - _unset(options)
+    found: set[str] = set()
+    for one in media if len(set(media)) > 1 else ():
+        if not left:
+            break
+        with contextlib.suppress(QwenOmniError):  # a file that cannot be read fails by itself
+            source = as_source(one)
+            suits = left - unsuited(options, source, media_root).keys()
+            if options.frame is not None and not takes_frame(source, media_root, frame=options.frame):
+                suits.discard("frame")
+            found |= suits
+            left -= found
+    return frozenset(found)
+
+
+def _unset(options: CaptionOptions) -> set[str]:
+    given = options.sampling
+    return {
+        name
+        for name, unset in (
+            ("frame", options.frame is None),
+            ("fps", given.fps is None),
+            ("max_pixels", given == Sampling(fps=given.fps)),
+            ("audio_track", options.audio_track == "auto"),
+        )
+        if unset
+    }
+
+
 def _warn(text: str) -> None:
     warnings.warn(text, UserWarning, stacklevel=4)
 
@@ -322,15 +360,17 @@ class _Job:
     results: Results | None
     on_notice: OnNotice
     many: bool
+    suited: frozenset[str]
     work: Deadline = field(default_factory=Deadline)
     keys: dict[str, str] = field(default_factory=dict)
     asking: set[str] = field(default_factory=set)
     kept: set[str] = field(default_factory=set)
+    left_out: dict[tuple[str, str], object] = field(default_factory=dict)
 
     def kept_text(self, total: int) -> str:
         """Describe what an interrupted batch has stored."""
         if self.results is None:
-            return "Nothing is kept: no results file was wanted."
+            return "Nothing is kept (results=None)."
         return f"{len(self.kept)} of {total} captions kept; run again to resume."
 
     def report(self, *, last: bool = False) -> None:
@@ -348,17 +388,36 @@ class _Job:
         began = time.monotonic()
         try:
             source = as_source(media)
+            options = self._options_for(source)
             if self.results is None:
-                return self._asked(media, source, began)
+                return self._asked(media, source, options, began)
             if media not in self.keys:
-                self.keys[media] = self._key(source)
-            return self._once(media, source, self.results, (began, began if since is None else since))
+                self.keys[media] = self._key(source, options)
+            started = (began, began if since is None else since)
+            return self._once(media, source, options, self.results, started)
         except QwenOmniError as error:
             usages: tuple[Usage, ...] = getattr(error, "usages", ())  # a bad answer is billed all the same
             return FileCaption(media=media, error=error, seconds=time.monotonic() - began, usages=usages)
 
+    def _options_for(self, source: MediaSource) -> CaptionOptions:
+        """Return the options without those that suit other files, but not this one; a notice names each once a kind."""
+        if not self.suited:
+            return self.options
+        found = {name: kind for name, kind in unsuited(self.options, source, self._root).items() if name in self.suited}
+        for name, kind in found.items():
+            first = object()
+            if self.left_out.setdefault((name, kind), first) is first:
+                one = "any other recording" if kind == "audio" else f"any other {kind}"
+                self.on_notice(f"{name}= does not apply to {source.label}: it and {one} are described without it.")
+        return without_options(self.options, found)
+
     def _once(
-        self, media: str, source: MediaSource, results: Results, times: tuple[float, float]
+        self,
+        media: str,
+        source: MediaSource,
+        options: CaptionOptions,
+        results: Results,
+        times: tuple[float, float],
     ) -> FileCaption | _Busy:
         """Return what is stored; else ask, unless another process does. `times`: start of the work and of the wait."""
         key, origin = self.keys[media], self.client.settings.origin
@@ -372,15 +431,15 @@ class _Job:
             results.discard(key, state, origin)
         self.asking.add(key)
         try:
-            return self._asked(media, source, times[0], key)
+            return self._asked(media, source, options, times[0], key)
         except BaseException:
             results.release(key, origin)
             raise
         finally:
             self.asking.discard(key)
 
-    def _key(self, source: MediaSource) -> str:
-        asked = asdict(self.options)
+    def _key(self, source: MediaSource, options: CaptionOptions) -> str:
+        asked = asdict(options)
         for name, usual in (("audio_track", "auto"), ("tile", True), ("frame", None)):
             if asked[name] == usual:
                 del asked[name]  # keeps the key of captions stored before the option existed
@@ -409,11 +468,11 @@ class _Job:
             return None  # the schema's class has changed, or the file was edited
         return FileCaption(media=media, value=parsed.value, reused=True, truncated=bool(entry.get("truncated")))
 
-    def _asked(self, media: str, source: MediaSource, began: float, key: str | None = None) -> FileCaption:
-        profile = self.client.settings.profile(self.options.model)
-        plan = plan_caption(
-            source, self.schema, self.options, media_root=self._root, many_media=self.many, profile=profile
-        )
+    def _asked(
+        self, media: str, source: MediaSource, options: CaptionOptions, began: float, key: str | None = None
+    ) -> FileCaption:
+        profile = self.client.settings.profile(options.model)
+        plan = plan_caption(source, self.schema, options, media_root=self._root, many_media=self.many, profile=profile)
         made = carry_out(plan, self.client)
         if self.results is not None and key is not None:
             answer, facts = made.responses[-1].text, dict(plan.facts)

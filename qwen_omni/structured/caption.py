@@ -5,8 +5,8 @@ How an object is requested, when it is requested again, and when it is an error 
 
 import asyncio
 import contextlib
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar, overload
 
@@ -18,7 +18,7 @@ from qwen_omni.messages import FRAME_RANGES, user
 from qwen_omni.options import Effort, Tier, check_tier
 from qwen_omni.profiles import DEFAULT_MODEL, Profile
 from qwen_omni.ranges import check_numbers
-from qwen_omni.request.question import as_part, kind_of, look
+from qwen_omni.request.question import as_part, kind_of, look, misfits, takes_frame
 from qwen_omni.structured.ask import CaptionPlan, CaptionResult, acarry_out, carry_out, object_request
 from qwen_omni.structured.models import VideoCaption
 from qwen_omni.structured.prompts import TASK, TIMED_TASK, instructions
@@ -97,11 +97,7 @@ def plan_caption(
     wanted = read_schema(schema)
     source = media if isinstance(media, MediaSource) else as_source(str(media))
     info = look(source, media_root)
-    kind = (
-        "image"
-        if options.frame is not None
-        else options.kind or (info.kind if info is not None else kind_of(source, media_root))
-    )
+    kind = _kind(source, options, media_root)
     task = options.prompt or (TIMED_TASK if schema is TimedCaptions else TASK)
     part = as_part(source, kind, options.sampling, options.audio_track, tile=options.tile, frame=options.frame)
     question = user(part, task)
@@ -122,6 +118,42 @@ def plan_caption(
         repair=options.repair,
         allow_truncated=options.allow_truncated,
         facts={} if duration is None else {"duration": duration},
+    )
+
+
+def _kind(source: MediaSource, options: CaptionOptions, media_root: Path) -> MediaKind:
+    return "image" if options.frame is not None else options.kind or kind_of(source, media_root)
+
+
+def unsuited(options: CaptionOptions, source: MediaSource, media_root: Path = Path()) -> dict[str, MediaKind]:
+    """Return the options that do not suit a file, by the name of their argument, with its kind.
+
+    Raises:
+        MediaError: the media is missing, damaged, or of unknown kind.
+    """
+    without = options
+    found: dict[str, MediaKind] = {}
+    if options.frame is not None and not takes_frame(source, media_root):
+        without = replace(options, frame=None)
+        found["frame"] = _kind(source, without, media_root)
+    kind = _kind(source, without, media_root)
+    for error in misfits(source, kind, options.sampling, options.audio_track):
+        found[error.option or ""] = kind
+    return found
+
+
+def without_options(options: CaptionOptions, names: Collection[str]) -> CaptionOptions:
+    """Return options without some of those that `unsuited` names."""
+    sampling = options.sampling
+    if "fps" in names:
+        sampling = replace(sampling, fps=None)
+    if "max_pixels" in names:
+        sampling = Sampling(fps=sampling.fps)
+    return replace(
+        options,
+        sampling=sampling,
+        audio_track="auto" if "audio_track" in names else options.audio_track,
+        frame=None if "frame" in names else options.frame,
     )
 
 

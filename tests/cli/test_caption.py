@@ -20,12 +20,13 @@ from pathlib import Path
 
 import pysrt
 import pytest
+from PIL import Image
 
 from qwen_omni.client import OmniClient
 from qwen_omni.errors import ConfigurationError, MediaOutsideRootError
 from qwen_omni.settings import Settings
 from qwen_omni.standin import Fault, Standin
-from qwen_omni.standin.marked_media import TruthMedia, make_image, make_video
+from qwen_omni.standin.marked_media import TruthMedia, make_audio, make_image, make_video
 from qwen_omni.structured.batch import Results, caption_many
 from qwen_omni.structured.models import VideoCaption
 from tests.cli.conftest import Command
@@ -35,6 +36,11 @@ from tests.cli.conftest import Command
 def videos(tmp_path_factory: pytest.TempPathFactory) -> list[TruthMedia]:
     folder = tmp_path_factory.mktemp("videos")
     return [make_video(folder / f"{name}.mp4", seconds=2, size=(160, 120), fps=5) for name in ("one", "two", "three")]
+
+
+def make_animation(path: Path) -> None:
+    frames = [Image.new("RGB", (320, 240), colour) for colour in ("red", "green", "blue")]
+    frames[0].save(path, save_all=True, append_images=frames[1:], duration=400)
 
 
 @pytest.fixture
@@ -63,14 +69,63 @@ def test_a_result_for_every_file(caption, videos: list[TruthMedia], tmp_path: Pa
     assert len(standin.requests) == 2
 
 
-def test_an_option_that_does_not_suit_one_of_the_files(caption, videos: list[TruthMedia], tmp_path: Path) -> None:
-    """That one fails; as the other was sent, it is a failure and not wrong use."""
+def test_an_option_applies_to_the_files_that_it_suits(
+    caption, videos: list[TruthMedia], tmp_path: Path, standin: Standin
+) -> None:
+    """The others are described without it, and a note names the first of each kind; the caption is stored as theirs."""
+    for name in ("still.png", "other.png"):
+        (tmp_path / name).write_bytes(make_image("4711", (320, 240)))
+    shutil.copy(make_audio(tmp_path / "call.wav", seconds=2).path, tmp_path / "talk.wav")
+    files = (videos[0].path, "still.png", "other.png", "call.wav", "talk.wav")
+    status, out, err = caption(*files, "--fps", "2", "--max-pixels", "40000", "--json")
+    assert status == 0
+    assert [one["file"] for one in json.loads(out)] == [str(one) for one in files]
+    notes = [line for line in err.splitlines() if "does not apply" in line]
+    shown = {re.sub(r"(other|still)\.png", "IMAGE", re.sub(r"(call|talk)\.wav", "AUDIO", line)) for line in notes}
+    assert shown == {
+        "--fps does not apply to IMAGE: it and any other image are described without it.",
+        "--fps does not apply to AUDIO: it and any other recording are described without it.",
+        "--max-pixels does not apply to AUDIO: it and any other recording are described without it.",
+    }
+    assert len(notes) == len(shown)
+    sent = [json.dumps(one.body) for one in standin.requests]
+    assert {('"fps"' in one, '"max_pixels"' in one) for one in sent if '"image_url"' in one} == {(False, True)}
+    assert {('"fps"' in one, '"max_pixels"' in one) for one in sent if '"input_audio"' in one} == {(False, False)}
+    assert {('"fps"' in one, '"max_pixels"' in one) for one in sent if '"video_url"' in one} == {(True, True)}
+    before = len(standin.requests)
+    assert caption("call.wav")[0] == 0
+    assert len(standin.requests) == before
+
+
+def test_an_option_that_suits_no_file_is_refused(caption, tmp_path: Path, standin: Standin) -> None:
+    """Of one file or of several, before anything is sent; what cannot be read takes no option."""
     (tmp_path / "still.png").write_bytes(make_image("4711", (320, 240)))
-    status, out, err = caption(videos[0].path, "still.png", "--fps", "2")
-    assert status == 1
-    assert videos[0].codes[0] in out
+    make_audio(tmp_path / "call.wav", seconds=2)
+    status, _, err = caption("still.png", "call.wav", "--fps", "2")
+    assert status == 2
     assert "qwen-omni: still.png is an image; --fps is for video." in err
+    assert "qwen-omni: call.wav is audio; --fps is for video." in err
+    assert "call.wav is audio; --max-pixels is for images and video." in caption("call.wav", "--max-pixels", "90000")[2]
     assert caption("still.png", "--fps", "2")[0] == 2
+    assert caption("gone.mp4", "still.png", "--fps", "2")[0] == 1
+    assert standin.requests == []
+
+
+def test_a_frame_is_chosen_from_the_files_that_have_some(
+    caption, command: Command, videos: list[TruthMedia], tmp_path: Path, standin: Standin
+) -> None:
+    """Videos are described as a whole beside an animation; so it is in a question about both."""
+    make_animation(tmp_path / "moving.gif")
+    status, out, err = caption(videos[0].path, "moving.gif", "--frame", "1", "--json")
+    assert status == 0
+    assert f"--frame does not apply to {videos[0].path}: it and any other video are described without it." in err
+    assert len(json.loads(out)) == 2
+    assert sorted("image_url" in json.dumps(one.body) for one in standin.requests) == [False, True]
+    standin.clear()
+    assert command("ask", videos[0].path, "moving.gif", "What?", "--frame", "1")[0] == 0
+    (asked,) = [json.dumps(one.body) for one in standin.requests]
+    assert "image_url" in asked
+    assert "video_url" in asked
 
 
 @pytest.mark.parametrize("name", ["caption", "transcribe"])

@@ -54,7 +54,7 @@ def test_a_folder_is_added_searched_asked_and_removed(command, films, standin):
     assert command("library", "remove", films[0].path)[1] == f"{films[0].path}: 12 passages removed\n"
     status, _, err = command("library", "remove", films[0].path)
     assert status == 2
-    assert "is not in the library library.lance, which has 1 videos: film1.mp4" in err
+    assert "is not in the library library.lance, which has 1 video: film1.mp4." in err
 
 
 @pytest.mark.slow

@@ -1,8 +1,10 @@
 """What is printed on terminals of any width."""
 
+import contextlib
 import io
 import re
 import sys
+from collections.abc import Iterator
 
 import pytest
 from rich.cells import cell_len
@@ -34,14 +36,21 @@ FACTS = (
 )
 
 
-def shown(monkeypatch: pytest.MonkeyPatch, width: int, table: tuple, **options: object) -> list[str]:
-    """The lines of a table on a terminal of some width."""
+@contextlib.contextmanager
+def terminal(monkeypatch: pytest.MonkeyPatch, width: int, *, tty: bool = True) -> Iterator[io.StringIO]:
+    """Make standard output a terminal of some width."""
     stream = io.StringIO()
-    stream.isatty = lambda: True
-    columns, rows, right = table
+    stream.isatty = lambda: tty
     with monkeypatch.context() as patched:
         patched.setattr(sys, "stdout", stream)
         patched.setattr(output, "_out", output._Console(highlight=False, width=width, file=stream, color_system=None))
+        yield stream
+
+
+def shown(monkeypatch: pytest.MonkeyPatch, width: int, table: tuple, **options: object) -> list[str]:
+    """The lines of a table on a terminal of some width."""
+    columns, rows, right = table
+    with terminal(monkeypatch, width) as stream:
         output.show_table(columns, rows, lines=False, right=right, **options)
     return [line.rstrip() for line in stream.getvalue().splitlines()]
 
@@ -81,3 +90,50 @@ def test_a_wide_terminal_shows_a_table(monkeypatch: pytest.MonkeyPatch) -> None:
     assert shown(monkeypatch, 80, COMPARED)[0].split() == ["model", "preset", "tokens", "in", "CNY", "upload"]
     assert len(shown(monkeypatch, 100, COMPARED)) == 3
     assert shown(monkeypatch, 40, (("a", "n"), [("x", "1")], " r")) == ["a  n", "x  1"]
+
+
+PROSE = (
+    "The speaker explains the budget.\n\n  - a  list, indented https://example.com/"
+    + "a" * 40
+    + " 港口咖啡馆的价格和位置 end"
+)
+PIECES = [[PROSE], list(PROSE), re.findall(r".{1,7}", PROSE, re.DOTALL)]
+
+
+def written(monkeypatch: pytest.MonkeyPatch, width: int, pieces: list[str], *, tty: bool = True) -> str:
+    """What a terminal is sent of an answer that arrives in pieces."""
+    with terminal(monkeypatch, width, tty=tty) as stream, output.Prose() as prose:
+        for piece in pieces:
+            prose.write(piece)
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize("pieces", PIECES, ids=["whole", "characters", "sevens"])
+def test_an_answer_breaks_between_words_however_it_arrives(monkeypatch: pytest.MonkeyPatch, pieces: list[str]) -> None:
+    """A word that is wider than the terminal, and scripts without spaces, break where they must; nothing is lost."""
+    text = written(monkeypatch, 20, pieces)
+    assert text.splitlines() == [
+        "The speaker explains", "the budget.", "", "  - a  list,", "indented",
+        "https://example.com/" + "a" * 40, "港口咖啡馆的价格和位", "置 end",
+    ]  # fmt: skip
+    assert re.sub(r"\s", "", text) == re.sub(r"\s", "", PROSE)
+
+
+@pytest.mark.parametrize("pieces", PIECES, ids=["whole", "characters", "sevens"])
+def test_an_answer_in_a_pipe_is_unchanged(monkeypatch: pytest.MonkeyPatch, pieces: list[str]) -> None:
+    assert written(monkeypatch, 20, pieces, tty=False) == PROSE
+
+
+def test_the_last_word_of_an_interrupted_answer_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    with terminal(monkeypatch, 20) as stream, contextlib.suppress(KeyboardInterrupt), output.Prose() as prose:
+        prose.write("It is a light")
+        raise KeyboardInterrupt
+    assert stream.getvalue() == "It is a light"
+
+
+def test_findings_are_indented_below_their_mark(monkeypatch: pytest.MonkeyPatch) -> None:
+    with terminal(monkeypatch, 40) as stream:
+        output.show_finding("key", "bad", "The service does not know this key, and says so.", "Create another one.")
+    assert [line.rstrip() for line in stream.getvalue().splitlines()] == [
+        "bad key: The service does not know this", "    key, and says so.", "     → Create another one.",
+    ]  # fmt: skip

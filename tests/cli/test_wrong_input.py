@@ -269,7 +269,7 @@ TABLE: dict[str, list[Row]] = {
         use("film.mp4 -j 0", "--concurrency must be", "got 0"),
         use("film.mp4 --fps 1000", "film.mp4: --fps for qwen3.8-omni-flash must be", "got 1000"),
         use("picture.png --fps 2", "picture.png is an image; --fps is for video"),
-        use("film.mp4 picture.png --frame 7", "film.mp4 is not an image; --frame chooses", "there is no frame 7"),
+        use("film.mp4 picture.png --frame 7", "film.mp4 is not an image; --frame chooses", "qwen-omni: picture.png has 1 frame; there is no frame 7"),
         fail("gone.mp4 picture.png --fps 2", "gone.mp4 cannot be opened", "picture.png is an image; --fps is for video"),
         use("film.mp4 --results text.mp4/results", "--results"),
         use("film.mp4 --results film.mp4", "film.mp4 is a media file, and cannot be the results file", "film.sqlite3"),

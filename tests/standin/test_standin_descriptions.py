@@ -169,6 +169,8 @@ def test_speech_is_speech_like():
     assert "speech-like sound" in text
     assert "does not recognise speech." in text
     assert "cookie" not in text
+    assert next(what for _, _, what in description.moment_phrases(facts)).startswith("Speech-like sound (")
+    assert all(what.endswith(" dBFS).") for _, _, what in description.moment_phrases(facts) if "(" in what)
 
 
 def test_marked_media_are_described_by_their_marks_alone(media):

@@ -125,15 +125,18 @@ def moment_phrases(facts: MediaFacts) -> list[tuple[float, float, str]]:
     """Return what happens when: one entry per scene, or per stretch of sound where there is no picture."""
     observed = facts.observed
     if not observed.scenes:
-        return [(span.start, span.end, f"{_audio_phrase(span).capitalize()}.") for span in observed.sounds]
+        return [(span.start, span.end, _sentence(_audio_phrase(span))) for span in observed.sounds]
     found = []
     for scene in observed.scenes:
         heard = _heard_in(scene, observed.sounds)
         read = [line.text for line in observed.text if line.start < scene.end and line.end >= scene.start]
         text = f"; the text {_quoted(read)} can be read" if read else ""
-        phrase = scene_phrase(scene)
-        found.append((scene.start, scene.end, f"{phrase[0].upper()}{phrase[1:]}{heard}{text}."))
+        found.append((scene.start, scene.end, _sentence(f"{scene_phrase(scene)}{heard}{text}")))
     return found
+
+
+def _sentence(phrase: str) -> str:
+    return f"{phrase[0].upper()}{phrase[1:]}."
 
 
 def title(what: str) -> str:
@@ -146,7 +149,8 @@ def title(what: str) -> str:
     match = re.match(r"An? (.+?) scene, (?:[^,;]*), ([^,;.]*)", what)
     if match:
         return f"{match[1][0].upper()}{match[1][1:]}, {match[2]}"
-    return ", ".join(what.partition(". ")[0].rstrip(".").split(", ")[:2])
+    words = ", ".join(what.partition(". ")[0].rstrip(".").split(", ")[:2])
+    return f"{words[:1].upper()}{words[1:]}"
 
 
 def scene_phrase(scene: Scene) -> str:

@@ -69,7 +69,7 @@ def _known(field: str, index: int, evidence: Evidence) -> str:
         names = list(dict.fromkeys(colours))
         return names[index] if index < len(names) else ""
     if _TITLE.search(field):
-        return description.title(phrases[0]).capitalize() if phrases else ""
+        return description.title(phrases[0]) if phrases else ""
     if _VISIBLE.search(field) and phrases:
         return phrases[index % len(phrases)]
     return UNKNOWN if _BEYOND.search(field) else ""

@@ -203,7 +203,7 @@ class Run(Generic[T]):
     def kept_text(self) -> str:
         """Describe what an interrupted run has stored."""
         if self.checkpoint.place is None:
-            return "Nothing is kept: no checkpoint was wanted."
+            return "Nothing is kept (checkpoint=False)."
         known, about = len(self.machine.answers), self.tracker.event("notice").segments
         return f"{known} of {about} segments kept; run again to resume."
 

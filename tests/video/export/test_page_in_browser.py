@@ -11,6 +11,8 @@ import re
 
 import pytest
 
+from qwen_omni.library.page import windows_page
+from qwen_omni.retrieval.windows import Window
 from qwen_omni.samples import sample
 from qwen_omni.standin.marked_media import Encoding, make_video
 from qwen_omni.video.export.html import PageChoices
@@ -418,6 +420,31 @@ def test_axe_finds_nothing(browser, page, folder, dark):
         "search.value = 'zebra'; document.getElementById('find').requestSubmit(); document.getElementById('help').showModal()"
     )
     assert browser.run(VIOLATIONS) == []
+
+
+@pytest.mark.skipif(AXE is None, reason="axe-core-python is not installed (pip install axe-core-python)")
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+def test_axe_finds_nothing_on_the_pages_of_a_library(browser, folder, clip, dark):
+    """What a search found and an answer, of a video, a recording and a file that is gone, at both widths."""
+    script = importlib.resources.files("axe_core_python").joinpath("axe.min.js").read_text(encoding="utf-8")
+    files = (str(clip), str(folder / "talk.wav"), str(folder / "gone.mp4"))
+    windows = [Window(source=one, start=0.0, end=9.0, text="A latte.") for one in files]
+    shown = folder / "found.html"
+    for size in (WIDE, PHONE):
+        shown.write_text(windows_page("What does a latte cost?", windows, folder), encoding="utf-8")
+        browser.open(shown, dark=dark, **size)
+        assert browser.run("document.documentElement.scrollWidth - innerWidth") <= 0
+        browser.run(script + "; 0")
+        assert browser.run(VIOLATIONS) == []
+        assert browser.run("[...document.querySelectorAll('.none')].map((one) => one.offsetHeight > 30)") == [
+            True,
+            True,
+        ]
+        seen = []
+        for _ in range(3):
+            browser.press("Tab")
+            seen.append(browser.run("document.activeElement.innerText"))
+        assert [one.partition(" ")[0] for one in seen] == ["sample.mp4", "talk.wav", "gone.mp4"]
 
 
 @pytest.mark.parametrize("size", [WIDE, PHONE], ids=["wide", "phone"])
