@@ -22,10 +22,11 @@ from tests.servers.install import HERE, MODEL, folder, installed, python
 HOSTED = "qwen3.8-omni-flash"  # what the stand-in behind LiteLLM plays
 _START_SECONDS = 1_200  # a busy machine takes that long
 _GATEWAY_KEY = "sk-gateway"
+# 32 bits: many processors compute with 16 only slowly.
 _VLLM = ("-m", "vllm.entrypoints.cli.main", "serve", MODEL, "--host", "127.0.0.1", "--max-model-len", "32768",
          "--enforce-eager", "--limit-mm-per-prompt", '{"image":8,"audio":4,"video":2}', "--skip-mm-profiling",
          "--max-num-seqs", "4", "--mm-processor-cache-gb", "0", "--enable-auto-tool-choice", "--tool-call-parser",
-         "hermes", "--port")  # fmt: skip
+         "hermes", "--dtype", "float32", "--port")  # fmt: skip
 _TRANSFORMERS = (str(HERE / "transformers_server.py"), MODEL)
 _ENVIRONMENT = {
     "HF_HUB_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1", "VLLM_CPU_KVCACHE_SPACE": "1",
