@@ -26,7 +26,8 @@ _GATEWAY_KEY = "sk-gateway"
 _VLLM = ("-m", "vllm.entrypoints.cli.main", "serve", MODEL, "--host", "127.0.0.1", "--max-model-len", "32768",
          "--enforce-eager", "--limit-mm-per-prompt", '{"image":8,"audio":4,"video":2}', "--skip-mm-profiling",
          "--max-num-seqs", "4", "--mm-processor-cache-gb", "0", "--enable-auto-tool-choice", "--tool-call-parser",
-         "hermes", "--dtype", "float32", "--port")  # fmt: skip
+         "hermes", "--dtype", "float32", "--structured-outputs-config",
+         '{"backend":"xgrammar","disable_any_whitespace":true}', "--port")  # fmt: skip
 _TRANSFORMERS = (str(HERE / "transformers_server.py"), MODEL)
 _ENVIRONMENT = {
     "HF_HUB_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1", "VLLM_CPU_KVCACHE_SPACE": "1",
