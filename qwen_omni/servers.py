@@ -35,19 +35,19 @@ class Server:
         request_kwargs: whether requests may set options of the processor (frame rate, pixels, the audio of a video);
             `None` if not known.
         context: tokens that input and answer may have together, if the server says so.
-        dialects: of single models, where several servers share one address.
+        models: the servers of single models, where several stand behind one address.
     """
 
     dialect: Dialect
     name: str = ""
     request_kwargs: bool | None = None
     context: int | None = None
-    dialects: Mapping[str, Dialect] = field(default_factory=dict)
+    models: Mapping[str, "Server"] = field(default_factory=dict)
 
     def of(self, model: str) -> "Server":
         """Return what is known about the server of one model."""
-        dialect = self.dialects.get(model, self.dialect)
-        return self if dialect == self.dialect else replace(self, dialect=dialect, name="")
+        found = self.models.get(model)
+        return self if found is None else replace(found, request_kwargs=self.request_kwargs)
 
     @property
     def reads_data_urls(self) -> bool:
@@ -167,22 +167,23 @@ def read_litellm(body: bytes, guess: Server) -> Server:
         >>> read_litellm(info, Server(dialect="vllm")).of("m").dialect
         'vllm'
     """
-    dialects: dict[str, Dialect] = {}
+    models: dict[str, Server] = {}
     for entry in _entries(body):
         name, behind = entry.get("model_name"), entry.get("litellm_params")
         if isinstance(name, str) and isinstance(behind, dict):
-            dialects[name] = _behind(behind)
-    return Server(dialect="dashscope", name=LITELLM, dialects=dialects) if dialects else guess
+            models[name] = _behind(behind)
+    return Server(dialect="dashscope", name=LITELLM, models=models) if models else guess
 
 
-def _behind(params: Mapping[str, Any]) -> Dialect:
+def _behind(params: Mapping[str, Any]) -> Server:
     provider = str(params.get("model") or "").partition("/")[0]
     base_url = params.get("api_base")
     if provider in ("hosted_vllm", "vllm"):
-        return "vllm"
+        return Server(dialect="vllm", name=VLLM)
     if provider == "openai" and isinstance(base_url, str) and base_url:
-        return guess_server(base_url).dialect
-    return "dashscope"
+        guess = guess_server(base_url)
+        return guess if guess.dialect == "vllm" else Server(dialect="dashscope", name=LITELLM)
+    return Server(dialect="dashscope", name=LITELLM)
 
 
 def _entries(body: bytes) -> list[dict[str, Any]]:

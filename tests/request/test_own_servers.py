@@ -97,7 +97,18 @@ def test_litellm_on_a_private_host_is_what_stands_behind_it(tmp_path):
         found = find_server(settings_of(server, tmp_path), "qwen3.8-omni-flash")
         other = find_server(settings_of(server, tmp_path), MODEL)
         assert (found.dialect, found.name, found.has_stores) == ("dashscope", LITELLM, False)
-        assert (other.dialect, server.asked) == ("vllm", ["/v1/models", "/v1/model/info"])
+        assert (other.dialect, other.name) == ("vllm", "vLLM")
+        assert server.asked == ["/v1/models", "/v1/model/info"]
+
+
+def test_sampling_is_refused_before_sending_to_vllm_behind_litellm(media):
+    """The gateway would pass it on, and vLLM would refuse it."""
+    sampled = video(media, "silent", sampling=Sampling(fps=1))
+    with own_server("litellm") as server:
+        with pytest.raises(UnsupportedContentError, match="vLLM takes no fps"):
+            asked(server, media, sampled)
+        assert server.bodies == []
+        assert asked(server, media, sampled, request_kwargs=True)["media_io_kwargs"] == {"video": {"fps": 1}}
 
 
 def test_the_caller_has_the_word(tmp_path):

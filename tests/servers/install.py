@@ -4,8 +4,12 @@ Runs once for each; later runs find the file `.made`. The registry's torchvision
 beside a CPU torch the one gets its operators declared and the other is replaced by the one class that vLLM needs.
 
     python tests/servers/install.py [NAME ...]
+
+PyTorch's own page has the CPU wheels of torch. Where it cannot be reached, set `UV_FIND_LINKS`, which uv reads, to a
+folder that holds the wheel.
 """
 
+import os
 import subprocess
 import sys
 import venv
@@ -14,7 +18,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 HERE = Path(__file__).parent
 _TORCH = "torch==2.13.0+cpu"
-_TORCH_INDEX = "https://download.pytorch.org/whl/cpu"
+_TORCH_WHEELS = {"UV_FIND_LINKS": "https://download.pytorch.org/whl/cpu/torch/"}
 _VISION = "torchvision==0.28.0"
 _MODEL = ("dashscope", "tiktoken", "av", "pillow", "soundfile", "soxr", "scipy")
 _SERVE = ("fastapi", "uvicorn", "openai", "rich", "typer", "httpx", "accelerate")
@@ -62,9 +66,8 @@ def installed(name: str) -> bool:
 
 def _pip(name: str, *wanted: str) -> None:
     tool = [str(folder(name) / "bin" / "uv"), "pip", "install", "--quiet", "--system-certs", "--python"]
-    found = [] if not Path("/opt/wheels").is_dir() else ["--find-links", "/opt/wheels"]
-    index = ["--extra-index-url", _TORCH_INDEX] if _TORCH in wanted and not found else []
-    subprocess.run([*tool, str(python(name)), *found, *index, *wanted], check=True)
+    links = _TORCH_WHEELS if _TORCH in wanted else {}
+    subprocess.run([*tool, str(python(name)), *wanted], check=True, env={**links, **os.environ})
 
 
 def _site(name: str) -> Path:

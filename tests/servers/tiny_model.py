@@ -68,6 +68,7 @@ def write_weights(folder: Path) -> None:
     model = Qwen2_5OmniForConditionalGeneration(Qwen2_5OmniConfig(enable_audio_output=False, thinker_config=thinker))
     model = model.to(torch.bfloat16)
     model.generation_config.eos_token_id = [151645]
+    model.generation_config.max_new_tokens = 64  # noise does not end by itself
     model.save_pretrained(folder)
     torch.save({}, folder / "spk_dict.pt")  # loading insists on the voices' file
 

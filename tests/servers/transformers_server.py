@@ -83,5 +83,5 @@ processing_utils.OmniModalProcessorMixin._resolve_audio_from_video = resolve_aud
 torchvision.io.decode_image = decode_image
 Qwen2_5OmniForConditionalGeneration.generate = generate
 sys.argv = ["transformers", "serve", sys.argv[1], "--port", sys.argv[2], "--host", "127.0.0.1", "--device", "cpu",
-            "--log-level", "warning"]  # fmt: skip
+            "--dtype", "float32", "--log-level", "warning"]  # fmt: skip
 app()
