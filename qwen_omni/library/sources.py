@@ -12,6 +12,7 @@ from qwen_omni.errors import ConfigurationError, QwenOmniError, UnreadableMediaE
 from qwen_omni.media.files.find import Sources, in_home, named_apart
 from qwen_omni.media.source import MediaSource
 from qwen_omni.redact import clean, redact
+from qwen_omni.video.export.markdown import counted
 
 _SIGNS = "*?["
 _MOST_NAMES = 5  # videos that an error lists
@@ -126,5 +127,5 @@ def not_held(source: str | os.PathLike[str], held: Sequence[str], place: str = "
     more = ", …" if len(held) > _MOST_NAMES else ""
     shown = clean(os.fspath(source), "terminal", one_line=True)
     return ConfigurationError(
-        f"{shown} is not in the library{place and f' {place}'}, which has {len(held):,} videos: {names}{more}."
+        f"{shown} is not in the library{place and f' {place}'}, which has {counted(len(held), 'video')}: {names}{more}."
     )

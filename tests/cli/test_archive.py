@@ -447,7 +447,7 @@ def test_in_batches(run, standin, made, tmp_path, monkeypatch):
     assert len(standin.batches.created) == 1
     for more, said in (
         ((), "qwen3.8-omni-flash is not offered in Batch File"),
-        (("--ray", "local"), "--mode batch is one file of requests"),
+        (("--ray", "local"), "--mode batch sends one file of requests, so --ray has no effect"),
         (("--mode", "fast"), "--mode 'fast' is not known; choose one of realtime, batch"),
     ):
         code, _, err = run(*words, *more)

@@ -171,7 +171,7 @@ def test_agents_get_the_library_over_mcp(command, monkeypatch, films, tmp_path):
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "a.txt").write_text("mine")
     (tmp_path / "file").write_text("mine")
-    for wrong, says in (("other", "is a folder of other files, and no library"), ("file", "is a file; a library is")):
+    for wrong, says in (("other", "is a folder with other files, not a library"), ("file", "is a file; a library is")):
         status, _, err = command("mcp", "--root", tmp_path, "--library", wrong)
         assert status == 2
         assert says in err

@@ -30,9 +30,9 @@ NOT_PYTHON = re.compile(
 NOT_HERE = re.compile(
     r"tool_choice|voice=|json_mode|cache_control|high_resolution_images|multichannel|modalities|extra_body|limits=|chat=|"
     r"store=|SecretStr|min_pixels must|total_pixels|to media_root|frame\. Send|frames; |cannot be one frame|one image as|"
-    r"MediaBudget\(\.\.\.\)|text_model of"
+    r"MediaBudget\(\.\.\.\)|text_model of|sources= selects|on_error must"
 )
-"""What no command can ask for: tools, speech, JSON modes, lists of frames, sampling that differs by part."""
+"""What no command can ask for: tools, speech, JSON modes, lists of frames, sampling that differs by part, retrievers."""
 PARTS = re.compile(r"start vLLM|takes no fps")
 """Halves of a text that is tested as a whole, below."""
 

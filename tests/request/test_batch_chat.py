@@ -87,7 +87,7 @@ def test_a_total_timeout_of_the_callers_is_kept() -> None:
             "Pass batch_base_url=, or set DASHSCOPE_BATCH_",
         ),
         ({"base_url": "http://10.0.0.7:8000/v1"}, "needs DashScope"),
-        ({"base_url": CN, "batch_base_url": "https://elsewhere.example.com/v1"}, "is on another server"),
+        ({"base_url": CN, "batch_base_url": "https://elsewhere.example.com/v1"}, "is on a different server"),
         ({"region": "intl"}, "exists in Beijing only, not in the region intl"),
     ],
 )
