@@ -16,7 +16,6 @@ are taken from `extras`, from next to the media, or from inside the object that 
 also name its time range.
 """
 
-import json
 import mimetypes
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -33,12 +32,13 @@ from qwen_omni.integrations.media_options import (
     PartOptions,
     check_options,
     frames_part,
+    mark_last,
     media_part,
     read_cache_mark,
     seconds_of,
     sniffed_kind,
 )
-from qwen_omni.integrations.request_builder import Turn, join_turns, tool_turn
+from qwen_omni.integrations.request_builder import Turn, arguments_text, join_turns, tool_turn
 from qwen_omni.media.files.store import PREFIX, kept_path
 from qwen_omni.media.source import MediaSource
 from qwen_omni.messages import (
@@ -323,6 +323,8 @@ def _check_frame(frame: ImagePart, place: str) -> None:
         raise UnsupportedContentError(
             f"{place}: {pixels} cannot be set for one frame; set it for all frames, next to the list."
         )
+    if frame.cache is not None:
+        raise UnsupportedContentError(f"{place}: cache_control cannot be set for one frame; set it next to the list.")
     if frame.budget != "auto":
         raise UnsupportedContentError(
             f"{place}: a budget cannot be set for one frame; leave it out, frames are resized to fit."
@@ -418,8 +420,15 @@ def _turn(message: BaseMessage, index: int) -> Turn:
 
 
 def _plain(message: BaseMessage, role: Role, index: int) -> Message:
-    parts = tuple(to_part(block, place) for block, place in _blocks(message.content, index, role))
-    return Message(role=role, parts=parts, name=message.name)
+    parts = [to_part(block, place) for block, place in _blocks(message.content, index, role)]
+    _mark(parts, message, f"message {index} ({role})")
+    return Message(role=role, parts=tuple(parts), name=message.name)
+
+
+def _mark(parts: list[Part], message: BaseMessage, place: str) -> None:
+    """Put a cache marker of the whole message on its last part."""
+    if "cache_control" in message.additional_kwargs:
+        mark_last(parts, message.additional_kwargs["cache_control"], place)
 
 
 def _blocks(content: str | Sequence[Any], index: int, role: str) -> Iterator[tuple[Any, str]]:
@@ -430,6 +439,7 @@ def _blocks(content: str | Sequence[Any], index: int, role: str) -> Iterator[tup
 
 def _tool_result(message: ToolMessage, index: int) -> Turn:
     parts = [to_part(block, place) for block, place in _blocks(message.content, index, "tool")]
+    _mark(parts, message, f"message {index} (tool)")
     return tool_turn(parts, tool_call_id=message.tool_call_id, name=message.name)
 
 
@@ -440,7 +450,9 @@ def _answer(message: AIMessage, index: int) -> tuple[Part, ...]:
         part = _said(_unwrapped(block), place, known_ids)
         if part is not None:
             parts.append(part)
-    return (*parts, *_calls(message))
+    place = f"message {index} (assistant)"
+    _mark(parts, message, place)
+    return (*parts, *_calls(message, place))
 
 
 def _unwrapped(block: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -457,7 +469,7 @@ def _said(block: Mapping[str, Any], place: str, known_ids: set[str | None]) -> P
         case {"type": "thinking", "thinking": str(thought)}:
             return ThinkingPart(text=thought)
         case {"type": "tool_use", "id": str(call), "name": str(name)} if call not in known_ids:
-            return ToolCallPart(id=call, name=name, arguments=_json(block.get("input") or {}))
+            return ToolCallPart(id=call, name=name, arguments=arguments_text(block.get("input") or {}, place))
         case {"type": kind} if kind in _CALLS or kind in _SPEECH:
             return None  # calls come from the message's own list, speech as text
         case _:
@@ -476,12 +488,8 @@ def _own_keys(block: Mapping[str, Any]) -> Mapping[str, Any]:
     return {"type": "text", "text": block.get("text"), "cache_control": block.get("cache_control") or inside}
 
 
-def _calls(message: AIMessage) -> Iterator[ToolCallPart]:
+def _calls(message: AIMessage, place: str) -> Iterator[ToolCallPart]:
     for call in message.tool_calls:
-        yield ToolCallPart(id=call["id"] or "", name=call["name"], arguments=_json(call["args"]))
+        yield ToolCallPart(id=call["id"] or "", name=call["name"], arguments=arguments_text(call["args"], place))
     for broken in message.invalid_tool_calls:
         yield ToolCallPart(id=broken["id"] or "", name=broken["name"] or "", arguments=broken["args"] or "")
-
-
-def _json(value: object) -> str:
-    return json.dumps(value, ensure_ascii=False)

@@ -13,10 +13,8 @@ LlamaIndex's blocks have no fields for most options of media, so these go into t
 - `frames`: `True`, or a dictionary of options: the images of the message are the frames of one silent video.
 """
 
-import json
 import mimetypes
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from io import IOBase
 from pathlib import Path
 from typing import Any, NoReturn
@@ -45,12 +43,12 @@ from qwen_omni.integrations.media_options import (
     check_options,
     frames_part,
     known_options,
+    mark_last,
     media_part,
-    read_cache_mark,
     seconds_of,
     sniffed_kind,
 )
-from qwen_omni.integrations.request_builder import Turn, join_turns, tool_turn
+from qwen_omni.integrations.request_builder import Turn, arguments_text, join_turns, tool_turn
 from qwen_omni.media.source import MediaSource
 from qwen_omni.messages import Message, Part, Role, TextPart, ThinkingPart, ToolCallPart, media_of
 
@@ -239,27 +237,6 @@ def _decoded(text: bytes) -> bytes | None:
         return None
 
 
-def marked(parts: list[Part], mark: object, place: str) -> None:
-    """Put a cache marker on the last of these parts that supports one.
-
-    Raises:
-        UnsupportedContentError: there is none, or the marker has another format.
-    """
-    cache = read_cache_mark(mark, place)
-    at = next((at for at in reversed(range(len(parts))) if hasattr(parts[at], "cache")), None)
-    if cache is None:
-        return
-    if at is None:
-        raise UnsupportedContentError(f"{place}: nothing before it in the message can be cached; put it after a text.")
-    parts[at] = replace(parts[at], cache=cache)  # type: ignore[arg-type]  # it has the field
-
-
-def arguments_text(block: ToolCallBlock) -> str:
-    """Return the arguments of a call as JSON text."""
-    kept = block.tool_kwargs
-    return kept if isinstance(kept, str) else json.dumps(kept, ensure_ascii=False)
-
-
 _OPTIONS = frozenset(name for kind in SAMPLING for name in known_options(kind))
 _KNOWN = (*sorted(_OPTIONS), "media", "frames", "name", "cache_control")
 # Keys that LlamaIndex itself uses: old formats of images and tools, which it converts to blocks.
@@ -279,7 +256,7 @@ def parts_with_options(message: ChatMessage, place: str) -> tuple[Part, ...]:
     else:
         asked = iter(_per_block(message.blocks, extra, place))
         parts = _joined(message, place, lambda block, here: to_parts(block, here, next(asked)))
-    marked(parts, extra.get("cache_control"), place)
+    mark_last(parts, extra.get("cache_control"), place)
     return tuple(parts)
 
 
@@ -290,7 +267,7 @@ def _joined(message: ChatMessage, place: str, convert: Convert) -> list[Part]:
         here = f"{place} block {at}"
         parts += convert(block, here)
         if isinstance(block, CachePoint):
-            marked(parts, block.cache_control.model_dump(exclude_none=True), here)
+            mark_last(parts, block.cache_control.model_dump(exclude_none=True), here)
     return parts
 
 
@@ -398,13 +375,14 @@ def _turn(message: ChatMessage, index: int) -> Turn:
     if role != "tool":
         return Message(role=role, parts=parts, name=name), ()
     call = message.additional_kwargs.get("tool_call_id")
-    if not call:
+    if call is None:
         raise UnsupportedContentError(f"{place}: its additional_kwargs must have the tool_call_id that it answers.")
     return tool_turn(parts, tool_call_id=str(call), name=name)
 
 
 def _answer(message: ChatMessage, place: str) -> tuple[Part, ...]:
     parts = _joined(message, place, _said)
+    mark_last(parts, message.additional_kwargs.get("cache_control"), place)
     if not any(isinstance(block, ToolCallBlock) for block in message.blocks):
         # An answer of another LLM class, which stores its calls next to the blocks.
         parts += [_foreign_call(call, place) for call in message.additional_kwargs.get("tool_calls") or ()]
@@ -415,7 +393,11 @@ def _said(block: BaseContentBlock, place: str) -> tuple[Part, ...]:
     if isinstance(block, ThinkingBlock):
         return (ThinkingPart(text=block.content),) if block.content else ()
     if isinstance(block, ToolCallBlock):
-        return (ToolCallPart(id=block.tool_call_id or "", name=block.tool_name, arguments=arguments_text(block)),)
+        return (
+            ToolCallPart(
+                id=block.tool_call_id or "", name=block.tool_name, arguments=arguments_text(block.tool_kwargs, place)
+            ),
+        )
     if isinstance(block, AudioBlock | CachePoint):
         return ()  # the transcript of speech comes with it
     if isinstance(block, ImageBlock | VideoBlock | DocumentBlock):
@@ -429,7 +411,7 @@ def _foreign_call(call: Any, place: str) -> ToolCallPart:  # noqa: ANN401  (what
     name, arguments = _field(function, "name"), _field(function, "arguments")
     if not isinstance(name, str):
         raise UnsupportedContentError(f"{place}: a tool call in additional_kwargs has an unknown format.")
-    text = arguments if isinstance(arguments, str) else json.dumps(arguments or {}, ensure_ascii=False)
+    text = arguments_text({} if arguments is None else arguments, place)
     return ToolCallPart(id=str(_field(call, "id") or ""), name=name, arguments=text)
 
 

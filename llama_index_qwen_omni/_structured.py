@@ -25,11 +25,11 @@ from llama_index.core.types import PydanticProgramMode
 from llama_index_instrumentation import get_dispatcher
 from pydantic import BaseModel, ValidationError
 
-from llama_index_qwen_omni._convert_input import arguments_text
 from llama_index_qwen_omni._convert_output import finish_of
 from llama_index_qwen_omni._tracing import shown_prompt, traced
 from llama_index_qwen_omni.callbacks import usage_of
 from qwen_omni.errors import ConfigurationError
+from qwen_omni.integrations.request_builder import arguments_text
 from qwen_omni.structured.ask import (
     AnswerText,
     ObjectQuestion,
@@ -58,7 +58,7 @@ class Structure:
     def look(self, response: ChatResponse) -> AnswerText:
         """Return the arguments of an answer's tool call, or its text, and why it ended."""
         call = _call_of(response) if self.calls else None
-        text = arguments_text(call) if call is not None else response.message.content or ""
+        text = arguments_text(call.tool_kwargs, "the answer") if call is not None else response.message.content or ""
         return AnswerText(text, finish_of(response), usage_of(response))
 
 

@@ -12,7 +12,7 @@ import math
 import re
 import unicodedata
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 from urllib.parse import SplitResult, parse_qsl, urlencode, urlsplit
@@ -66,6 +66,19 @@ HostKind = Literal["shared", "trial", "workspace", "batch", "custom"]
 def host_of(base_url: str) -> str:
     """Return the host of an address, in lower case and without a trailing dot."""
     return (urlsplit(base_url.strip()).hostname or "").rstrip(".")
+
+
+def is_host(host: str) -> bool:
+    """Whether this can be a host's name or address. HTTP libraries fail on others, each in its own way.
+
+    Example:
+        >>> is_host("bücher.example"), is_host("::1"), is_host("a..b"), is_host("a" * 64)
+        (True, True, False, False)
+    """
+    try:
+        return bool(host.rstrip(".")) and (":" in host or bool(host.encode("idna")))
+    except UnicodeError:  # a label that is empty, too long or of letters that no name may have
+        return False
 
 
 def is_vendor(base_url: str) -> bool:
@@ -177,6 +190,7 @@ def is_vendor_url(url: str) -> bool:
     return bool(_VENDOR_HOST.fullmatch((urlsplit(url.strip()).hostname or "").rstrip(".")))
 
 
+_SHORTEST_SECRET = 8
 # RFC 9110, sections 5.1 and 5.5, without the obsolete forms.
 _ODD_IN_NAME = re.compile(r"[^!#$%&'*+.^_`|~0-9A-Za-z-]")
 _ODD_IN_VALUE = re.compile(r"[^ -~]|^ | \Z")
@@ -249,6 +263,11 @@ class HiddenHeaders(dict[str, str]):
     def __reduce__(self) -> tuple[Any, ...]:
         warn_of_headers(self)
         return HiddenHeaders, ()
+
+
+def long_enough(values: Iterable[str]) -> list[str]:
+    """Return the values of keys and headers that are long enough to be secret; others are words of any message."""
+    return [value for value in values if len(value) >= _SHORTEST_SECRET]
 
 
 def warn_of_headers(headers: Mapping[str, str] | None) -> None:

@@ -49,7 +49,7 @@ happened, the numbers, and the next step. Keys, signed queries and media never a
 """
 
 import errno
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Self
@@ -87,6 +87,12 @@ class QwenOmniError(Exception):
     def with_hint(self, hint: str) -> Self:
         """Append a sentence to the message, and return the error."""
         self.args = (f"{self} {clean(redact(hint), 'terminal')}",)
+        return self
+
+    def without(self, secrets: Iterable[str]) -> Self:
+        """Replace secrets that the message quotes, whatever they look like, and return the error."""
+        for secret in secrets:
+            self.args = tuple(one.replace(secret, "<key>") if isinstance(one, str) else one for one in self.args)
         return self
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -256,6 +262,13 @@ class APIError(QwenOmniError):
         self.code = code
         self.request_id = request_id
         self.body = None if body is None else redact(body)
+
+    def without(self, secrets: Iterable[str]) -> Self:
+        """Replace secrets that the message or the body quotes, whatever they look like, and return the error."""
+        secrets = tuple(secrets)
+        for secret in secrets:
+            self.body = None if self.body is None else self.body.replace(secret, "<key>")
+        return super().without(secrets)
 
     def with_partial(self, partial: "Response") -> Self:
         """Attach what had arrived before the error, and return the error."""

@@ -27,7 +27,9 @@ from qwen_omni.addresses import (
     check_headers,
     host_kind,
     host_of,
+    is_host,
     is_vendor,
+    long_enough,
     most_seconds,
     origin_of,
     workspace_url,
@@ -429,6 +431,11 @@ class Settings(OwnCopy):
         return self
 
     @property
+    def secrets(self) -> tuple[str, ...]:
+        """The key and the values of headers that are long enough to be secret, for `QwenOmniError.without`."""
+        return tuple(long_enough((self.api_key.get_secret_value(), *self.headers.values())))
+
+    @property
     def answer_seconds(self) -> float:
         """The most seconds that an answer may take: `total_timeout`, or the host's limit, which may be infinite."""
         return self.total_timeout or most_seconds(self.base_url)
@@ -645,8 +652,12 @@ def check_url(name: str, url: str) -> str:
         'https://dashscope.aliyuncs.com/compatible-mode/v1'
     """
     url = url.strip().rstrip("/")
-    split = urlsplit(url)
-    if split.scheme not in ("http", "https") or not split.netloc:
+    try:
+        split = urlsplit(url)
+        reachable = split.scheme in ("http", "https") and split.port != 0 and is_host(split.hostname or "")
+    except ValueError:  # a bracket without its pair, a port beyond 65,535
+        reachable = False
+    if not reachable:
         raise ConfigurationError(f"{name} must be an http or https URL, for example {HOSTS['cn'] + CHAT_PATH}.")
     route = _ROUTES.search(split.path)
     path = split.path[: route.start()] if route else split.path

@@ -8,6 +8,7 @@ import multiprocessing
 import os
 import pickle
 import re
+import time
 import traceback
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
@@ -40,6 +41,9 @@ from qwen_omni.responses import Usage
 from qwen_omni.settings import OssCredentials, OssSettings
 from qwen_omni.standin import Fault, Standin
 from qwen_omni.standin.marked_media import make_video
+from qwen_omni.transport.api import arun, run
+from qwen_omni.upload.temporary import ask_policy
+from tests.support.rawserver import RawServer, answer
 from tests.support.tracing import Trace
 from tests.upload.conftest import BUCKET, KEYS
 
@@ -140,6 +144,48 @@ async def test_no_log_error_or_trace_tells_the_key(service, llm, caplog, fault):
     assert len(caplog.records) > 2, "something was logged"
     told += [record.getMessage() + repr(record.args) for record in caplog.records] + [keeper.sent, keeper.shown]
     assert KEY not in "\n".join(told)
+
+
+PLAIN_KEY = "not a key by its looks"
+QUOTES = {
+    "a refusal": {"pieces": f"no: {PLAIN_KEY}!".encode(), "status": 401},
+    "a refusal in JSON": {"pieces": b'{"error": {"message": "no: %s!"}}' % PLAIN_KEY.encode(), "status": 400},
+    "an event": {"pieces": b'data: {"error": {"message": "no: %s!"}}\n\n' % PLAIN_KEY.encode()},
+    "a web page": {"pieces": f"<html>no: {PLAIN_KEY}!</html>".encode()},
+    "prose": {"pieces": f"no; {PLAIN_KEY}!\n".encode()},
+    "a header": {"pieces": b"no: hidden-header-value!", "status": 403},
+}
+
+
+@pytest.mark.parametrize("way", ["invoke", "ainvoke"])
+@pytest.mark.parametrize("quote", QUOTES.values(), ids=QUOTES)
+async def test_an_answer_that_quotes_the_key_is_not_repeated(quote, way):
+    """Servers of one's own have keys of any form, which no pattern finds."""
+    with Standin(keys=(PLAIN_KEY,)) as standin:
+        headers = {"X-Token": "hidden-header-value"}
+        llm = ChatQwenOmni(api_key=PLAIN_KEY, base_url=standin.base_url, max_retries=0, extra_headers=headers)
+        standin.script.raw(**quote)
+        with pytest.raises(QwenOmniError) as caught:
+            llm.invoke("Hi") if way == "invoke" else await llm.ainvoke("Hi")
+        await llm.aclose()
+        llm.close()
+    error = caught.value
+    told = "".join(traceback.format_exception(error)) + repr(error.__dict__) + repr(error.__context__)
+    assert "<key>" in str(error)
+    assert PLAIN_KEY not in told
+    assert "hidden-header-value" not in told
+
+
+@pytest.mark.parametrize("asynchronous", [False, True])
+async def test_a_native_route_that_quotes_the_key_is_not_repeated(asynchronous):
+    """The doctor, uploads and transcription."""
+    with RawServer(answer(f"no: {PLAIN_KEY}!".encode(), status="500 No")) as server:
+        settings = Settings.load(api_key=PLAIN_KEY, base_url=server.url, max_retries=0)
+        flow = ask_policy(settings.base_url, "qwen3.8-omni-flash", None, time.monotonic)
+        with pytest.raises(QwenOmniError) as caught:
+            await arun(flow, settings) if asynchronous else run(flow, settings)
+    assert "no: <key>!" in f"{caught.value} {caught.value.__dict__}"
+    assert PLAIN_KEY not in f"{caught.value!r} {caught.value.__dict__}"
 
 
 ODD_KEYS = {

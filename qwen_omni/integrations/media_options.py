@@ -6,7 +6,7 @@ is sent (`start`, `end`, `budget`, `audio_track`). The adapters find these optio
 
 import re
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any, Literal, assert_never, get_args
 
 from qwen_omni.errors import ConfigurationError, UnsupportedContentError
@@ -21,6 +21,7 @@ from qwen_omni.messages import (
     FramesPart,
     ImagePart,
     MediaPart,
+    Part,
     TextPart,
     VideoPart,
 )
@@ -143,6 +144,21 @@ def read_cache_mark(mark: object, place: str) -> CacheTime | None:
             raise UnsupportedContentError(
                 f'{place}: cache_control must be {{"type": "ephemeral"}}, optionally with "ttl": "5m" or "1h".'
             )
+
+
+def mark_last(parts: list[Part], mark: object, place: str) -> None:
+    """Put a cache marker on the last of these parts that supports one.
+
+    Raises:
+        UnsupportedContentError: there is none, or the marker has another format.
+    """
+    cache = read_cache_mark(mark, place)
+    at = next((at for at in reversed(range(len(parts))) if hasattr(parts[at], "cache")), None)
+    if cache is None:
+        return
+    if at is None:
+        raise UnsupportedContentError(f"{place}: nothing before it in the message can be cached; put it after a text.")
+    parts[at] = replace(parts[at], cache=cache)  # type: ignore[arg-type]  # it has the field
 
 
 def sniffed_kind(head: bytes) -> MediaKind | None:

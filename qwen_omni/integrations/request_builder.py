@@ -12,11 +12,20 @@ tool results, in order.
 """
 
 import contextlib
+import json
 from collections.abc import AsyncGenerator, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, get_args
 
-from qwen_omni.errors import ConfigurationError, NoToolCallError, ToolArgumentsError, TruncatedAnswerError
+from pydantic_core import to_jsonable_python
+
+from qwen_omni.errors import (
+    ConfigurationError,
+    NoToolCallError,
+    ToolArgumentsError,
+    TruncatedAnswerError,
+    UnsupportedContentError,
+)
 from qwen_omni.integrations.model_fields import CALL_FIELDS, CONNECTION_FIELDS, ConnectionOptions, with_our_names
 from qwen_omni.messages import Message, Part, TextPart, ToolResultPart, media_of
 from qwen_omni.options import ChatOptions, ChatRequest, Effort, OutputModality, Tool
@@ -473,6 +482,22 @@ def tool_turn(parts: Sequence[Part], *, tool_call_id: str, name: str | None = No
     cache = next((part.cache for part in parts if isinstance(part, TextPart) and part.cache), None)
     result = ToolResultPart(tool_call_id=tool_call_id, text=text, name=name, cache=cache)
     return Message(role="tool", parts=(result,)), media
+
+
+def arguments_text(arguments: object, place: str) -> str:
+    """Return the arguments of an earlier call as JSON text; text is returned unchanged, dates and the like as text.
+
+    Raises:
+        UnsupportedContentError: JSON cannot hold them; the error says where.
+    """
+    if isinstance(arguments, str):
+        return arguments
+    try:
+        return json.dumps(arguments, ensure_ascii=False, default=to_jsonable_python)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise UnsupportedContentError(
+            f"{place}: the arguments of a tool call cannot be written as JSON ({error}). Use plain values."
+        ) from None
 
 
 def join_turns(turns: Iterable[Turn]) -> tuple[Message, ...]:

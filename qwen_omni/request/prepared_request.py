@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
-from qwen_omni.addresses import names_seconds
+from qwen_omni.addresses import long_enough, names_seconds
 from qwen_omni.errors import (
     ConfigurationError,
     ContentFilterError,
@@ -190,6 +190,7 @@ class PreparedRequest:
         """
         if self._batch and self._state is not None and not self._state.response.holds_anything:
             error = as_batch_timeout(error, time.monotonic() - self._begun)
+        error.without((*self._settings.secrets, *long_enough(self._request.options.extra_headers.values())))
         self._end(error)
         gone = isinstance(error, MediaRefusedError) and bool(_GONE.search(str(error)))
         if gone and not shown and not self._repaired and self._renew(gone=True):

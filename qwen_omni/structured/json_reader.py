@@ -70,12 +70,12 @@ class StringReader:
         self._controls: list[tuple[int, str]] = []
         self._raw_backslashes = False
         self._run = _RUNS['"']
-        self._is_key = False
+        self._is_key = self._in_list = False
 
-    def begin(self, quote: str, *, is_key: bool) -> None:
+    def begin(self, quote: str, *, is_key: bool, in_list: bool = False) -> None:
         """Start a string after its opening quote."""
         self.clear()
-        self._run, self._is_key = _RUNS[quote], is_key
+        self._run, self._is_key, self._in_list = _RUNS[quote], is_key, in_list
 
     def clear(self) -> None:
         """Forget the string."""
@@ -110,7 +110,7 @@ class StringReader:
             return Read(at, closed=UNDECIDED)
         if text[at] == "\\":
             return self._escape(text, at, ended=ended)
-        closes = True if self._is_key else ends_string(text, at + 1, ended=ended)
+        closes = True if self._is_key else ends_string(text, at + 1, ended=ended, in_list=self._in_list)
         if closes is False:
             self._add(text[at])
         return Read(at if closes is UNDECIDED else at + 1, closed=closes)
@@ -174,8 +174,10 @@ def _may_be_low(text: str) -> bool:
     return "\\u"[: len(text)] == text[:2]
 
 
-def ends_string(text: str, at: int, *, ended: bool) -> bool | Undecided:
+def ends_string(text: str, at: int, *, ended: bool, in_list: bool = False) -> bool | Undecided:
     """Whether the quote before `at` ends a value, that is, whether the text after it may follow a string.
+
+    In a list that may be another string, because a comma was left out.
 
     Example:
         >>> ends_string('He said "hi" to her", "b": 1}', 12, ended=True)
@@ -194,9 +196,10 @@ def ends_string(text: str, at: int, *, ended: bool) -> bool | Undecided:
         return _starts_next(text, behind + 1, ended=ended)
     if char == "/":
         return UNDECIDED if behind + 1 >= len(text) and not ended else text[behind + 1 : behind + 2] in ("/", "*")
-    if "\n" in text[at:behind]:
-        return char in QUOTES or char == "#"
-    return char in QUOTES and _is_key(text, behind, ended=ended)
+    breaks = "\n" in text[at:behind]
+    if char not in QUOTES:
+        return breaks and char == "#"
+    return breaks or (in_list and behind > at) or _is_key(text, behind, ended=ended)
 
 
 def _is_key(text: str, at: int, *, ended: bool) -> bool | Undecided:
@@ -496,10 +499,8 @@ class JsonReader:
         return self._skip(max(end, self._at + 1))
 
     def _value(self, char: str) -> bool:
-        if char in ":：":
-            if self._stack[-1].key is None:
-                self.mended.add("a colon between values")
-            return self._skip(self._at + 1)
+        if char in ":：=":
+            return self._colon(char)
         if char in QUOTES:
             return self._begin_string(char)
         if char in _OPENERS:
@@ -512,6 +513,17 @@ class JsonReader:
             return self._skip(end)  # cut in the middle, so the value is unknown
         self._put_bare(word.strip())
         return self._skip(max(end, self._at + 1))
+
+    def _colon(self, char: str) -> bool:
+        """Skip a colon, or `=` or `=>` in its place."""
+        if char != "=":
+            if self._stack[-1].key is None:
+                self.mended.add("a colon between values")
+            return self._skip(self._at + 1)
+        if self._at + 1 == len(self._buffer) and not self._ended:
+            return False
+        self.mended.add("another sign for a colon")
+        return self._skip(self._at + (2 if self._buffer.startswith("=>", self._at) else 1))
 
     def _end_of_bare(self, at: int) -> int | None:
         """Return where a bare value ends; `None` if more text is needed to decide.
@@ -631,7 +643,7 @@ class JsonReader:
         if quote != '"':
             self.mended.add("other quotes")
         is_key = self._stack[-1].wants_key
-        self._string.begin(quote, is_key=is_key)
+        self._string.begin(quote, is_key=is_key, in_list=not self._stack[-1].is_object)
         self.changes += not is_key
         self._step, self._inside = self._in_string, True
         return self._skip(self._at + 1)

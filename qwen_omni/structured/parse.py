@@ -27,6 +27,7 @@ _FENCES = ("```json", "```JSON", "```")
 _FENCE = re.compile(r"```+|~~~+")
 _LEAD = re.compile(r"```+\w*|~~~+\w*|\ufeff")
 _THOUGHT = "</think>"
+_PLACEHOLDER = re.compile(r"\s*(?:\.{2,}|…|<[^<>]*>)\s*")
 _HALVES = re.compile("[\ud800-\udfff]")
 _DEEPEST_WRAPPER = 4
 
@@ -274,7 +275,7 @@ class CaptionStream:
         for one in _candidates(text, reader, self._schema):
             try:
                 checked = self._schema.check(one.value, self._facts)
-                _check_alone(one, reader, self._schema)
+                _check_alone(one, text, reader, self._schema)
             except MismatchError as error:
                 line = offset + text.count("\n", 0, one.start) + 1
                 first = first or _wrong(error, self.text, one.value, line, truncated=one.cut)
@@ -364,7 +365,7 @@ def _candidates(text: str, reader: JsonReader, schema: CaptionSchema) -> Iterato
     ]
     if fitting:
         fences = {one.index: _in_fence(text, reader.spans[: one.index], one.start) for one in fitting}
-        yield from sorted(fitting, key=lambda one: (not fences[one.index], -(one.index or 0)))
+        yield from sorted(fitting, key=lambda one: (_is_example(one.value), not fences[one.index], -(one.index or 0)))
     elif known:
         yield from (_Candidate(values[index], reader.spans[index][0]) for index in reversed(known))
     else:
@@ -373,11 +374,17 @@ def _candidates(text: str, reader: JsonReader, schema: CaptionSchema) -> Iterato
         yield from () if exact is None else (_Candidate(exact),)
 
 
-def _check_alone(one: _Candidate, reader: JsonReader, schema: CaptionSchema) -> None:
+def _is_example(value: Container) -> bool:
+    """Whether all texts of an object are placeholders (`"..."`, `"<place>"`), as where a model explains its format."""
+    texts = [one for one in value.values() if isinstance(one, str)] if isinstance(value, dict) else []
+    return bool(texts) and all(_PLACEHOLDER.fullmatch(one) for one in texts)
+
+
+def _check_alone(one: _Candidate, text: str, reader: JsonReader, schema: CaptionSchema) -> None:
     """Reject a value that is not the whole answer, or contradicts itself.
 
     Raises:
-        MismatchError: another object holds other fields, or a key of this one has two different values.
+        MismatchError: another object holds other fields, it is one of a list, or a key of it has two different values.
     """
     if one.index is None:
         return
@@ -390,9 +397,17 @@ def _check_alone(one: _Candidate, reader: JsonReader, schema: CaptionSchema) -> 
     for index, value in enumerate(reader.values):
         other = accepted(value, schema) if index >= reader.first and index != one.index else None
         theirs = schema.fields & other.keys() if isinstance(other, dict) else set()
+        if theirs and other != one.value and abs(index - one.index) == 1 and _is_listed(text, reader, index, one.index):
+            raise MismatchError(["the answer: is a list of several objects, where one is expected"], None)
         if theirs and not theirs & mine:
             names = ", ".join(sorted(theirs))
             raise MismatchError([f"the answer: is divided; {names} stands in an object of its own"], min(theirs))
+
+
+def _is_listed(text: str, reader: JsonReader, index: int, other: int) -> bool:
+    """Whether two neighbours are entries of one list."""
+    first, second = sorted((index, other))
+    return text[reader.spans[first][1] : reader.spans[second][0]].strip() == ","
 
 
 def _in_fence(text: str, before: Sequence[tuple[int, int]], start: int) -> bool:

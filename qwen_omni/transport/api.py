@@ -12,7 +12,7 @@ import contextlib
 import socket
 import threading
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import replace
 from typing import Any
 from urllib.parse import urlsplit
@@ -40,6 +40,7 @@ from qwen_omni.servers import (
 )
 from qwen_omni.settings import Settings
 from qwen_omni.transport.chat import (
+    PROXY_LOGIN,
     AsyncRequestBody,
     Deadline,
     aread_up_to,
@@ -49,7 +50,7 @@ from qwen_omni.transport.chat import (
     with_deadlines,
 )
 from qwen_omni.transport.flow import Flow, Reply, Request, Sleep, T, adrive, ask, drive
-from qwen_omni.transport.proxies import ProxyChoice, address_of, network_fault, proxy_for, through_proxy
+from qwen_omni.transport.proxies import ProxyChoice, address_of, network_fault, proxy_for, proxy_refusal, through_proxy
 
 _UNSENT = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout, httpx2.UnsupportedProtocol)
 _OK = range(200, 300)
@@ -78,7 +79,8 @@ def run(flow: Flow[T], settings: Settings) -> T:
                     return ways[way].handle_request(one)
             return ways[way].handle_request(tries[-1])
 
-        return drive(flow, lambda step: _fetch(send, step, settings))
+        with _without_secrets(settings):
+            return drive(flow, lambda step: _fetch(send, step, settings))
 
 
 async def arun(flow: Flow[T], settings: Settings, *, blocking: bool = False) -> T:
@@ -101,7 +103,18 @@ async def arun(flow: Flow[T], settings: Settings, *, blocking: bool = False) -> 
                     return await ways[way].handle_async_request(one)
             return await ways[way].handle_async_request(tries[-1])
 
-        return await adrive(flow, lambda step: _afetch(send, step, settings), blocking=blocking)
+        with _without_secrets(settings):
+            return await adrive(flow, lambda step: _afetch(send, step, settings), blocking=blocking)
+
+
+@contextlib.contextmanager
+def _without_secrets(settings: Settings) -> Iterator[None]:
+    """Remove the key from errors: an answer may quote it."""
+    try:
+        yield
+    except QwenOmniError as error:
+        error.without(settings.secrets)
+        raise
 
 
 # --- Who answers ---
@@ -238,7 +251,9 @@ def _web_arguments(step: Request, settings: Settings) -> dict[str, Any]:
     }
 
 
-def _reply(response: httpx2.Response, body: bytes, step: Request) -> Reply:
+def _reply(response: httpx2.Response, body: bytes, step: Request) -> Reply | QwenOmniError:
+    if response.status_code == PROXY_LOGIN and (fault := proxy_refusal(step.url)) is not None:
+        return fault
     headers = {name.lower(): value for name, value in response.headers.items()}
     return Reply(status=response.status_code, url=step.url, headers=headers, body=body)
 

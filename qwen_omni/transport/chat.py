@@ -32,11 +32,18 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import httpx2
 
-from qwen_omni.errors import APIConnectionError, APIError, APITimeoutError, DeadlineExceededError, QwenOmniError
+from qwen_omni.errors import (
+    APIConnectionError,
+    APIError,
+    APITimeoutError,
+    ConfigurationError,
+    DeadlineExceededError,
+    QwenOmniError,
+)
 from qwen_omni.media.files.tempfiles import machine_fault
 from qwen_omni.settings import Settings
 from qwen_omni.transport.flow import Content
-from qwen_omni.transport.proxies import network_fault, proxy_for, through_proxy
+from qwen_omni.transport.proxies import network_fault, proxy_for, proxy_refusal, through_proxy
 from qwen_omni.wire.errors import to_error
 
 if TYPE_CHECKING:  # takes a second to import, which only the first request needs
@@ -320,6 +327,8 @@ def _close_soon(loop: asyncio.AbstractEventLoop, value: object) -> None:
 _RAW = {"X-Stainless-Raw-Response": "stream"}  # makes the SDK return the response unread; never sent
 _CHAT = "/chat/completions"
 _OK = range(200, 300)
+PROXY_LOGIN = 407
+"""The status with which a proxy asks for a user and a password."""
 _UNSENT = ("ConnectTimeout", "PoolTimeout")  # of httpx and httpx2
 _Client = TypeVar("_Client", "openai.OpenAI", "openai.AsyncOpenAI")
 _Plug = TypeVar("_Plug", bound=Any)
@@ -410,6 +419,13 @@ def _faults_named(settings: Settings) -> Iterator[None]:
         yield
     except OSError as error:
         raise machine_fault(error, f"connect to {settings.base_url}") or error from error
+    except _caught() as error:
+        if type(error).__name__ != "InvalidURL":
+            raise
+        raise ConfigurationError(
+            f"{settings.base_url}{through_proxy(settings.base_url)} is not a valid address ({error}). Check base_url "
+            "and the variables of the proxy."
+        ) from None
 
 
 def _is_refusal(response: Any) -> bool:  # noqa: ANN401  (httpx's or httpx2's)
@@ -417,6 +433,8 @@ def _is_refusal(response: Any) -> bool:  # noqa: ANN401  (httpx's or httpx2's)
 
 
 def _refusal(response: Any, body: bytes) -> APIError:  # noqa: ANN401
+    if response.status_code == PROXY_LOGIN and (fault := proxy_refusal(str(response.request.url))) is not None:
+        return fault
     return to_error(response.status_code, body, response.headers, url=str(response.request.url))
 
 

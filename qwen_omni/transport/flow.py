@@ -171,8 +171,10 @@ def _close(work: Generator[Any, Any, Any]) -> None:
 
 async def _end(work: Generator[Any, Any, Any], going: "asyncio.Future[Any] | None", pool: Executor | None) -> None:
     """Close work in a thread: it may have to delete something from the service."""
-    if going is not None and not going.done():
+    if going is not None:
         await asyncio.wait([going])  # a running generator cannot be closed
+        if not going.cancelled():
+            going.exception()  # of a step that nobody waits for any more; else `asyncio` would report it
     await asyncio.get_running_loop().run_in_executor(pool, work.close)
 
 

@@ -7,6 +7,7 @@ errors if a variable names a proxy that they cannot use.
 import importlib.util
 import ipaddress
 import os
+import re
 import socket
 import ssl
 from dataclasses import dataclass, field
@@ -14,10 +15,12 @@ from fnmatch import fnmatchcase
 from urllib.parse import SplitResult, urlsplit
 from urllib.request import getproxies
 
+from qwen_omni.addresses import is_host
 from qwen_omni.errors import ConfigurationError, LocalNetworkError
 from qwen_omni.media.files.tempfiles import causes
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
+_BETWEEN = re.compile(r"[,;\s]+")
 _NETWORK = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
@@ -41,7 +44,7 @@ def proxy_for(url: str, socks_package: str = "socksio") -> ProxyChoice | None:
 
     Loopback never goes through one. Otherwise `NO_PROXY`, `HTTPS_PROXY`, `HTTP_PROXY` and `ALL_PROXY` decide (the
     system's settings on Windows and macOS), as in curl; `NO_PROXY` takes names, addresses, networks (`10.0.0.0/8`),
-    ports and wildcards.
+    ports and wildcards, between commas, semicolons or spaces.
 
     Args:
         url: the address.
@@ -53,11 +56,11 @@ def proxy_for(url: str, socks_package: str = "socksio") -> ProxyChoice | None:
     target = urlsplit(url)
     if is_loopback(target.hostname or ""):
         return None
-    known = getproxies()
+    known = {name: value.strip() for name, value in getproxies().items()}
     name = next((name for name in (target.scheme, "all") if known.get(name)), None)
     if name is None or _is_excluded(target, known.get("no", "")):
         return None
-    return _usable(known[name].strip(), _variable(name), socks_package)
+    return _usable(known[name], _variable(name), socks_package)
 
 
 def through_proxy(url: str) -> str:
@@ -74,14 +77,9 @@ def network_fault(error: BaseException, url: str) -> LocalNetworkError | None:
         url: the address of the request.
     """
     host = urlsplit(url).hostname or url
-    proxy = proxy_for(url)
     found = list(causes(error))
-    if proxy is not None and _is_of_proxy(found):
-        return LocalNetworkError(
-            f"Could not reach {host}{through_proxy(url)}: {_words(found)}. Check that the "
-            f"proxy is running and grants you access, correct or unset {proxy.variable}, or add {host} to NO_PROXY.",
-            resource="proxy",
-        )
+    if _is_of_proxy(found) and (fault := proxy_refusal(url, _words(found))) is not None:
+        return fault
     if any(isinstance(cause, socket.gaierror) for cause in found):
         return LocalNetworkError(
             f"Could not look up the address of {host}: {_words(found)}. Check the host name, and this machine's "
@@ -89,6 +87,18 @@ def network_fault(error: BaseException, url: str) -> LocalNetworkError | None:
             resource="dns",
         )
     return None
+
+
+def proxy_refusal(url: str, words: str = "407 Proxy Authentication Required") -> LocalNetworkError | None:
+    """Return the error for a proxy that did not let a request to `url` through; `None` if there is no proxy."""
+    proxy, host = proxy_for(url), urlsplit(url).hostname or url
+    if proxy is None:
+        return None
+    return LocalNetworkError(
+        f"Could not reach {host}{through_proxy(url)}: {words}. Check that the proxy is running and grants you access, "
+        f"correct or unset {proxy.variable}, or add {host} to NO_PROXY.",
+        resource="proxy",
+    )
 
 
 def _is_of_proxy(found: list[BaseException]) -> bool:
@@ -108,17 +118,17 @@ def _words(found: list[BaseException]) -> str:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a host is this machine: `localhost`, `127.0.0.0/8`, `::1`.
+    """Whether a host is this machine: `localhost`, `127.0.0.0/8`, `::1`; and `0.0.0.0`, which servers print.
 
     Example:
-        >>> [is_loopback(host) for host in ("localhost", "127.8.8.8", "::1", "127.0.0.1.example.com")]
-        [True, True, True, False]
+        >>> [is_loopback(host) for host in ("localhost", "127.8.8.8", "::1", "0.0.0.0", "127.0.0.1.example.com")]
+        [True, True, True, True, False]
     """
     host = host.lower().strip("[]").rstrip(".")
     if host == "localhost" or host.endswith(".localhost"):
         return True
     address = address_of(host)
-    return address is not None and (getattr(address, "ipv4_mapped", None) or address).is_loopback
+    return address is not None and (address.is_loopback or address.is_unspecified)
 
 
 def _usable(proxy: str, variable: str, socks_package: str) -> ProxyChoice:
@@ -126,7 +136,7 @@ def _usable(proxy: str, variable: str, socks_package: str) -> ProxyChoice:
     scheme = proxy.partition("://")[0].lower()
     try:
         split = urlsplit(proxy)
-        readable = bool(split.hostname) and split.port != 0 and proxy.isprintable() and " " not in proxy
+        readable = split.port != 0 and proxy.isprintable() and " " not in proxy and is_host(split.hostname or "")
     except ValueError:
         readable = False
     if not readable:
@@ -158,7 +168,7 @@ def _is_excluded(target: SplitResult, exceptions: str) -> bool:
     """Whether an entry of `NO_PROXY` names the target."""
     host = (target.hostname or "").lower().rstrip(".")
     port = target.port or _DEFAULT_PORTS.get(target.scheme)
-    entries = [entry.strip().lower() for entry in exceptions.replace(";", ",").split(",") if entry.strip()]
+    entries = [entry.lower() for entry in _BETWEEN.split(exceptions) if entry]
     found = [_names(entry, host, port) for entry in entries]  # all are parsed, so an invalid one is always reported
     return any(found)
 
@@ -183,6 +193,7 @@ def _names(entry: str, host: str, port: int | None) -> bool:
         )
     if wanted and int(wanted) != port:
         return False
+    name = name.rstrip(".") if name.rstrip("*.") else name
     address, other = address_of(host), address_of(name)
     if address is not None and other is not None:
         return address == other
@@ -203,8 +214,9 @@ def _network(entry: str) -> _NETWORK | None:
 
 
 def address_of(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
-    """Return a host as an address; `None` for a name."""
+    """Return a host as an address; `None` for a name. An IPv4 address inside an IPv6 one is an IPv4 address."""
     try:
-        return ipaddress.ip_address(host)
+        address = ipaddress.ip_address(host)
     except ValueError:
         return None
+    return getattr(address, "ipv4_mapped", None) or address

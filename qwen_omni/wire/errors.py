@@ -19,11 +19,12 @@ from qwen_omni.addresses import host_of
 from qwen_omni.errors import APIError
 from qwen_omni.profiles.batch import QUEUE_SECONDS
 from qwen_omni.settings import region_of
-from qwen_omni.wire.values import as_number, as_words
+from qwen_omni.wire.values import as_number, as_words, page_text
 
 _INNER_STATUS = re.compile(r"\s*<([45]\d\d)\d*>")  # only at the very beginning: messages quote the request
 _REFUSED = errors.MediaRefusedError
 _NO_HEADERS: Mapping[str, str] = {}
+_UNREADABLE = "an address that cannot be read"
 _SHOWN = 600  # the most characters of a response that are shown
 
 
@@ -101,7 +102,7 @@ def parse_error(body: bytes | str) -> ErrorAnswer | None:
     text = body.decode("utf-8", "replace") if isinstance(body, bytes) else body
     for line in (text, *text.splitlines()):
         stripped = line.strip().removeprefix("data:").strip()
-        if stripped.startswith("{"):
+        if stripped.startswith(("{", "[")):
             try:
                 value = from_json(stripped)
             except ValueError:
@@ -112,27 +113,54 @@ def parse_error(body: bytes | str) -> ErrorAnswer | None:
     return None
 
 
+# Names in error bodies of gateways and frameworks (Spring, FastAPI, Kong, Baidu, vLLM).
+_WORDS = ("message", "msg", "error_msg", "error_message", "errmsg", "detail", "errors")
+_ONLY_IN_ERRORS = ("error_msg", "error_message", "errmsg", "error_code", "errcode", "detail", "errors")
+_CODES = ("code", "error_code", "errcode", "type", "statusCode", "status_code", "status")
+_FAULT = re.compile(r"error|exception|fault", re.IGNORECASE)
+
+
 def find_error(value: Any) -> ErrorAnswer | None:  # noqa: ANN401  (any JSON)
-    """Find an error in decoded JSON: nested, flat, or JSON inside a string."""
+    """Find an error in decoded JSON: nested, flat, JSON inside a string, or first in a list."""
+    if isinstance(value, list) and value:
+        value = value[0]  # as Google's compatible route sends errors
     if not isinstance(value, Mapping):
         return None
     inner = value.get("error")
+    inner = inner[0] if isinstance(inner, list) and inner else inner
     request_id = value.get("request_id") or value.get("id")
     if isinstance(inner, Mapping):
         nested = parse_error(as_words(inner.get("message")))
         return nested or _answer(inner, request_id or inner.get("request_id"))
-    if inner:
+    if inner and inner is not True:
         text = as_words(inner)
-        return parse_error(text) or ErrorAnswer(message=text, request_id=_text(request_id))
-    if "choices" not in value and value.get("code") and "message" in value:
+        return parse_error(text) or ErrorAnswer(message=text, code=_code(value), request_id=_text(request_id))
+    if not value.get("choices") and (inner is True or _is_fault(value)):
         return _answer(value, request_id)
     return None
 
 
+def _is_fault(value: Mapping[str, Any]) -> bool:
+    """Whether an object without an answer describes an error; other events with a message may be news."""
+    if value.get("code") and "message" in value:
+        return True
+    if not any(value.get(name) for name in _WORDS):
+        return False
+    if any(value.get(name) for name in _ONLY_IN_ERRORS) or value.get("success") is False:
+        return True
+    if _FAULT.search(f"{as_words(value.get('object'))} {as_words(value.get('type'))}"):
+        return True
+    return bool(_STATUS.fullmatch(_code({**value, "type": None})))
+
+
+def _code(value: Mapping[str, Any]) -> str:
+    return as_words(next((value[name] for name in _CODES if value.get(name)), None))
+
+
 def _answer(fields: Mapping[str, Any], request_id: object) -> ErrorAnswer:
     return ErrorAnswer(
-        message=as_words(fields.get("message")),
-        code=as_words(fields.get("code") or fields.get("type")),
+        message=as_words(next((fields[name] for name in _WORDS if fields.get(name)), None)),
+        code=_code(fields),
         request_id=_text(request_id),
     )
 
@@ -154,7 +182,8 @@ def to_error(status: int, body: bytes | str, headers: Mapping[str, str] = _NO_HE
     if 300 <= status < 400 and headers.get("location"):  # noqa: PLR2004  (redirects)
         return _redirected(status, url, headers["location"], request_id)
     text = body.decode("utf-8", "replace") if isinstance(body, bytes) else body
-    answer = parse_error(text) or ErrorAnswer(message=text.strip()[:_SHOWN] or "no details")
+    shown = page_text(text) if text.lstrip().startswith("<") else text.strip()
+    answer = parse_error(text) or ErrorAnswer(message=shown[:_SHOWN])
     error = from_answer(answer, status=status, body=text[:_SHOWN], request_id=request_id, url=url)
     error.retry_after = parse_retry_after(headers.get("retry-after"), headers.get("date"))
     if error.retry_after:
@@ -163,9 +192,12 @@ def to_error(status: int, body: bytes | str, headers: Mapping[str, str] = _NO_HE
 
 
 def _redirected(status: int, url: str, location: str, request_id: str | None) -> APIError:
-    target = urljoin(url, location)
+    try:
+        target = _host(urljoin(url, location))
+    except ValueError:
+        target = _UNREADABLE
     return APIError(
-        f"{_host(url)} redirects to {_host(target)} (status {status}). Redirects are not followed, since the request "
+        f"{_host(url)} redirects to {target} (status {status}). Redirects are not followed, since the request "
         "holds the key and the prompt. Set base_url to the address that answers, if you trust it.",
         status_code=status,
         request_id=request_id,
@@ -178,7 +210,7 @@ def _host(url: str) -> str:
         split = urlsplit(url)
         port = f":{split.port}" if split.port else ""
     except ValueError:
-        return "an address that cannot be read"
+        return _UNREADABLE
     return f"{split.scheme}://{split.hostname or ''}{port}{split.path}"[:300]
 
 
@@ -222,7 +254,7 @@ def from_answer(
     hint = _next_step(kind, answer, url)
     code = f" ({answer.code})" if answer.code else ""
     return kind(
-        " ".join(filter(None, (f"{status}{code}: {answer.message.strip()}", hint))),
+        " ".join(filter(None, (f"{status}{code}: {answer.message.strip() or 'no details'}", hint))),
         status_code=status,
         code=answer.code or None,
         request_id=answer.request_id or request_id,

@@ -32,6 +32,7 @@ from qwen_omni.options import ChatOptions, ChatRequest, Dialect, Tool
 from qwen_omni.profiles import ANSWER_RANGES, Profile
 from qwen_omni.ranges import Range, checked
 from qwen_omni.servers import Server
+from qwen_omni.wire.values import whole_characters
 from qwen_omni.wire.vllm import (
     Look,
     encode_vllm,
@@ -578,9 +579,13 @@ def replayable(messages: Sequence[Message]) -> Iterator[tuple[int, Message]]:
         if message.role != "assistant" or not any(isinstance(part, ToolCallPart) for part in message.parts):
             yield first, message
             continue
-        parts = tuple(_sendable(part, first, place) for place, part in enumerate(message.parts))
+        parts = _sendable_parts(message, first)
         yield first, replace(message, parts=parts)
-        calls = [part.id for part in parts if isinstance(part, ToolCallPart)]
+        calls = [
+            (part.id, sent.id)
+            for part, sent in zip(message.parts, parts, strict=True)
+            if isinstance(part, ToolCallPart) and isinstance(sent, ToolCallPart)
+        ]
         broken = [
             sent.id
             for part, sent in zip(message.parts, parts, strict=True)
@@ -590,18 +595,31 @@ def replayable(messages: Sequence[Message]) -> Iterator[tuple[int, Message]]:
             results = tuple(_answered(part, calls) for part in messages[at].parts)
             yield at, replace(messages[at], parts=results)
             at += 1
-        left = tuple(ToolResultPart(tool_call_id=one, text=_NOT_RUN) for one in broken if one in calls)
+        waiting = {sent for _, sent in calls}
+        left = tuple(ToolResultPart(tool_call_id=one, text=_NOT_RUN) for one in broken if one in waiting)
         if left:
             yield at - 1, Message(role="tool", parts=left)
 
 
-def _sendable(part: Part, message: int, place: int) -> Part:
-    if not isinstance(part, ToolCallPart):
-        return part
-    arguments = part.arguments if part.arguments.strip() else "{}"
+def _sendable_parts(message: Message, index: int) -> tuple[Part, ...]:
+    """Return the parts of an answer with ids for all calls, each its own."""
+    used: set[str] = set()
+    parts: list[Part] = []
+    for place, part in enumerate(message.parts):
+        if not isinstance(part, ToolCallPart):
+            parts.append(part)
+            continue
+        own = part.id if part.id and part.id not in used else f"call_{index}_{place}"
+        used.add(own)
+        parts.append(_sendable(part, own))
+    return tuple(parts)
+
+
+def _sendable(part: ToolCallPart, own: str) -> ToolCallPart:
+    arguments = whole_characters(part.arguments) if part.arguments.strip() else "{}"
     if not _is_object(arguments):
         arguments = json.dumps({MALFORMED_ARGUMENTS: arguments})
-    return replace(part, id=part.id or f"call_{message}_{place}", name=part.name or _UNNAMED, arguments=arguments)
+    return replace(part, id=own, name=part.name or _UNNAMED, arguments=arguments)
 
 
 def _is_object(text: str) -> bool:
@@ -613,15 +631,20 @@ def _is_object(text: str) -> bool:
 
 def _is_broken(part: Part, sent: ToolCallPart) -> bool:
     return isinstance(part, ToolCallPart) and (
-        part.arguments.strip() not in ("", sent.arguments.strip()) or not part.name
+        whole_characters(part.arguments).strip() not in ("", sent.arguments.strip()) or not part.name
     )
 
 
-def _answered(part: Part, calls: list[str]) -> Part:
-    """Remove the call that a result answers from the list; a result without an id answers the first remaining one."""
+def _answered(part: Part, calls: list[tuple[str, str]]) -> Part:
+    """Remove the call that a result answers from the list of ids, as they were and as they are sent.
+
+    Of calls that shared an id, it answers the first remaining one, and so does a result without an id.
+    """
     if not isinstance(part, ToolResultPart):
         return part
-    name = part.tool_call_id or next(iter(calls), "")
-    if name in calls:
-        calls.remove(name)
-    return replace(part, tool_call_id=name)
+    names = [call for call in calls if part.tool_call_id in call]
+    found = next(iter(names if part.tool_call_id else calls), None)
+    if found is None:
+        return part
+    calls.remove(found)
+    return replace(part, tool_call_id=found[1])

@@ -1,8 +1,9 @@
 """Bytes → server-sent events → deltas. `StreamState` is independent of the connection: feed it bytes, then call `end`.
 
 `EventParser` accepts both dialects of the service: `data: {…}` of the compatible route and `data:{…}` with a
-`:HTTP_STATUS/400` comment of the native one. A line that is neither blank, nor a comment, nor a standard field counts
-as damage, since part of an answer may be lost. Source: WHATWG HTML, "Server-sent events", read 2026-11.
+`:HTTP_STATUS/400` comment of the native one; and what proxies add: line breaks of any kind, blank characters, byte
+order marks, an end mark without its field. A line that is neither blank, nor a comment, nor a standard field counts as
+damage, since part of an answer may be lost. Source: WHATWG HTML, "Server-sent events", read 2026-11.
 
 `StreamState` accepts what the service really sends: chunks without choices, errors inside a 200, text in the final
 chunk, missing keys, empty ids, text next to or inside the speech, a plain JSON answer. Unreadable data is an error,
@@ -15,6 +16,7 @@ prompt, so without a reasoning parser a vLLM server's answer holds only the clos
 backticks is text.
 """
 
+import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -41,6 +43,7 @@ from qwen_omni.wire.audio import PcmDecoder, decode_piece
 from qwen_omni.wire.errors import ErrorAnswer, find_error, from_answer, to_error
 from qwen_omni.wire.tools import ToolCallReader
 from qwen_omni.wire.values import (
+    HalfCharacters,
     MalformedValueError,
     as_count,
     as_name,
@@ -49,7 +52,10 @@ from qwen_omni.wire.values import (
     as_text,
     as_words,
     decode_json,
+    page_text,
     parse_usage,
+    quoted,
+    split_thoughts,
     whole_characters,
 )
 
@@ -59,6 +65,10 @@ MAX_EVENT_BYTES = 32 * 2**20
 """The longest event accepted: a minute of speech is 4 MB of base64, and one event holds a fraction of it."""
 _IGNORED = frozenset((b"id", b"retry"))
 _CHUNK_KEY = b'"choices"'
+_BLANK = b" \t\0"  # what servers send to keep a connection open
+BOM = b"\xef\xbb\xbf"
+DONE = b"[DONE]"
+"""The data of the event that ends an answer."""
 
 
 class DamagedStreamError(ValueError):
@@ -71,7 +81,7 @@ class EventTooLongError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One event. `status` is the HTTP status from a comment line, if any."""
+    """One event. `name` is in lower case; `status` is the HTTP status from a comment line, if any."""
 
     data: bytes
     name: str | None = None
@@ -94,6 +104,7 @@ class EventParser:
         self._data: list[bytes] = []
         self._name: str | None = None
         self._status: int | None = None
+        self._after_cr = False  # a line feed that comes next belongs to the line break before it
         self._broken: DamagedStreamError | EventTooLongError | None = None
 
     @property
@@ -124,6 +135,12 @@ class EventParser:
         return self.feed(b"\n\n") if self._rest or self._data or self._broken else []
 
     def _split(self, piece: bytes, events: list[Event]) -> None:
+        if self._after_cr and piece:
+            self._after_cr = False
+            piece = piece.removeprefix(b"\n")
+        if b"\r" in piece:
+            self._after_cr = piece.endswith(b"\r")
+            piece = piece.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
         lines = piece.split(b"\n")
         last = lines.pop()
         if lines and self._rest:
@@ -132,7 +149,7 @@ class EventParser:
             self._held -= len(rest)
             lines[0] = rest + lines[0]
         for line in lines:
-            event = self._line(line.removesuffix(b"\r"))
+            event = self._line(line)
             if event is not None:
                 events.append(event)
         if last:
@@ -151,9 +168,9 @@ class EventParser:
         return None
 
     def _other(self, line: bytes) -> None:
-        name, colon, value = line.partition(b":")
+        name, _, value = line.partition(b":")
         if name == b"event":
-            self._name = value.strip().decode("utf-8", "replace")
+            self._name = value.strip().decode("utf-8", "replace").lower()
         elif name == b"data":
             self._add(b"")
         elif not name and _CHUNK_KEY not in line:
@@ -161,8 +178,21 @@ class EventParser:
                 digits = value[12:].strip()
                 self._status = int(digits) if len(digits) == 3 and digits.isdigit() else None  # noqa: PLR2004
         elif name not in _IGNORED:
-            shown = (name if colon else line)[:40].decode("utf-8", "replace")
-            raise DamagedStreamError(f"a line begins with {shown!r}, which is not a field of an event stream")
+            self._stray(line)
+
+    def _stray(self, line: bytes) -> None:
+        """Take a line that is no field: an end mark, blank characters, or a field after them."""
+        bare = line.strip(_BLANK)
+        if not bare:
+            return
+        if bare == DONE:
+            self._add(bare)
+        elif bare.startswith(BOM):
+            self._line(bare.removeprefix(BOM))
+        elif line.startswith(b"\0"):
+            self._line(bare)
+        else:
+            raise DamagedStreamError(f"a line begins with {quoted(line)}, which is not a field of an event stream")
 
     def _add(self, data: bytes) -> None:
         self._data.append(data)
@@ -170,7 +200,9 @@ class EventParser:
 
     def _dispatch(self) -> Event | None:
         if not self._data:
-            return None
+            lone = Event(b"", self._name, self._status)
+            self._name = self._status = None
+            return lone if lone.name == "error" else None
         data = self._data[0] if len(self._data) == 1 else b"\n".join(self._data)
         self._held -= len(data) + 1
         event = Event(data, self._name, self._status)
@@ -180,14 +212,16 @@ class EventParser:
 
 # --- Answers ---
 
-_DONE = b"[DONE]"
 _OK = 200
 _NOTES = ("language", "emotion")
-_BOM = b"\xef\xbb\xbf"
+_BEFORE = b" \t\r\n\v\f\0"  # what may come before an answer
 _BEGINNINGS = (b"data:", b"event:", b"id:", b"retry:", b":")
+_SHORT = 16  # bytes of an end mark, with quotes and spaces
+_KEEP_ALIVE = frozenset({"ping", "heartbeat", "keepalive", "keep-alive", "keep_alive"})  # names of events
+_FAILED = frozenset({"error_finish", "error", "abort"})
+"""Finish reasons of answers that are not whole. DashScope sends the first, gateways (OpenRouter) the second, vLLM the
+third when it drops a request."""
 _PAGE_BYTES = 4096  # of a web page that are read, to quote it
-_TAG = re.compile(r"<[^<>]*>")
-_HIGH_HALF = re.compile("[\ud800-\udbff]\\Z")
 
 
 Unopened = Literal["text", "split", "hold"]
@@ -317,8 +351,10 @@ class StreamState:
 
     def _sniff(self, piece: bytes, head: bytes) -> bytes:
         # A plain JSON answer starts with a brace, a web page with an angle bracket; an event stream with neither.
-        head = (head + piece).removeprefix(_BOM).lstrip()
-        if not head:
+        head = (head + piece).lstrip(_BEFORE)
+        while head.startswith(BOM):
+            head = head.removeprefix(BOM).lstrip(_BEFORE)
+        if BOM.startswith(head):  # it is empty, or more of a byte order mark may follow
             self._head = head
             return b""
         self._head = None
@@ -354,7 +390,7 @@ class StreamState:
 
     def _page_error(self) -> APIError:
         text = b"".join(self._plain or ())[:_PAGE_BYTES].decode("utf-8", "replace")
-        shown = " ".join(_TAG.sub(" ", text).split())[:120]
+        shown = page_text(text)[:120]
         return self._refused(
             f"it is a web page, with status 200: {shown!r}. Check base_url, and whether a proxy or a sign-in page "
             "stands before it",
@@ -369,14 +405,15 @@ class StreamState:
         try:
             return self._read(self._parser.feed(piece))
         except (_UndecodableError, DamagedStreamError) as error:
-            raise self._damaged(str(error)) from None
+            failure = self._damaged(str(error))
         except EventTooLongError as error:
-            raise self._refused(str(error)) from None
+            failure = self._refused(str(error))
+        raise failure  # outside the handler: the context of an error would hold the answer's text
 
     def _read(self, events: Iterable[Event]) -> list[Delta]:
         deltas: list[Delta] = []
         for event in events:
-            if event.data == _DONE:
+            if len(event.data) < _SHORT and event.data.strip(b' \t"').upper() == DONE:
                 self.done = True
                 break
             deltas += self._keep(self._event(event))
@@ -384,17 +421,19 @@ class StreamState:
 
     def _event(self, event: Event) -> list[Delta]:
         has_halves = b"\\ud" in event.data or b"\\uD" in event.data
+        fault = ""
         try:
             value = decode_json(event.data) if has_halves else from_json(event.data)
         except ValueError as error:
-            if event.name == "error":
-                raise to_error(event.status or _OK, event.data).with_partial(self.response) from None
-            raise _UndecodableError(f"an event is not JSON ({error})") from None
+            value, fault = None, f"an event is not JSON ({error})"
         if not isinstance(value, dict):
-            if event.name == "error":
-                raise to_error(event.status or _OK, event.data).with_partial(self.response)
-            raise self._refused(f"an event holds {type(value).__name__} where an object belongs")
-        if "error" in value or "choices" not in value or event.name == "error":
+            return self._no_object(event, value, fault)
+        if (
+            "error" in value
+            or "choices" not in value
+            or event.name == "error"
+            or not (value["choices"] or "usage" in value)
+        ):
             self._check_error(event, value)
         try:
             deltas = self.chunk(value)
@@ -403,6 +442,16 @@ class StreamState:
         if self._halves.held or has_halves:
             return self._joined(deltas)
         return deltas
+
+    def _no_object(self, event: Event, value: object, fault: str) -> list[Delta]:
+        """Raise the error of an event without an object, unless it only keeps the connection open."""
+        if event.name == "error" or find_error(value) is not None:
+            raise to_error(event.status or _OK, event.data).with_partial(self.response)
+        if event.name in _KEEP_ALIVE:
+            return []
+        if fault:
+            raise _UndecodableError(fault)
+        raise self._refused(f"an event holds {type(value).__name__} where an object belongs")
 
     def _check_error(self, event: Event, value: Mapping[str, Any]) -> None:
         answer = find_error(value)
@@ -452,7 +501,7 @@ class StreamState:
             choices = as_objects(choices, "choices")
         for choice in choices:
             deltas += self._answered(choice, value)
-        usage = value.get("usage")
+        usage = value.get("usage") or (choices[-1].get("usage") if choices else None)  # Kimi's are in the choice
         if usage:
             counts = parse_usage(usage, estimated_input=self.estimated_input)
             if counts is not None:
@@ -467,11 +516,11 @@ class StreamState:
         if choice.get("index", self._choice) != self._choice:
             self._check_choice(choice["index"])
         reason = choice.get("finish_reason")
-        if reason == "error_finish":
-            raise self._error_finish(choice)
-        delta = choice.get("delta") or choice.get("message")
-        if type(delta) is not dict:
-            delta = as_object(delta, "delta")
+        if choice.get("error") or (type(reason) is str and reason in _FAILED):
+            raise self._failed(choice, reason)
+        delta = choice.get("delta")
+        if type(delta) is not dict or "message" in choice:
+            delta = self._whole(choice)
         deltas = self._payload(delta, speech=_is_speech(chunk, choice, delta))
         if reason and reason != "null":
             deltas += self._finish(reason)
@@ -491,11 +540,24 @@ class StreamState:
         self._finished = True
         return [*self._tags.close(), *ends, FinishDelta(whole_characters(reason))]
 
-    def _error_finish(self, choice: Mapping[str, Any]) -> Exception:
-        # The error's text comes where the answer's text would be.
-        content = as_object(choice.get("delta"), "delta").get("content")
-        message = as_words(content) or "the service ended the answer with an error"
-        return from_answer(ErrorAnswer(message=message), status=500).with_partial(self.response)
+    def _whole(self, choice: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return the message of an answer that was not streamed; some servers send it after its pieces, too."""
+        delta = as_object(choice.get("delta") or None, "delta")
+        if any(value for name, value in delta.items() if name != "role"):
+            return delta
+        message = choice.get("message") or ({"content": choice["text"]} if choice.get("text") else None)
+        repeats = "delta" in choice and self._has_content
+        return delta if repeats or not message else as_object(message, "message")
+
+    def _failed(self, choice: Mapping[str, Any], reason: object) -> QwenOmniError:
+        if reason == "abort":
+            return self._interrupted("the server gave the request up (finish_reason 'abort')", whole=True)
+        answer = find_error(choice)
+        if answer is None or not answer.message:
+            # DashScope puts the error's text where the answer's text would be.
+            content = as_object(choice.get("delta"), "delta").get("content") if reason == "error_finish" else None
+            answer = ErrorAnswer(message=as_words(content) or "the service ended the answer with an error")
+        return from_answer(answer, status=500).with_partial(self.response)
 
     def _payload(self, delta: Mapping[str, Any], *, speech: bool) -> list[Delta]:
         deltas: list[Delta] = []
@@ -504,6 +566,9 @@ class StreamState:
             deltas = self._spoken(content)
         else:
             thinking = _thinking(delta)
+            if type(content) is list:
+                thoughts, content = split_thoughts(content)
+                thinking += thoughts
             if thinking:
                 self._tags.is_separate()
                 deltas.append(ThinkingDelta(thinking))
@@ -563,13 +628,36 @@ class StreamState:
     def _plain_answer(self, body: bytes, broken: str | None) -> list[Delta]:
         if self._is_page:
             raise self._page_error()
+        deltas: list[Delta] = []
         try:
-            deltas = self._keep(self._event(Event(body)))
+            for event in _plain_events(body):
+                deltas += self._keep(self._event(event))
         except _UndecodableError:
             raise self._interrupted(broken or "the answer is not complete JSON") from None
         if broken:
             raise self._interrupted(broken)
+        if _CHOICES not in body:
+            text = body[:_PAGE_BYTES].decode("utf-8", "replace")
+            raise self._refused(f"it is JSON without choices: {text[:200]!r}. Check base_url", text)
         return deltas
+
+
+_CHOICES = b'"choices"'
+
+
+def _plain_events(body: bytes) -> list[Event]:
+    """Return the chunks of an answer that is no event stream: one object, a list of them, or one in each line."""
+    if body.startswith(b"["):
+        try:
+            value = decode_json(body)
+        except ValueError:
+            return [Event(body)]
+        several = isinstance(value, list) and bool(value) and all(isinstance(one, dict) for one in value)
+        return [Event(json.dumps(one).encode()) for one in value] if several else [Event(body)]
+    lines = [line for line in body.splitlines() if line.strip()]
+    if len(lines) > 1 and all(line.startswith(b"{") and line.rstrip().endswith(b"}") for line in lines[:2]):
+        return [Event(line) for line in lines]
+    return [Event(body)]
 
 
 def _may_be_cut(tail: bytes) -> bool:
@@ -601,29 +689,6 @@ def _is_speech(chunk: Mapping[str, Any], choice: Mapping[str, Any], delta: Mappi
 
 
 # --- Pieces of text ---
-
-
-class HalfCharacters:
-    r"""Joins a character whose surrogates came in two pieces: `"\ud83d"` at the end of one, `"\ude00"` in the next."""
-
-    def __init__(self) -> None:
-        self.held: dict[object, str] = {}
-        """The first half of a character, by its text, until the second has arrived."""
-
-    def join(self, source: object, piece: str) -> str:
-        """Return the next piece of a text as whole characters; half a character at its end is held for the next."""
-        if not piece:
-            return ""
-        piece = self.held.pop(source, "") + piece
-        if _HIGH_HALF.search(piece):
-            self.held[source], piece = piece[-1], piece[:-1]
-        return whole_characters(piece)
-
-    def close(self) -> list[object]:
-        """Return the sources whose text ended in half a character."""
-        sources = list(self.held)
-        self.held.clear()
-        return sources
 
 
 _OPEN = "<think>"

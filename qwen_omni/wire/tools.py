@@ -19,6 +19,7 @@ from qwen_omni.wire.values import (
 )
 
 _MOST_CALLS = 10_000  # more, or a higher index, counts as corrupt
+_ARGUMENTS = ("arguments", "parameters", "input")  # their names in OpenAI's, Cohere's and Anthropic's calls
 _DEEPEST = 200  # levels of nesting in arguments; JSON parsers give up soon after
 
 
@@ -29,7 +30,10 @@ class _Call:
     number: int
     wire_id: str | None = None
     name: str | None = None
+    shown: bool = False  # whether its id and name have been passed on
     arguments: list[str] = field(default_factory=list)
+    length: int = 0  # of the arguments
+    empty: str = ""  # an empty object, which may only stand in for arguments that follow
     brackets: int = 0
     nesting: "_Nesting | None" = None
     escapes: EscapedHalves = field(default_factory=EscapedHalves)
@@ -37,6 +41,8 @@ class _Call:
     @property
     def is_whole(self) -> bool:
         """Whether its arguments already are a JSON object."""
+        if self.empty:
+            return True
         if not self.arguments or not self.arguments[-1].rstrip().endswith("}"):
             return False
         try:
@@ -44,11 +50,25 @@ class _Call:
         except ValueError:
             return False
 
+    def repeats(self, arguments: str) -> bool:
+        """Whether these are its whole arguments once more."""
+        return (
+            len(arguments) == self.length
+            and arguments.lstrip().startswith("{")
+            and self.is_whole
+            and arguments == "".join(self.arguments)
+        )
+
+    def goes_on(self, call_id: str | None) -> bool:
+        """Whether a name is the next piece of its name: nothing else has come since, and it is the same call."""
+        return self.wire_id is not None and call_id in (None, self.wire_id) and not (self.arguments or self.empty)
+
     def add(self, arguments: str) -> None:
         """Add the next piece of the arguments; nesting is tracked only if there are many brackets."""
         if not arguments:
             return
         self.arguments.append(arguments)
+        self.length += len(arguments)
         opened = arguments.count("{") + arguments.count("[")
         self.brackets += opened - arguments.count("}") - arguments.count("]")
         if self.nesting is not None:
@@ -85,7 +105,8 @@ class ToolCallReader:
 
     Servers distinguish calls by `index`, by `id`, by both or by neither: later pieces carry empty, repeated or no ids;
     parallel calls share an index or have none. A new id with a name begins a new call, and so does anything that
-    follows a complete object. A missing id is generated.
+    follows a complete object. A missing id is generated. A name may come in pieces, so it is passed on when something
+    follows it.
     """
 
     def __init__(self) -> None:
@@ -102,9 +123,14 @@ class ToolCallReader:
         Raises:
             MalformedValueError: it is not a list of calls, or arguments are nested too deeply.
         """
+        if (
+            isinstance(value, dict)
+            and value
+            and all(isinstance(one, dict) and key.isdigit() for key, one in value.items())
+        ):
+            value = [{"index": key, **one} for key, one in value.items()]  # a list that became an object, by index
         pieces = as_objects(value, "tool_calls")
-        deltas = [self._piece(piece, at, alone=len(pieces) == 1) for at, piece in enumerate(pieces)]
-        return [delta for delta in deltas if delta is not None]
+        return [delta for at, piece in enumerate(pieces) for delta in self._piece(piece, at, alone=len(pieces) == 1)]
 
     def close(self) -> list[ToolCallDelta]:
         """Check at the end of an answer that every call names its tool; return the arguments held back.
@@ -114,15 +140,28 @@ class ToolCallReader:
         """
         if any(call.name is None for call in self._calls):
             raise MalformedValueError("a tool call names no tool")
-        ends = [(call.number, call.escapes.close()) for call in self._calls]
-        return [ToolCallDelta(index=number, arguments=end) for number, end in ends if end]
+        ends = self._waiting()
+        for call in self._calls:
+            end = call.escapes.close()
+            ends += [ToolCallDelta(index=call.number, arguments=end)] if end else []
+        return ends
 
-    def _piece(self, piece: Mapping[str, Any], at: int, *, alone: bool) -> ToolCallDelta | None:
+    def _waiting(self) -> list[ToolCallDelta]:
+        """Return the calls that have a name and no arguments yet."""
+        found = [call for call in self._calls if call.name is not None and not call.arguments]
+        deltas: list[ToolCallDelta] = []
+        for call in found:
+            empty, call.empty = call.empty, ""
+            call.add(empty)
+            deltas += [self._shown(call, empty)] if empty or not call.shown else []
+        return deltas
+
+    def _piece(self, piece: Mapping[str, Any], at: int, *, alone: bool) -> list[ToolCallDelta]:
         function = as_object(piece.get("function", piece), "the function of a tool call")
-        name, call_id = as_name(function.get("name")), as_name(piece.get("id"))
-        arguments = as_json_text(function.get("arguments"))
+        name, call_id = (as_name(function.get("name")) or "").strip() or None, as_name(piece.get("id"))
+        arguments = as_json_text(next((function[key] for key in _ARGUMENTS if function.get(key) is not None), None))
         if not (name or call_id or arguments):
-            return None
+            return []
         index = as_count(piece.get("index"))
         index = index if index is not None and index < _MOST_CALLS else None
         call = self._known(index, at, alone=alone)
@@ -130,11 +169,14 @@ class ToolCallReader:
             named = self._by_id.get(call_id)
             # A separate index is a separate call, even if its id was used before.
             call = named if named is not None and (call or index is None or name is None) else call
+        if call is None and not (name or call_id) and self._calls and not self._calls[-1].is_whole:
+            call = self._calls[-1]  # an index that changes inside a call
+        if call is not None and (name is None or call_id == call.wire_id is not None) and call.repeats(arguments):
+            return []
         if call is not None and _begins_anew(call, call_id, name, arguments):
-            if call_id is not None and call_id == call.wire_id and arguments == "".join(call.arguments):
-                return None  # a repetition of the whole call
             call = None
-        return self._grow(call or self._open(index, at), call_id, name, arguments)
+        ended = [] if call is not None else self._waiting()
+        return [*ended, *self._grow(call or self._open(index, at), call_id, name, arguments)]
 
     def _known(self, index: int | None, at: int, *, alone: bool) -> _Call | None:
         """Return the call at this position."""
@@ -154,16 +196,28 @@ class ToolCallReader:
         self._by_place[("position", at) if index is None else index] = call
         return call
 
-    def _grow(self, call: _Call, call_id: str | None, name: str | None, arguments: str) -> ToolCallDelta | None:
-        if call_id and call.wire_id is None:
-            call.wire_id = call_id
+    def _grow(self, call: _Call, call_id: str | None, name: str | None, arguments: str) -> list[ToolCallDelta]:
+        if call_id:
+            call.wire_id = call.wire_id or call_id
             self._by_id.setdefault(call_id, call)
+        if name is not None and not call.shown:
+            call.name = _joined(call.name or "", name)
+        if arguments.strip():
+            call.empty = ""
+            if not call.arguments and arguments.strip() == "{}":
+                call.empty, arguments = arguments, ""
         call.add(arguments)
+        if call.name is not None and not call.shown and call.arguments:
+            return [self._shown(call, arguments)]
         arguments = call.escapes.join(arguments)
-        if call.name is None and name is not None:
-            call.name = name
-            return ToolCallDelta(index=call.number, id=self._own_id(call), name=name, arguments=arguments)
-        return ToolCallDelta(index=call.number, arguments=arguments) if arguments else None
+        return [ToolCallDelta(index=call.number, arguments=arguments)] if arguments else []
+
+    def _shown(self, call: _Call, arguments: str) -> ToolCallDelta:
+        """Return the first delta of a call."""
+        call.shown = True
+        return ToolCallDelta(
+            index=call.number, id=self._own_id(call), name=call.name, arguments=call.escapes.join(arguments)
+        )
 
     def _own_id(self, call: _Call) -> str:
         known = call.wire_id if call.wire_id not in self._ids else None
@@ -176,9 +230,18 @@ def _begins_anew(call: _Call, call_id: str | None, name: str | None, arguments: 
     """Whether a piece at the position of a call begins another call."""
     if name is None or call.name is None:
         return False
+    if name != call.name and call.goes_on(call_id):
+        return False
     if call_id is None or call_id != call.wire_id:
         if call_id and call.wire_id:
-            return True
+            # Some servers make an id up for every piece; arguments of a call begin with a bracket.
+            inside = bool(arguments) and not arguments.lstrip().startswith("{")
+            return not (inside and name == call.name and call.arguments and not call.is_whole)
         if name != call.name:
             return True
     return arguments.lstrip().startswith("{") and call.is_whole
+
+
+def _joined(known: str, piece: str) -> str:
+    """Add a piece to a name; some servers repeat the name, or what they sent of it."""
+    return piece if piece.startswith(known) else known + piece

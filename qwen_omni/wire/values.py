@@ -24,7 +24,13 @@ _ESCAPE = re.compile(
     re.DOTALL,
 )  # in JSON text: a pair of halves, an escape that may continue, half a character, any other escape
 _HALF_ESCAPED = re.compile(rb"\\u[dD][89abAB][0-9a-fA-F]{2}|\\u[dD][c-fC-F][0-9a-fA-F]{2}")
+_HIGH_HALF = re.compile("[\ud800-\udbff]\\Z")
 _HALF = re.compile("[\ud800-\udfff]")
+_QUOTED = 80  # bytes of a line
+_THOUGHTS = ("thinking", "reasoning")  # types of parts
+_PAGE = 20_000  # characters of a web page that are examined
+_HIDDEN = re.compile(r"(?is)<(script|style|head)\b.*?(?:</\1\s*>|\Z)|<!--.*?(?:-->|\Z)")
+_TAG = re.compile(r"<[^<>]*>")
 _NOTHING: Mapping[str, Any] = {}
 _TEXT_TYPES = (None, "text", "output_text")
 
@@ -124,6 +130,34 @@ def whole_characters(text: str) -> str:
     return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
 
 
+def page_text(page: str) -> str:
+    """Return the words of a web page, on one line: its body, else its title.
+
+    Example:
+        >>> page_text("<html><head><title>502</title></head><body><h1>Bad gateway</h1></body></html>")
+        'Bad gateway'
+    """
+    page = page[:_PAGE]
+    words = " ".join(_TAG.sub(" ", _HIDDEN.sub(" ", page)).split())
+    return words or " ".join(_TAG.sub(" ", page).split())
+
+
+def quoted(line: bytes) -> str:
+    """Quote the beginning of a line; bytes that are not text are only counted."""
+    try:
+        text = line[:_QUOTED].decode("utf-8", "ignore" if len(line) > _QUOTED else "strict")
+    except UnicodeDecodeError:
+        text = "\0"
+    return repr(text) if text.replace("\t", " ").isprintable() else f"{len(line):,} bytes that are not text"
+
+
+def split_thoughts(content: list[Any]) -> tuple[str, list[Any]]:
+    """Divide a list of parts into reasoning (Mistral's, and gateways to Anthropic's) and the rest."""
+    thoughts = [part for part in content if isinstance(part, dict) and part.get("type") in _THOUGHTS]
+    texts = [part.get("thinking") or part.get("reasoning") or part.get("text") for part in thoughts]
+    return "".join(as_text(text, "thinking") for text in texts), [part for part in content if part not in thoughts]
+
+
 class EscapedHalves:
     r"""Replaces `\ud83d` in JSON text by `\ufffd` if its second half does not follow, since tools cannot handle it."""
 
@@ -149,7 +183,33 @@ class EscapedHalves:
         return r"\ufffd" if found["half"] else found[0]
 
 
+class HalfCharacters:
+    r"""Joins a character whose surrogates came in two pieces: `"\ud83d"` at the end of one, `"\ude00"` in the next."""
+
+    def __init__(self) -> None:
+        self.held: dict[object, str] = {}
+        """The first half of a character, by its text, until the second has arrived."""
+
+    def join(self, source: object, piece: str) -> str:
+        """Return the next piece of a text as whole characters; half a character at its end is held for the next."""
+        if not piece:
+            return ""
+        piece = self.held.pop(source, "") + piece
+        if _HIGH_HALF.search(piece):
+            self.held[source], piece = piece[-1], piece[:-1]
+        return whole_characters(piece)
+
+    def close(self) -> list[object]:
+        """Return the sources whose text ended in half a character."""
+        sources = list(self.held)
+        self.held.clear()
+        return sources
+
+
 # --- Usage ---
+
+# The second names are those of DashScope's own routes, and of the Responses API.
+_TOTALS = (("prompt_tokens", "input_tokens"), ("completion_tokens", "output_tokens"), ("total_tokens",))
 
 
 def parse_usage(usage: object, *, estimated_input: int | None = None) -> Usage | None:
@@ -159,7 +219,7 @@ def parse_usage(usage: object, *, estimated_input: int | None = None) -> Usage |
     """
     if not isinstance(usage, Mapping):
         return None
-    totals = [usage.get(name) for name in ("prompt_tokens", "completion_tokens", "total_tokens")]
+    totals = [_either(usage, *names) for names in _TOTALS]
     counts = [as_count(total) for total in totals]
     if any(count is None and total is not None for count, total in zip(counts, totals, strict=True)):
         return None
@@ -171,8 +231,8 @@ def parse_usage(usage: object, *, estimated_input: int | None = None) -> Usage |
         input_tokens=sent,
         output_tokens=came,
         total_tokens=counts[2] or sent + came,
-        input_details=_details(usage.get("prompt_tokens_details")),
-        output_details=_details(usage.get("completion_tokens_details")),
+        input_details=_details(_either(usage, "prompt_tokens_details", "input_tokens_details")),
+        output_details=_details(_either(usage, "completion_tokens_details", "output_tokens_details")),
         estimated_input=estimated_input,
         seconds=seconds if seconds is not None and seconds >= 0 else None,
     )
@@ -187,6 +247,10 @@ def dump_usage(usage: Usage) -> dict[str, Any]:
         "prompt_tokens_details": {f"{name}_tokens": count for name, count in usage.input_details.items()},
         "completion_tokens_details": {f"{name}_tokens": count for name, count in usage.output_details.items()},
     }
+
+
+def _either(usage: Mapping[str, Any], *names: str) -> Any:  # noqa: ANN401  (any JSON)
+    return next((usage[name] for name in names if usage.get(name) is not None), None)
 
 
 def _details(details: object) -> dict[str, int]:

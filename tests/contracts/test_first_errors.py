@@ -69,6 +69,24 @@ ROWS = {
     "not an address": Row(
         says=("base_url must be an http or https URL",), base_url=lambda _: "dashscope.aliyuncs.com/v1"
     ),
+    **{
+        f"not an address: {name}": Row(
+            says=("base_url must be an http or https URL",), base_url=lambda _, wrong=wrong: wrong
+        )
+        for name, wrong in (
+            ("an empty label", "http://a..b/v1"),
+            ("a long label", f"http://{'a' * 64}/v1"),
+            ("a dot", "http://./v1"),
+            ("half a bracket", "http://[::1/v1"),
+            ("a large port", "http://gpu:99999/v1"),
+            ("no host", "http:///v1"),
+            ("odd letters", "http://\u2100/v1"),
+        )
+    },
+    "not an address: letters of no name": Row(
+        says=("http://\U0001f4a9.invalid/v1 is not a valid address", "Check base_url"),
+        base_url=lambda _: "http://\U0001f4a9.invalid/v1",
+    ),
     "a path relative to media_root": Row(
         says=("clip.mp4 is relative to the current folder ({folder}), not to media_root: pass the full path.",),
         file="clip.mp4",

@@ -532,3 +532,20 @@ def test_a_path_in_a_message_stays_untrusted() -> None:
 def test_what_other_services_wrote_beside_an_answer_is_no_wish() -> None:
     (turn,) = to_messages([AIMessage([{"type": "text", "text": "hi", "logprobs": [], "phase": "final"}])])
     assert turn.parts == (TextPart(text="hi"),)
+
+
+@pytest.mark.parametrize("kind", [HumanMessage, SystemMessage, AIMessage])
+def test_a_mark_of_a_whole_message_is_on_its_last_part(kind: type[BaseMessage]) -> None:
+    """In `additional_kwargs`, as in LlamaIndex."""
+    blocks: list[Any] = [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]
+    (message,) = to_messages([kind(blocks, additional_kwargs={"cache_control": EPHEMERAL})])
+    assert [part.cache for part in message.parts if isinstance(part, TextPart)] == [None, "5m"]
+    with pytest.raises(UnsupportedContentError, match=r"message 0 \(\w+\): cache_control must be"):
+        to_messages([kind(blocks, additional_kwargs={"cache_control": True})])
+
+
+def test_a_mark_on_one_frame_is_refused() -> None:
+    """A list of frames is one video, which can be marked."""
+    frames: list[Any] = [{"type": "image", "url": URL, "cache_control": EPHEMERAL}, URL, URL, URL]
+    with pytest.raises(UnsupportedContentError, match="part 0 frame 0: cache_control cannot be set for one frame"):
+        to_messages([HumanMessage([{"type": "video", "video": frames}])])

@@ -339,3 +339,10 @@ def test_media_are_marked_too() -> None:
     assert read(ImageBlock(url=HOST + "a.png"), POINT, frames=True)[0].cache == "5m"
     marked = read(TextBlock(text="a"), VideoBlock(url=HOST + "a.mp4"), cache_control={"type": "ephemeral"})
     assert [part.cache for part in marked] == [None, "5m"]
+
+
+@pytest.mark.parametrize("role", ["system", "user", "assistant"])
+def test_a_mark_of_a_whole_message_is_on_its_last_part(role: str) -> None:
+    """In `additional_kwargs`, whoever speaks."""
+    marked = read(TextBlock(text="a"), TextBlock(text="b"), role=role, cache_control={"type": "ephemeral"})
+    assert [part.cache for part in marked] == [None, "5m"]

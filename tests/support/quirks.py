@@ -1,8 +1,8 @@
 """Quirks of the service, as raw bytes, and the expected result of each.
 
 `QUIRKS` has one row per quirk seen in recordings, documents or reports; the letter is its family: A streams, B speech,
-C tool calls, D errors, E native events. `test_quirks` serves them over a real socket. The functions make the bytes of
-other tests, too.
+C tool calls, D errors, E native events, F other servers and proxies. `test_quirks` serves them over a real socket. The
+functions make the bytes of other tests, too.
 """
 
 import base64
@@ -116,6 +116,7 @@ def invalid(message: str) -> dict[str, Any]:
 PCM = bytes(range(40))
 B64 = base64.b64encode(PCM).decode()
 WAVE_HEADER = b"RIFF\0\0\0\0WAVEfmt \x10\0\0\0" + b"\0" * 16 + b"data\0\0\0\0"
+PINGS = b"event: ping\ndata: ping\n\nevent: heartbeat\ndata: 1790000000\n\nevent: Keep-Alive\ndata: []\n\n"
 BEGUN = call("", "call_1", "f")
 ALGO = "<400> InternalError.Algo.InvalidParameter: the tool_choice is refused while thinking"
 NO_DOWNLOAD = "<400> InternalError.Algo.InvalidParameter: Failed to download multimodal content."
@@ -338,5 +339,125 @@ QUIRKS: dict[str, Quirk] = {
         done=True,
         status_code=500,
         partial="",
+    ),
+    "F lines that end in CR": Quirk(
+        body=events(text("Hi"), STOP, USAGE).replace(b"\n", b"\r"), answer={"text": "Hi", "usage": 11}
+    ),
+    "F lines that end in CR CR LF": Quirk(
+        body=events(text("Hi"), STOP, USAGE).replace(b"\n", b"\r\r\n"), answer={"text": "Hi", "usage": 11}
+    ),
+    "F an end mark with a space": Quirk(
+        body=events(text("Hi"), STOP, done=False) + b"data: [DONE] \n\n", answer={"text": "Hi"}
+    ),
+    "F an end mark in quotes": Quirk(
+        body=events(text("Hi"), STOP, done=False) + b'data: "[DONE]"\n\n', answer={"text": "Hi"}
+    ),
+    "F an end mark without a field": Quirk(
+        body=events(text("Hi"), STOP, done=False) + b"[DONE]\n\n", answer={"text": "Hi"}
+    ),
+    "F two byte order marks": Quirk(
+        body=b"\xef\xbb\xbf\xef\xbb\xbf" + events(text("Hi"), STOP, USAGE), answer={"text": "Hi", "usage": 11}
+    ),
+    "F pings that are no JSON": Quirk(
+        body=events(text("Hi"), done=False) + PINGS + events(text(" you"), STOP, USAGE), answer={"text": "Hi you"}
+    ),
+    "F blanks between events": Quirk(
+        body=events(text("Hi"), done=False) + b" \n\n\0\0" + events(text(" you"), STOP, USAGE),
+        answer={"text": "Hi you"},
+    ),
+    "F a chunk in each line": Quirk(
+        body=b"\n".join(json.dumps(one).encode() for one in (text("Hi"), text(" you"), STOP, USAGE)),
+        content_type="application/x-ndjson",
+        answer={"text": "Hi you", "usage": 11},
+    ),
+    "F chunks in a list": Quirk(
+        body=json.dumps([text("Hi"), text(" you"), STOP, USAGE]).encode(),
+        content_type=JSON_TYPE,
+        answer={"text": "Hi you", "usage": 11},
+    ),
+    "F text completions": answers(
+        {"choices": [{"text": "Hi", "finish_reason": None}]},
+        {"choices": [{"text": " you", "finish_reason": "stop"}]},
+        text="Hi you",
+    ),
+    "F the whole message beside an empty piece": answers(
+        {"choices": [{"delta": {"role": "assistant"}, "message": {"content": "Hi"}, "finish_reason": "stop"}]},
+        text="Hi",
+    ),
+    "F the whole message after its pieces": answers(
+        text("Hi"),
+        text(" you"),
+        {"choices": [{"delta": {}, "message": {"content": "Hi you"}, "finish_reason": "stop"}]},
+        text="Hi you",
+    ),
+    "F usage inside the choice": Quirk(
+        body=events(text("Hi"), {"choices": [{"delta": {}, "finish_reason": "stop", "usage": COUNTS}]}),
+        answer={"usage": 11},
+    ),
+    "F usage under other names": Quirk(
+        body=events(text("Hi"), STOP, {"choices": [], "usage": {"input_tokens": 9, "output_tokens": 2}}),
+        answer={"usage": 11},
+    ),
+    "F reasoning among parts of the content": answers(
+        chunk({"content": [{"type": "thinking", "thinking": [{"type": "text", "text": "hm"}]}]}),
+        chunk({"content": [{"type": "reasoning", "text": "?"}, {"type": "text", "text": "Hi"}]}),
+        STOP,
+        text="Hi",
+        thinking="hm?",
+    ),
+    "F calls by their index": answers(
+        chunk({"tool_calls": {"0": WHOLE_CALL, "1": {**WHOLE_CALL, "index": 1, "id": "call_2"}}}),
+        CALLED,
+        tool_calls=[("call_1", "f", '{"a": 1}'), ("call_2", "f", '{"a": 1}')],
+    ),
+    "F an error inside the choice": fails(
+        errors.ServerError,
+        text("half "),
+        {"choices": [{"delta": {}, "error": {"code": 502, "message": "upstream"}, "finish_reason": "error"}]},
+        done=True,
+        code="502",
+        partial="half ",
+    ),
+    "F a finish that is an error": fails(
+        errors.ServerError, text("half "), chunk({}, "error"), USAGE, done=True, partial="half "
+    ),
+    "F a finish that is an abort": fails(
+        StreamInterruptedError, text("half "), chunk({}, "abort"), USAGE, done=True, partial="half "
+    ),
+    "F an error of vLLM's without a code": fails(
+        errors.ServerError,
+        text("half "),
+        {"object": "error", "message": "boom", "type": "InternalServerError", "code": None},
+        code="InternalServerError",
+        partial="half ",
+    ),
+    "F an error that is only true": fails(
+        errors.APIError, text("half "), {"error": True, "message": "boom"}, status_code=200, partial="half "
+    ),
+    "F an error in a list": fails(errors.RateLimitError, {"error": [{"message": "<429> slow"}]}, status_code=429),
+    "F an error in capitals": fails(
+        errors.APIError, events(text("half "), done=False) + b'event: Error\ndata: {"msg": "x"}\n\n', partial="half "
+    ),
+    "F an error without data": fails(
+        errors.APIError, events(text("half "), done=False) + b"event: error\n\n", partial="half "
+    ),
+    "F a name of an event without data is forgotten": Quirk(
+        body=b"event: result\n:HTTP_STATUS/500\n\n" + events(text("Hi"), STOP, USAGE), answer={"text": "Hi"}
+    ),
+    "F JSON that is no answer": refused(200, errors.APIError, {"message": "no Route matched"}, status_code=200),
+    "F an empty object": refused(200, errors.APIError, {}, status_code=200),
+    "F FastAPI's error": refused(200, errors.APIError, {"detail": "Not authenticated"}, status_code=200),
+    "F Spring's error": refused(
+        200, errors.ServerError, {"status": 500, "error": "Internal Server Error", "path": "/v1"}, code="500"
+    ),
+    "F an API gateway's error": refused(
+        200, errors.RateLimitError, {"statusCode": 429, "message": "Slow down."}, code="429"
+    ),
+    "F Baidu's error": refused(200, errors.APIError, {"error_code": 336100, "error_msg": "busy"}, code="336100"),
+    "F Google's error": refused(
+        400, errors.InvalidRequestError, [{"error": {"code": 400, "message": "API key not valid"}}], code="400"
+    ),
+    "F news are no error": answers(
+        {"type": "status", "message": "searching"}, {"code": 0, "message": "ok"}, text("Hi"), STOP, text="Hi"
     ),
 }

@@ -159,6 +159,32 @@ async def test_work_that_is_cancelled_while_it_blocks_is_still_closed():
     assert closed.is_set()
 
 
+async def test_a_step_that_fails_after_its_work_was_cancelled_is_not_reported():
+    """It was told to stop; nobody waits for its error, and `asyncio` would print it."""
+    began, go, reported = threading.Event(), threading.Event(), []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: reported.append(context))
+
+    def flow() -> Generator[int, int, int]:
+        began.set()
+        go.wait(10)
+        raise KeyError("stopped")
+        yield 0
+
+    async def perform(step: int) -> int:
+        return step
+
+    task = asyncio.create_task(adrive(flow(), perform, blocking=True))
+    await asyncio.to_thread(began.wait, 10)
+    task.cancel()
+    asyncio.get_running_loop().call_later(0.05, go.set)
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    del task
+    gc.collect()
+    await asyncio.sleep(0)
+    assert reported == []
+
+
 def test_work_that_blocks_is_closed_in_a_thread_when_its_loop_is_gone():
     """A loop that is closed drops its tasks: nothing can be awaited any more, and no warning is left behind."""
     work = Work()

@@ -44,7 +44,7 @@ def environment(monkeypatch):
 
 
 @pytest.mark.parametrize("host", ["localhost", "LOCALHOST.", "a.localhost", "127.0.0.1", "127.255.3.4", "[::1]", "::1",
-                                  "::ffff:127.0.0.1"])  # fmt: skip
+                                  "::ffff:127.0.0.1", "0.0.0.0", "[::]"])  # fmt: skip
 def test_loopback_never_goes_through_a_proxy(environment, host):
     """Whatever the variables say, and whatever is wrong with them."""
     environment(HTTP_PROXY="http://proxy:1", HTTPS_PROXY="socks://x", ALL_PROXY="nonsense://", NO_PROXY="[bad")
@@ -71,6 +71,7 @@ def test_other_hosts_are_not_loopback(host):
         ({"HTTP_PROXY": "http://p:1"}, "http://10.0.0.7:8091/v1", ("http://p:1", "HTTP_PROXY")),
         ({"ALL_PROXY": "p:1"}, SERVICE, ("http://p:1", "ALL_PROXY")),
         ({"ALL_PROXY": "http://p:1", "https_proxy": ""}, SERVICE, ("http://p:1", "ALL_PROXY")),
+        ({"HTTPS_PROXY": "  ", "ALL_PROXY": " http://p:1 "}, SERVICE, ("http://p:1", "ALL_PROXY")),
         ({"HTTPS_PROXY": "http://u:secret@p:1"}, SERVICE, ("http://p:1", "HTTPS_PROXY")),
         ({"HTTPS_PROXY": "http://[fe80::1]:3128"}, SERVICE, ("http://[fe80::1]:3128", "HTTPS_PROXY")),
     ],
@@ -99,6 +100,9 @@ def test_the_variables_decide(environment, variables, url, expected):
         ("fd00::/16", "http://[fd00::1]/v1", True), ("[fd00::]/16", "http://[fd00::1]/v1", True),
         ("fd00::/16", "http://10.1.2.3/v1", False), ("<local>", "http://gpu/v1", True), ("<local>", SERVICE, False),
         ("a;aliyuncs.com", SERVICE, True), ("", SERVICE, False), (",,", SERVICE, False),
+        ("localhost 127.0.0.1 aliyuncs.com", SERVICE, True), ("a,\taliyuncs.com\n", SERVICE, True),
+        ("aliyuncs.com.", SERVICE, True), ("dashscope.aliyuncs.com.:443", SERVICE, True), (".", SERVICE, False),
+        ("10.0.0.0/8", "http://[::ffff:10.1.2.3]/v1", True),
     ],
 )  # fmt: skip
 def test_exceptions_are_read_as_curl_reads_them(environment, exceptions, url, excluded):
@@ -117,6 +121,9 @@ def test_exceptions_are_read_as_curl_reads_them(environment, exceptions, url, ex
         ({"HTTPS_PROXY": "http://"}, "HTTPS_PROXY does not hold a valid proxy address"),
         ({"HTTPS_PROXY": "http://[::1"}, "HTTPS_PROXY does not hold a valid proxy address"),
         ({"HTTPS_PROXY": "http://h:99999"}, "HTTPS_PROXY does not hold a valid proxy address"),
+        ({"HTTPS_PROXY": "http://a..b:1"}, "HTTPS_PROXY does not hold a valid proxy address"),
+        ({"HTTPS_PROXY": f"http://{'h' * 64}:1"}, "HTTPS_PROXY does not hold a valid proxy address"),
+        ({"HTTPS_PROXY": "http://b\u00e4r..:1"}, "HTTPS_PROXY does not hold a valid proxy address"),
         ({"HTTPS_PROXY": "http://p:1", "no_proxy": "ok,[::1"}, r"no_proxy holds '\[::1'"),
         ({"HTTPS_PROXY": "http://p:1", "NO_PROXY": "10.0.0.0/99"}, "NO_PROXY holds '10.0.0.0/99'"),
         ({"HTTPS_PROXY": "http://p:1", "NO_PROXY": "host:port"}, "NO_PROXY holds 'host:port'"),
@@ -308,6 +315,18 @@ def test_a_proxy_that_opens_no_tunnel_is_the_machines(environment, monkeypatch, 
     assert isinstance(error, errors.LocalResourceError)
     assert error.resource == "proxy"
     assert status in str(error)
+
+
+@pytest.mark.parametrize("door", ["complete", "acomplete", "native route", "asynchronous native route"])
+def test_a_proxy_that_wants_a_password_is_the_machines(environment, door):
+    """Without a tunnel its 407 comes where the server's answer would."""
+    with RawServer(answer(b"<html>Log in</html>", status="407 Proxy Authentication Required")) as proxy:
+        environment(HTTP_PROXY=f"http://me:secret-word@{proxy.host}")
+        settings = Settings.load(api_key="sk-x", base_url="http://model.invalid/v1", max_retries=0, dialect="dashscope")
+        error = outcome(door, settings)
+    assert type(error) is errors.LocalNetworkError
+    assert f"model.invalid through the proxy http://{proxy.host} (HTTP_PROXY): 407" in str(error)
+    assert "secret-word" not in f"{error!r} {error.__cause__} {error.__context__} {pickle.dumps(error)!r}"
 
 
 def secured(kind, *, url, **others):

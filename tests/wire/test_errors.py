@@ -131,6 +131,29 @@ def test_a_null_code_falls_back_to_the_type():
     )
 
 
+def test_web_pages_are_quoted_as_text():
+    """Without markup, on one line."""
+    page = (
+        b"<html>\r\n<head><title>502 Bad Gateway</title><style>h1 { color: red }</style></head>\r\n<body>\r\n"
+        b"<h1>502 Bad Gateway</h1><!-- a comment --><hr>nginx</body></html>"
+    )
+    assert str(to_error(502, page)) == "502: 502 Bad Gateway nginx"
+    assert str(to_error(502, b"<html><title>502 Bad Gateway</title>")) == "502: 502 Bad Gateway"
+
+
+@pytest.mark.parametrize("location", ["http://[bad", "//[", "http://h:port/"])
+def test_a_redirect_to_no_address_is_an_error(location):
+    """Whatever the header holds."""
+    error = to_error(307, b"", {"location": location}, url="https://model.example/v1/chat/completions")
+    assert "model.example/v1/chat/completions redirects to an address that cannot be read" in str(error)
+
+
+@pytest.mark.parametrize("body", [b'{"error": {}}', b'{"error": {"message": null}}', b"", b" \n"])
+def test_an_error_without_words_says_so(body):
+    """No message ends in a colon."""
+    assert str(to_error(418, body)) == "418: no details"
+
+
 def test_no_secret_is_repeated():
     """The service quotes URLs and keys; we do not."""
     words = "key sk-abcdef123456 at https://b.oss.aliyuncs.com/a.mp4?OSSAccessKeyId=LTAI&Signature=s3cr3t"

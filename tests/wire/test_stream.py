@@ -163,6 +163,46 @@ def test_any_cut_gives_the_same_events(cuts):
     assert parse(*(STREAM[a:b] for a, b in itertools.pairwise(edges))) == EVENTS
 
 
+@given(cuts=st.lists(st.integers(0, len(STREAM)), max_size=12).map(sorted), end=st.sampled_from([b"\r", b"\r\n"]))
+def test_any_line_break_ends_a_line(cuts, end):
+    """A carriage return, a line feed, or both; also where the bytes are cut between them."""
+    stream = STREAM.replace(b"\r\n", b"\n").replace(b"\n", end)
+    edges = [0, *(cut for cut in cuts if cut < len(stream)), len(stream)]
+    assert parse(*(stream[a:b] for a, b in itertools.pairwise(edges))) == EVENTS
+    assert parse(*(bytes([one]) for one in stream)) == EVENTS
+
+
+def test_names_are_compared_in_lower_case():
+    """`Error` is an error, too."""
+    assert parse(b"event: Error\ndata: x\n\n") == [Event(b"x", "error")]
+
+
+def test_a_name_belongs_to_its_own_event():
+    """It is forgotten at a blank line; an error without data is an event nevertheless."""
+    assert parse(b"event: ping\n:HTTP_STATUS/429\n\ndata: x\n\n") == [Event(b"x")]
+    assert parse(b"event: error\n:HTTP_STATUS/429\n\ndata: x\n\n") == [Event(b"", "error", 429), Event(b"x")]
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 4, 1000])
+@pytest.mark.parametrize("marks", [b"\xef\xbb\xbf", b"\xef\xbb\xbf\n\xef\xbb\xbf", b"\0\xef\xbb\xbf "])
+def test_a_byte_order_mark_may_come_in_pieces(marks, size):
+    """Before an answer it says nothing."""
+    body = marks + events(text("Hi"), STOP, USAGE)
+    state = StreamState()
+    for at in range(0, len(body), size):
+        state.feed(body[at : at + size])
+    state.end()
+    assert state.response.text == "Hi"
+
+
+@pytest.mark.parametrize("body", [b"\x1f\x8b\x08\x00\xff\xfe" * 20, "data: x\n".encode("utf-16")])
+def test_bytes_that_are_not_text_are_not_shown(body):
+    """A compressed answer without its header, say: the error counts them."""
+    with pytest.raises(errors.APIError, match=rf"{len(body.splitlines()[0]):,} bytes that are not text") as caught:
+        StreamState().feed(body + b"\n\n")
+    assert "\\x" not in str(caught.value)
+
+
 @pytest.mark.parametrize("tail", [b"", b"\n", b"\n\n", b"\r\n"], ids=["nothing", "line", "blank", "crlf"])
 def test_the_last_event_needs_no_blank_line(tail):
     """An event at the very end counts, however it ends."""

@@ -72,6 +72,43 @@ SHARED = {
     ],
     "an empty entry": [piece(ROME, "c1", "weather", 0), piece("", "", "", 1), piece(OSLO, "c2", "weather", 1)],
     "an empty entry last": [piece(ROME, "c1", "weather", 0), piece(OSLO, "c2", "weather", 1), piece("", "", ..., 2)],
+    "the name in pieces": [
+        piece("", "c1", "wea", 0), piece(..., ..., "ther", 0), piece(ROME, ..., ..., 0),
+        piece(OSLO, "c2", "weather", 1),
+    ],
+    "the name in pieces, with its id": [
+        piece("", "c1", "wea", 0), piece("", "c1", "ther", 0), piece(ROME, "c1", ..., 0),
+        piece(OSLO, "c2", "weather", 1),
+    ],
+    "the name in pieces, without an index": [
+        piece("", "c1", "wea"), piece(None, None, "ther"), piece(ROME),
+        piece("", "c2", "we"), piece(OSLO, ..., "ather"),
+    ],
+    "the name grows": [
+        piece("", "c1", "wea", 0), piece("", "c1", "weather", 0), piece(ROME, "c1", "weather", 0),
+        piece(OSLO, "c2", "weather", 1),
+    ],
+    "the name with blanks": [piece(ROME, "c1", " weather\n", 0), piece(OSLO, "c2", "weather ", 1)],
+    "a new id and the name for each piece": [
+        piece(ROME[:5], "c1", "weather", 0), piece(ROME[5:], "x7", "weather", 0),
+        piece(OSLO[:5], "c2", "weather", 1), piece(OSLO[5:], "x8", "weather", 1),
+    ],
+    "an index that changes inside a call": [
+        piece(ROME[:5], "c1", "weather", 0), piece(ROME[5:], ..., ..., 1),
+        piece(OSLO[:5], "c2", "weather", 2), piece(OSLO[5:], ..., ..., 3),
+    ],
+    "an empty object first": [
+        piece("{}", "c1", "weather", 0), piece(ROME, ..., ..., 0),
+        piece({}, "c2", "weather", 1), piece(OSLO, "", "", 1),
+    ],
+    "the arguments once more": [
+        piece(ROME[:5], "c1", "weather", 0), piece(ROME[5:], ..., ..., 0), piece(ROME, "c1", ..., 0),
+        piece(OSLO, "c2", "weather", 1), piece(OSLO, ..., ..., 1),
+    ],
+    "arguments under another name": [
+        {"index": 0, "id": "c1", "function": {"name": "weather", "parameters": ROME}},
+        {"id": "c2", "type": "tool_use", "name": "weather", "input": OSLO},
+    ],
     "one object instead of a list": [[piece(ROME, "c1", "weather", 0)], [piece(OSLO, "c2", "weather", 0)]],
 }  # fmt: skip
 
@@ -111,6 +148,15 @@ def test_a_missing_id_is_made_up(pieces):
     again, _ = read(*pieces)
     made = {one for one in ids if one != "c1"}
     assert made.isdisjoint(call.id for call in again.tool_calls)
+
+
+@pytest.mark.parametrize("empty", ["{}", "", None, {}, ...])
+def test_calls_without_arguments_are_told_apart(empty):
+    """What came first is passed on when the next call begins, and at the end; `{}` may have been a placeholder."""
+    answer, deltas = read(piece(empty, "c1", "now", 0), piece(empty, "c2", "now", 1), piece(ROME, "c3", "weather", 2))
+    kept = "{}" if empty in ("{}", {}) else ""
+    assert [(call.id, call.arguments) for call in answer.tool_calls] == [("c1", kept), ("c2", kept), ("c3", ROME)]
+    assert [delta.id for delta in deltas] == ["c1", "c2", "c3"]
 
 
 def test_a_late_id_is_kept():
@@ -223,6 +269,37 @@ def test_missing_ids_of_the_history_are_made_up():
     assert [message["tool_call_id"] for message in body[2:]] == [first["id"], second["id"]]
     assert second["function"]["name"]
     assert first["function"]["arguments"] == "{}"
+
+
+@pytest.mark.parametrize("arguments", ["{}", "{"])
+def test_calls_that_share_an_id_get_their_own(arguments):
+    """In order, as their results do: the service refuses two calls of one answer with the same id."""
+    both = Message(
+        role="assistant",
+        parts=tuple(ToolCallPart(id="c1", name=name, arguments=arguments) for name in ("a", "b", "c")),
+    )
+    body = sent(user("q"), both, result("c1", "A"), result("c1", "B"), result("c1", "C"), user("again"))
+    ids = [call["id"] for call in body[1]["tool_calls"]]
+    assert ids[0] == "c1"
+    assert len({*ids}) == 3
+    assert [(one["tool_call_id"], one["content"]) for one in body[2:5]] == list(zip(ids, "ABC", strict=True))
+    assert [one["role"] for one in body] == ["user", "assistant", "tool", "tool", "tool", "user"]
+
+
+def test_a_shared_id_without_its_result_is_answered():
+    """The malformed call of two that share an id; the other was run."""
+    parts = tuple(ToolCallPart(id="c1", name="look", arguments=arguments) for arguments in ("{}", "{"))
+    body = sent(user("q"), Message(role="assistant", parts=parts), result("c1", "A"), user("again"))
+    assert [(one["role"], one.get("content")) for one in body[2:]] == [
+        ("tool", "A"), ("tool", "Not run: the arguments were not a JSON object."), ("user", "again"),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(("raw", "sent_as"), [('{"a": "\ud83d"}', "\ufffd"), ('{"a": "\ud83d\ude00"}', "\U0001f600")])
+def test_half_a_character_in_the_history_is_replaced(raw, sent_as):
+    """UTF-8 cannot hold it."""
+    body = sent(user("q"), called(raw), result("c1"))
+    assert json.loads(body[1]["tool_calls"][0]["function"]["arguments"]) == {"a": sent_as}
 
 
 def test_errors_name_the_place_in_the_conversation():
