@@ -81,8 +81,8 @@ class ClockBreak:
     """A place where a file's clock restarts or jumps.
 
     Attributes:
-        position: byte offset from which it applies.
-        shift: seconds to add to the file's times after it, for one continuous timeline.
+        position: byte offset from which it applies; 0 for the second edit of an edit list.
+        shift: seconds to add to the file's times after it, for one continuous timeline; FFmpeg does so for edits.
         at: the second of that timeline.
     """
 

@@ -42,6 +42,7 @@ class Picture:
     size: tuple[int, int]
     period: Fraction
     rotation: int = 0
+    mirrored: bool = False
     effort: str = "veryfast"
     quality: int = 26
     most_bits: int | None = None
@@ -190,7 +191,7 @@ def why_not_as_is(info: MediaInfo, inputs: PlanInputs, *, partial: bool = False)
                 info.much_text
                 and "it holds more than a megabyte of text or of a colour profile, which some decoders refuse",
                 info.page is not None and f"only frame {info.page} was asked for",
-                *_turned(info, info.mirrored),
+                *_turned(info),
                 _COLOURS[info.colours],
                 info.container not in IMAGE_CONTAINERS and _undocumented(info),
                 *_too_large(info, limits.image_bytes, inputs),
@@ -225,7 +226,10 @@ def _broken(info: MediaInfo, *, partial: bool) -> Iterator[str]:
     """Yield what decoders disagree about."""
     if partial:
         yield "only a part of it is used"
-    if info.breaks:
+    if info.breaks and info.breaks[0].position == 0:
+        at = float(info.breaks[0].at - info.origin)
+        yield f"an edit list joins two parts of it at second {at:,.2f}, which not every decoder honours"
+    elif info.breaks:
         yield f"its clock restarts or jumps at second {float(info.breaks[0].at - info.origin):,.2f}"
     if info.sound_changes is not None:
         yield f"its audio changes its rate or channels at second {float(info.sound_changes):,.2f}"
@@ -234,8 +238,8 @@ def _broken(info: MediaInfo, *, partial: bool) -> Iterator[str]:
         yield f"an edit list hides {info.hidden_frames:,} of its {total:,} frames, which not every decoder honours"
 
 
-def _turned(info: MediaInfo, mirrored: bool = False) -> Iterator[str]:
-    if info.rotation or mirrored:
+def _turned(info: MediaInfo) -> Iterator[str]:
+    if info.rotation or info.mirrored:
         changes = (f"turned by {info.rotation} degrees" * (info.rotation != 0), "mirrored" * info.mirrored)
         yield f"its frames have to be {' and '.join(one for one in changes if one)}"
 
@@ -341,6 +345,7 @@ def _made(info: MediaInfo, inputs: PlanInputs, untouched: MediaPlan) -> MediaPla
         size=size,
         period=1 / rate,
         rotation=info.rotation,
+        mirrored=info.mirrored,
         effort=budget.effort,
         quality=budget.quality,
         most_bits=most_bits(info, inputs, seconds),
@@ -465,7 +470,7 @@ def _compared(untouched: MediaPlan, made: MediaPlan) -> str:
 def _explained(made: MediaPlan, reason: str) -> str:
     assert made.picture is not None
     width, height = made.picture.size
-    upright = ", upright" if made.picture.rotation else ""
+    upright = ", upright" if made.picture.rotation or made.picture.mirrored else ""
     return f"made {width}x{height}{upright} at {float(1 / made.picture.period):.3g} fps: {reason}"
 
 
