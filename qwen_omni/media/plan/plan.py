@@ -28,6 +28,7 @@ from qwen_omni.media.budget import (
 from qwen_omni.media.info import IMAGE_CONTAINERS, VIDEO_CONTAINERS, MediaInfo, documented_format
 from qwen_omni.media.plan.images import ImageLimits, Piece, Size, why_tiled
 from qwen_omni.media.probe.probe import ANIMATED
+from qwen_omni.profiles.profile import MediaLimits
 from qwen_omni.profiles.token_formulas import audio_tokens, image_tokens, video_tokens
 
 Action = Literal["pass", "remux", "video", "audio", "image", "images", "frames"]
@@ -207,6 +208,7 @@ def why_not_as_is(info: MediaInfo, inputs: PlanInputs, *, partial: bool = False)
         case "video":
             reasons = (
                 info.unpacked and _unpacked(info),
+                _ends_early(info, limits) and _early_end(info),
                 *_broken(info, partial=partial),
                 *_turned(info),
                 info.interlaced and "it is interlaced",
@@ -220,6 +222,17 @@ def why_not_as_is(info: MediaInfo, inputs: PlanInputs, *, partial: bool = False)
                 info.container not in VIDEO_CONTAINERS and _undocumented(info),
             )
     return next((reason for reason in reasons if isinstance(reason, str)), None)
+
+
+def _ends_early(info: MediaInfo, limits: MediaLimits) -> bool:
+    """Whether a video shows too little for a video, often one image, and only its audio is long enough."""
+    end, least = info.picture_end, Fraction(limits.min_video_seconds)
+    return info.kind == "video" and info.duration is not None and end is not None and end < least <= info.duration
+
+
+def _early_end(info: MediaInfo) -> str:
+    seen, whole = float(info.picture_end or 0), float(info.duration or 0)
+    return f"its frames end after {seen:,.2f} of {whole:,.2f} s, so the last one is held"
 
 
 def _broken(info: MediaInfo, *, partial: bool) -> Iterator[str]:
@@ -582,7 +595,7 @@ def _untouched(info: MediaInfo, inputs: PlanInputs, label: str) -> MediaPlan:
         sampling=inputs.sampling,
         start=start,
         end=end,
-        partial=not whole,
+        partial=not whole or _ends_early(info, inputs.profile.limits),  # parts show their last frame to their end
         size_bytes=info.size_bytes,
         seconds=upload_seconds(info.size_bytes, inputs),
     )

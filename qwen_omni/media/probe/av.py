@@ -77,6 +77,7 @@ _THINNEST = 250  # bytes per second; less is a clock that jumped, not a video
 _LONGEST = Fraction(43_200)  # seconds; longer recordings are rare, and jumping clocks are not
 _UNREAD = 0.02  # of a file, after the last packet
 _BEGINNINGS = {"flv": b"FLV\x01", "tta": b"TTA1", "voc": b"Creative Voice File"}  # of files that state where they end
+_STREAMED = frozenset({"mpegts", "mpeg"})  # what is joined to them may have other stream numbers
 _NEAR = 65_536  # bytes around a join in which the head of the second file is searched for
 _BARE_NAMES = "h261 h263 h264 hevc vvc av1 obu mpegvideo m4v avs2 avs3 cavsvideo dirac vc1 dnxhd mjpeg mjpeg_2000 ipu"
 _BARE = frozenset(_BARE_NAMES.split())  # video streams without a container: their packets have no times
@@ -198,6 +199,7 @@ def _walked(
     picture, sounds = video_stream(container), audio_streams(container, facts["audio_track"])
     found = walk(container, [*([picture] if picture else []), *sounds], deadline)
     _check_joined(file, container.format.name, found, size_bytes)
+    _check_streams(container, picture, found, size_bytes)
     stated = facts["duration"]
     origin = facts["origin"] if found.start is None else max(facts["origin"], found.start)
     corrected: dict[str, Any] = {"origin": origin, "breaks": found.breaks}
@@ -225,6 +227,13 @@ def _check_joined(file: IO[bytes], format_name: str, found: Walk, size_bytes: in
             place = file.read(2 * _NEAR).find(b"fLaC")
             if place >= 0:
                 refuse_second(begin + place, size_bytes)
+
+
+def _check_streams(container: "InputContainer", picture: "VideoStream | None", found: Walk, size_bytes: int) -> None:
+    """Refuse a stream of packets that goes on with another video or recording after the end of the chosen one."""
+    alike = container.streams.video if picture is not None else container.streams.audio
+    if container.format.name in _STREAMED and len(alike) > 1 and size_bytes - found.position > size_bytes * _UNREAD:
+        refuse_second(found.position, size_bytes)
 
 
 def _walked_video(
@@ -632,11 +641,12 @@ def _stated_duration(container: "InputContainer", origin: Fraction) -> Fraction 
 
 def _length(stream: "AudioStream | VideoStream") -> Fraction | None:
     """Return how long one stream is, if the file states it: in its own field, or in Matroska's tag."""
-    if stream.duration and stream.time_base:
+    tagged = _TAGGED_LENGTH.fullmatch(stream.metadata.get("DURATION", ""))
+    # FFmpeg assumes that a track of Matroska which is too short to measure lasts as long as the file.
+    if stream.duration and stream.time_base and (tagged is None or stream.container.format.name != _UNSIGNED):
         return max(Fraction(0), stream.duration * exact(stream.time_base)) or None
     if stream.frames and stream.type == "audio" and stream.time_base and stream.container.format.name == "avi":
         return stream.frames * exact(stream.time_base)
-    tagged = _TAGGED_LENGTH.fullmatch(stream.metadata.get("DURATION", ""))
     if tagged is None:
         return None
     hours, minutes, seconds = tagged.groups()

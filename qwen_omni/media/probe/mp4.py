@@ -153,7 +153,7 @@ def second_edit(file: IO[bytes], size_bytes: int) -> Fraction | None:
 
     FFmpeg follows such edits when it reads from the start, but it seeks to wrong places.
     """
-    starts = []
+    starts: list[Fraction] = []
     for kind, begin, end in _top_boxes(file, size_bytes):
         if kind == b"moov":
             with contextlib.suppress(UnusualIndexError):
