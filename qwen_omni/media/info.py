@@ -153,6 +153,7 @@ class MediaInfo:
         channels: channels of the chosen track.
         rotation: degrees that stored frames are turned clockwise before they are shown: 0, 90, 180 or 270.
         mirrored: whether stored frames are shown mirrored as well.
+        covered: whether an image that is not marked as a cover comes before the video.
         pixel_aspect: width of a pixel over its height as shown; 1 for nearly all files.
         interlaced: whether each frame consists of two fields taken one after the other.
         colours: how an image's colours are stored if decoders may disagree: partly `transparent`, `deep` (more
@@ -189,6 +190,7 @@ class MediaInfo:
     channels: int | None = None
     rotation: int = 0
     mirrored: bool = False
+    covered: bool = False
     pixel_aspect: Fraction = Fraction(1)
     interlaced: bool = False
     colours: Colours = "plain"

@@ -77,6 +77,29 @@ def test_a_mirrored_video_is_never_sent_as_it_is():
 
 
 _EARLY = 0.15  # seconds by which FFmpeg's next edit may begin early where B-frames are reordered
+
+
+def test_an_unmarked_cover_is_not_the_video():
+    """Some programs write a cover as the first video track, without marking it."""
+    held = io.BytesIO()
+    with av.open(held, "w", format="matroska") as output:
+        cover, film = output.add_stream("mjpeg", rate=2), output.add_stream("mpeg4", rate=2)
+        cover.width, cover.height, cover.pix_fmt = 32, 32, "yuvj420p"
+        film.width, film.height, film.pix_fmt = *SIZE, "yuv420p"
+        output.mux(cover.encode(av.VideoFrame.from_image(Image.new("RGB", (32, 32), "red"))))
+        output.mux(cover.encode(None))
+        for number in range(6):
+            frame = av.VideoFrame.from_image(quarters())
+            frame.pts, frame.time_base = number, Fraction(1, 2)
+            output.mux(film.encode(frame))
+        output.mux(film.encode(None))
+    with prepare(held.getvalue(), budget=TENTHS) as prepared:
+        info = prepared.source_info
+        assert (info.width, info.height, info.video_codec) == (*SIZE, "mpeg4")
+        assert (info.duration, info.covered) == (3, True)
+        assert all(Image.open(io.BytesIO(still.data)).size == SIZE for still in prepared.stills)
+
+
 EDITS = {
     "a part cut out": ((1, 2), (5, 2)),
     "parts in another order": ((5, 2), (0, 3)),

@@ -215,6 +215,7 @@ VIDEO = (
         Row(what=f"One frame with eight seconds of sound, {name}", file=f"still.{end}", recipe=f"{FF} -i a.mp4 -an -frames:v 1 -c copy 1.mp4; {FF} -i 1.mp4 -i a.mp4 -map 0:v -map 1:a -c copy still.{end}", picture=(0,), sound=tuple(f"a{n}" for n in range(8)), seconds=8)
         for name, end in (("MP4", "mp4"), ("Matroska", "mka.mkv"), ("TS", "ts"), ("FLV", "flv"))
     ),
+    film("Matroska whose first video track is a cover that is not marked as one", "cover.mkv", f"{FF} -f lavfi -i color=red:s=64x64:d=1 -frames:v 1 c.jpg; {FF} -i c.jpg -i a.mp4 -map 0 -map 1 -c copy cover.mkv"),
     broken("Half an MXF", "half.mxf", f"{FF} -i a.mp4 -c:v mpeg2video -r 25 -q:v 3 -c:a pcm_s16le -ar 48000 1.mxf; head -c 500000 1.mxf > half.mxf", "state 8.00 s of video, but it ends after"),
     Row(what="AVI whose sound lasts longer than its picture", file="longa.avi", recipe=f"{FF} -t 4 -i a.mp4 -i a.mp4 -map 0:v -map 1:a -c:v mpeg4 -q:v 3 -c:a libmp3lame longa.avi", picture=tuple(range(4)), sound=tuple(f"a{n}" for n in range(8)), seconds=8),
     broken("MP4 cut in the index at its end", "index.mp4", f"{FF} -i a.mp4 -c copy 1.mp4; head -c -2000 1.mp4 > index.mp4", _MISSING),

@@ -506,9 +506,14 @@ def _video_facts(
         "video_codec": stream.codec_context.codec.canonical_name,
         "rotation": rotation,
         "mirrored": mirrored,
+        "covered": any(not one.disposition & Disposition.attached_pic for one in _before(container, stream)),
         "pixel_aspect": _pixel_aspect(stream, turned=rotation in (90, 270)),
         "interlaced": interlaced,
     }
+
+
+def _before(container: "InputContainer", stream: "VideoStream") -> "list[VideoStream]":
+    return [one for one in container.streams.video if one.index < stream.index]
 
 
 def _turn_of(frame: "VideoFrame") -> tuple[int, bool]:
