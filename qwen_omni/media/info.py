@@ -81,8 +81,8 @@ class ClockBreak:
     """A place where a file's clock restarts or jumps.
 
     Attributes:
-        position: byte offset from which it applies.
-        shift: seconds to add to the file's times after it, for one continuous timeline.
+        position: byte offset from which it applies; 0 for the second edit of an edit list.
+        shift: seconds to add to the file's times after it, for one continuous timeline; FFmpeg does so for edits.
         at: the second of that timeline.
     """
 
@@ -153,6 +153,7 @@ class MediaInfo:
         channels: channels of the chosen track.
         rotation: degrees that stored frames are turned clockwise before they are shown: 0, 90, 180 or 270.
         mirrored: whether stored frames are shown mirrored as well.
+        covered: whether an image that is not marked as a cover comes before the video.
         pixel_aspect: width of a pixel over its height as shown; 1 for nearly all files.
         interlaced: whether each frame consists of two fields taken one after the other.
         colours: how an image's colours are stored if decoders may disagree: partly `transparent`, `deep` (more
@@ -189,6 +190,7 @@ class MediaInfo:
     channels: int | None = None
     rotation: int = 0
     mirrored: bool = False
+    covered: bool = False
     pixel_aspect: Fraction = Fraction(1)
     interlaced: bool = False
     colours: Colours = "plain"

@@ -176,6 +176,7 @@ def _video(info: MediaInfo, plan: MediaPlan) -> MediaInfo:
         rotation=0,
         pixel_aspect=Fraction(1),
         interlaced=False,
+        covered=False,
         audio_codec="aac" if plan.sound else None,
     )
 

@@ -133,6 +133,7 @@ VIDEO = (
     joined("TS whose clock goes back by an hour", "back.ts", f"{FF} -i 1.ts -c copy -output_ts_offset 3600 3.ts; cat 3.ts 2.ts > back.ts", *_H),
     joined("Two VOB joined with cat", "two.vob", f"{FF} -i 1.ts -c:v mpeg2video -r 25 -c:a mp2 -f vob 1.vob; {FF} -i 2.ts -c:v mpeg2video -r 25 -c:a mp2 -f vob 2.vob; cat 1.vob 2.vob > two.vob", *_H),
     joined("Two M2TS joined with cat", "two.m2ts", f"{FF} -i 1.ts -c copy -mpegts_m2ts_mode 1 1.m2ts; {FF} -i 2.ts -c copy -mpegts_m2ts_mode 1 2.m2ts; cat 1.m2ts 2.m2ts > two.m2ts", *_H),
+    broken("Two TS of different stream numbers joined", "pids.ts", f"{FF} -i 2.ts -c copy -mpegts_start_pid 0x300 3.ts; cat 1.ts 3.ts > pids.ts", _TWO),
     joined("Two TS of different sizes joined", "sizes.ts", f"{FF} -i 2.ts -vf scale=256:192 {TS} 3.ts; cat 1.ts 3.ts > sizes.ts", *_H),
     joined("Two TS of different audio rates joined", "rates.ts", f"{FF} -i 2.ts -c:v copy -c:a aac -ar 48000 -ac 2 3.ts; cat 1.ts 3.ts > rates.ts", *_H),
     joined("TS joined with itself", "again.ts", "cat 1.ts 1.ts > again.ts", range(4), range(4)),
@@ -210,6 +211,14 @@ VIDEO = (
     film("AVI whose indexes are spread (OpenDML)", "odml.avi", f"{FF} -i a.mp4 -c:v mpeg4 -q:v 3 -g 20 -c:a pcm_s16le -reserve_index_space 64 odml.avi"),
     film("Program stream whose clock jumps ahead by an hour", "jump.vob", f"{FF} -i 1.ts -c:v mpeg2video -r 25 -c:a mp2 -f vob 1.vob; {FF} -i 2.ts -c:v mpeg2video -r 25 -c:a mp2 -output_ts_offset 3600 -f vob 2.vob; cat 1.vob 2.vob > jump.vob"),
     Row(what="Screen recording that stands still for 2 s (variable frame rate)", file="still.mkv", recipe=f"{FF} -i a.mp4 -vf \"setpts='PTS+gte(T,4)*2/TB'\" -vsync vfr {X264} -c:a copy still.mkv", picture=tuple(range(8)), sound=tuple(f"a{n}" for n in range(8)), seconds=10),
+    *(
+        Row(what=f"One frame with eight seconds of sound, {name}", file=f"still.{end}", recipe=f"{FF} -i a.mp4 -an -frames:v 1 -c copy 1.mp4; {FF} -i 1.mp4 -i a.mp4 -map 0:v -map 1:a -c copy still.{end}", picture=(0,), sound=tuple(f"a{n}" for n in range(8)), seconds=8)
+        for name, end in (("MP4", "mp4"), ("Matroska", "mka.mkv"), ("TS", "ts"), ("FLV", "flv"))
+    ),
+    film("Matroska whose first video track is a cover that is not marked as one", "cover.mkv", f"{FF} -f lavfi -i color=red:s=64x64:d=1 -frames:v 1 c.jpg; {FF} -i c.jpg -i a.mp4 -map 0 -map 1 -c copy cover.mkv"),
+    broken("Half an MXF", "half.mxf", f"{FF} -i a.mp4 -c:v mpeg2video -r 25 -q:v 3 -c:a pcm_s16le -ar 48000 1.mxf; head -c 500000 1.mxf > half.mxf", "state 8.00 s of video, but it ends after"),
+    Row(what="AVI whose sound lasts longer than its picture", file="longa.avi", recipe=f"{FF} -t 4 -i a.mp4 -i a.mp4 -map 0:v -map 1:a -c:v mpeg4 -q:v 3 -c:a libmp3lame longa.avi", picture=tuple(range(4)), sound=tuple(f"a{n}" for n in range(8)), seconds=8),
+    broken("MP4 cut in the index at its end", "index.mp4", f"{FF} -i a.mp4 -c copy 1.mp4; head -c -2000 1.mp4 > index.mp4", _MISSING),
     film("MXF, MPEG-2 and PCM", "a.mxf", f"{FF} -i a.mp4 -c:v mpeg2video -r 25 -q:v 3 -c:a pcm_s16le -ar 48000 a.mxf"),
     film("NUT, MPEG-4 and Vorbis", "a.nut", f"{FF} -i a.mp4 -c:v mpeg4 -q:v 3 -c:a libvorbis a.nut"),
     film("RealMedia", "a.rm", f"{FF} -i a.mp4 -s 176x144 -r 25 -c:v rv20 -b:v 2M -c:a ac3 -ar 44100 a.rm"),
@@ -295,6 +304,10 @@ AUDIO = (
     voice("AMR", "a.amr", f"{NEW} -i a.wav -ar 8000 -ac 1 -c:a libopencore_amrnb -b:a 12.2k a.amr"),
     voice("AC-3", "a.ac3", f"{FF} -i a.wav -ar 48000 a.ac3"),
     voice("E-AC-3", "a.eac3", f"{FF} -i a.wav -ar 48000 a.eac3"),
+    broken("Two AU joined with cat", "two.au", "sox a.wav 1.au; cat 1.au 1.au > two.au", _TWO),
+    broken("Two VOC joined with cat", "two.voc", "sox a.wav 1.voc; cat 1.voc 1.voc > two.voc", _TWO),
+    broken("Two TTA joined with cat", "two.tta", f"{FF} -i a.wav 1.tta; cat 1.tta 1.tta > two.tta", _TWO),
+    broken("Two WMA joined with cat", "two.wma", f"{FF} -i a.wav -c:a wmav2 1.wma; cat 1.wma 1.wma > two.wma", _TWO),
     voice("DTS", "a.dts", f"{FF} -i a.wav -ar 48000 -ac 2 -c:a dca -strict -2 a.dts"),
     voice("MP2", "a.mp2", f"{FF} -i a.wav -c:a mp2 a.mp2"),
     voice("TTA", "a.tta", f"{FF} -i a.wav a.tta"),

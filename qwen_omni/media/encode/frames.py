@@ -315,20 +315,26 @@ def _decode(
         hidden = packet.is_discard
         careful = careful and packet.pts is not None and packet.dts is not None
         waiting.append(packet)
-        if careful:
+        if careful and not packet.is_discard:  # one that is hidden hides none, and the next edit may be behind it
             picker.add(cast("int", packet.pts), cast("int", packet.dts))
-        while waiting and (needed := picker.needed(cast("int", waiting[0].pts)) if careful else True) is not None:
+        while waiting and (needed := _is_needed(waiting[0], picker, careful=careful)) is not None:
             yield from feed.give(waiting.popleft(), needed=needed)
-        if careful:
+        if careful and not packet.is_discard:
             picker.forget(cast("int", packet.dts))
             if picker.done():
                 break
     picker.end()
     while waiting:
         packet = waiting.popleft()
-        needed = picker.needed(packet.pts) if careful and packet.pts is not None else True
-        yield from feed.give(packet, needed=needed is not False)
+        yield from feed.give(packet, needed=_is_needed(packet, picker, careful=careful) is not False)
     yield from feed.end()
+
+
+def _is_needed(packet: "Packet[VideoStream]", picker: Picker, *, careful: bool) -> bool | None:
+    """Whether the frame of a packet is shown; `None` while later packets may decide it."""
+    if packet.is_discard:
+        return False
+    return picker.needed(packet.pts) if careful and packet.pts is not None else True
 
 
 class _Feed:
@@ -474,8 +480,9 @@ class Shaper:
             **({"dst_color_range": wanted} if differs else {}),
             **(_TO_USUAL_COLOURS if hdr else {}),
         )
-        if self._picture.rotation:
-            shaped = self._through(_TURNS[self._picture.rotation], shaped)
+        turns = _TURNS[self._picture.rotation, self._picture.mirrored]
+        if turns:
+            shaped = self._through(turns, shaped)
         return shaped
 
     def _through(self, chain: str, frame: "VideoFrame") -> "VideoFrame":
@@ -513,7 +520,10 @@ def _weave_out(frame: "VideoFrame") -> "VideoFrame":
 
 
 _SCALING = Interpolation.BICUBIC
-_TURNS = {90: "transpose=clock", 180: "hflip,vflip", 270: "transpose=cclock"}
+_TURNS = {
+    (0, False): "", (90, False): "transpose=clock", (180, False): "hflip,vflip", (270, False): "transpose=cclock",
+    (0, True): "hflip", (90, True): "transpose=cclock_flip", (180, True): "vflip", (270, True): "transpose=clock_flip",
+}  # fmt: skip
 
 
 def _graph(chain: str, frame: "VideoFrame") -> "av.filter.Graph":

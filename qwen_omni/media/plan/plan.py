@@ -28,6 +28,7 @@ from qwen_omni.media.budget import (
 from qwen_omni.media.info import IMAGE_CONTAINERS, VIDEO_CONTAINERS, MediaInfo, documented_format
 from qwen_omni.media.plan.images import ImageLimits, Piece, Size, why_tiled
 from qwen_omni.media.probe.probe import ANIMATED
+from qwen_omni.profiles.profile import MediaLimits
 from qwen_omni.profiles.token_formulas import audio_tokens, image_tokens, video_tokens
 
 Action = Literal["pass", "remux", "video", "audio", "image", "images", "frames"]
@@ -42,6 +43,7 @@ class Picture:
     size: tuple[int, int]
     period: Fraction
     rotation: int = 0
+    mirrored: bool = False
     effort: str = "veryfast"
     quality: int = 26
     most_bits: int | None = None
@@ -190,7 +192,7 @@ def why_not_as_is(info: MediaInfo, inputs: PlanInputs, *, partial: bool = False)
                 info.much_text
                 and "it holds more than a megabyte of text or of a colour profile, which some decoders refuse",
                 info.page is not None and f"only frame {info.page} was asked for",
-                *_turned(info, info.mirrored),
+                *_turned(info),
                 _COLOURS[info.colours],
                 info.container not in IMAGE_CONTAINERS and _undocumented(info),
                 *_too_large(info, limits.image_bytes, inputs),
@@ -206,8 +208,10 @@ def why_not_as_is(info: MediaInfo, inputs: PlanInputs, *, partial: bool = False)
         case "video":
             reasons = (
                 info.unpacked and _unpacked(info),
+                _ends_early(info, limits) and _early_end(info),
                 *_broken(info, partial=partial),
                 *_turned(info),
+                info.covered and "an image comes before its video, which some decoders take for it",
                 info.interlaced and "it is interlaced",
                 info.pixel_aspect != 1 and f"its pixels are not square ({info.pixel_aspect})",
                 info.video_codec not in _USUAL_PICTURES
@@ -221,11 +225,25 @@ def why_not_as_is(info: MediaInfo, inputs: PlanInputs, *, partial: bool = False)
     return next((reason for reason in reasons if isinstance(reason, str)), None)
 
 
+def _ends_early(info: MediaInfo, limits: MediaLimits) -> bool:
+    """Whether a video shows too little for a video, often one image, and only its audio is long enough."""
+    end, least = info.picture_end, Fraction(limits.min_video_seconds)
+    return info.kind == "video" and info.duration is not None and end is not None and end < least <= info.duration
+
+
+def _early_end(info: MediaInfo) -> str:
+    seen, whole = float(info.picture_end or 0), float(info.duration or 0)
+    return f"its frames end after {seen:,.2f} of {whole:,.2f} s, so the last one is held"
+
+
 def _broken(info: MediaInfo, *, partial: bool) -> Iterator[str]:
     """Yield what decoders disagree about."""
     if partial:
         yield "only a part of it is used"
-    if info.breaks:
+    if info.breaks and info.breaks[0].position == 0:
+        at = float(info.breaks[0].at - info.origin)
+        yield f"an edit list joins two parts of it at second {at:,.2f}, which not every decoder honours"
+    elif info.breaks:
         yield f"its clock restarts or jumps at second {float(info.breaks[0].at - info.origin):,.2f}"
     if info.sound_changes is not None:
         yield f"its audio changes its rate or channels at second {float(info.sound_changes):,.2f}"
@@ -234,8 +252,8 @@ def _broken(info: MediaInfo, *, partial: bool) -> Iterator[str]:
         yield f"an edit list hides {info.hidden_frames:,} of its {total:,} frames, which not every decoder honours"
 
 
-def _turned(info: MediaInfo, mirrored: bool = False) -> Iterator[str]:
-    if info.rotation or mirrored:
+def _turned(info: MediaInfo) -> Iterator[str]:
+    if info.rotation or info.mirrored:
         changes = (f"turned by {info.rotation} degrees" * (info.rotation != 0), "mirrored" * info.mirrored)
         yield f"its frames have to be {' and '.join(one for one in changes if one)}"
 
@@ -341,6 +359,7 @@ def _made(info: MediaInfo, inputs: PlanInputs, untouched: MediaPlan) -> MediaPla
         size=size,
         period=1 / rate,
         rotation=info.rotation,
+        mirrored=info.mirrored,
         effort=budget.effort,
         quality=budget.quality,
         most_bits=most_bits(info, inputs, seconds),
@@ -465,7 +484,7 @@ def _compared(untouched: MediaPlan, made: MediaPlan) -> str:
 def _explained(made: MediaPlan, reason: str) -> str:
     assert made.picture is not None
     width, height = made.picture.size
-    upright = ", upright" if made.picture.rotation else ""
+    upright = ", upright" if made.picture.rotation or made.picture.mirrored else ""
     return f"made {width}x{height}{upright} at {float(1 / made.picture.period):.3g} fps: {reason}"
 
 
@@ -577,7 +596,7 @@ def _untouched(info: MediaInfo, inputs: PlanInputs, label: str) -> MediaPlan:
         sampling=inputs.sampling,
         start=start,
         end=end,
-        partial=not whole,
+        partial=not whole or _ends_early(info, inputs.profile.limits),  # parts show their last frame to their end
         size_bytes=info.size_bytes,
         seconds=upload_seconds(info.size_bytes, inputs),
     )

@@ -8,6 +8,7 @@ requested one, or all of them mixed. A track is named by its position among them
 
 import contextlib
 import re
+import struct
 from collections import Counter
 from collections.abc import Callable, Iterator
 from fractions import Fraction
@@ -18,7 +19,7 @@ from av.stream import Discard, Disposition
 
 from qwen_omni.errors import UnreadableMediaError, UnsupportedMediaError
 from qwen_omni.media.files.tempfiles import machine_fault
-from qwen_omni.media.info import AudioTrack, AudioTrackChoice, MediaInfo, exact, no_such_track
+from qwen_omni.media.info import AudioTrack, AudioTrackChoice, ClockBreak, MediaInfo, exact, no_such_track
 from qwen_omni.media.probe.container import (
     CODEC_OPTIONS,
     DEMUXERS,
@@ -34,7 +35,7 @@ from qwen_omni.media.probe.container import (
     packets_of,
     video_stream,
 )
-from qwen_omni.media.probe.mp4 import check_boxes, is_upright
+from qwen_omni.media.probe.mp4 import check_boxes, is_upright, second_edit
 from qwen_omni.media.probe.timeline import Walk, walk
 from qwen_omni.media.probe.truncation import BrokenPromiseError, check_whole, ends_as_stated, refuse_second
 from qwen_omni.media.work import Deadline
@@ -65,16 +66,18 @@ _MEDIA_TYPES = {
 # FFmpeg's names of containers whose index or header has the times of everything in them. Those of others are guessed
 # from the first seconds and the last, or from the bit rate; only reading all of their packets is reliable.
 _INDEXED = frozenset({
-    "mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "avi", "wav", "w64", "aiff", "caf", "au", "mxf",
+    "mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "avi", "wav", "w64", "aiff", "caf", "au",
 })  # fmt: skip
 _COARSE = frozenset({"asf", "mpc", "mpc8"})  # whose packets and headers state the duration to within about a second
 _SHORT = Fraction(600)  # seconds; in a longer recording a second does not matter, and decoding it takes long
 _UNSIGNED = "matroska,webm"  # FFmpeg reads no negative times there
-_PROMISING = frozenset({"flac", "tta", "wv", "ape", "tak"})  # their headers state the number of samples
+_PROMISING = frozenset({"flac", "tta", "wv", "ape", "tak", "mxf"})  # their headers state how much they hold
 _PROMISE = Fraction(1, 2)  # seconds that may be missing from them
 _THINNEST = 250  # bytes per second; less is a clock that jumped, not a video
 _LONGEST = Fraction(43_200)  # seconds; longer recordings are rare, and jumping clocks are not
 _UNREAD = 0.02  # of a file, after the last packet
+_BEGINNINGS = {"flv": b"FLV\x01", "tta": b"TTA1", "voc": b"Creative Voice File"}  # of files that state where they end
+_STREAMED = frozenset({"mpegts", "mpeg"})  # what is joined to them may have other stream numbers
 _NEAR = 65_536  # bytes around a join in which the head of the second file is searched for
 _BARE_NAMES = "h261 h263 h264 hevc vvc av1 obu mpegvideo m4v avs2 avs3 cavsvideo dirac vc1 dnxhd mjpeg mjpeg_2000 ipu"
 _BARE = frozenset(_BARE_NAMES.split())  # video streams without a container: their packets have no times
@@ -114,7 +117,7 @@ def probe_stream(
     with _own_errors(label, begins_as, size_bytes):
         check_boxes(file, size_bytes)
         check_whole(file, size_bytes)
-        upright = is_upright(file, size_bytes)
+        upright, edited_at = is_upright(file, size_bytes), second_edit(file, size_bytes)
         with open_container(file, size_bytes, deadline=deadline) as container:
             tracks = tracks_of(container)
             track = choose_track(tracks, audio_track, lambda: _for_listening(file, size_bytes, deadline), deadline) or 0
@@ -129,7 +132,9 @@ def probe_stream(
                 f"its clock begins at {float(facts['origin']):,.2f} s, and negative times do not exist in "
                 "Matroska; repair it with `ffmpeg -i FILE -c copy -avoid_negative_ts make_zero repaired.mkv`"
             )
-        if format_name in _BARE:
+        if edited_at is not None:  # FFmpeg's times are continuous, but nothing may seek
+            facts["breaks"] = (ClockBreak(position=0, shift=Fraction(0), at=facts["origin"] + edited_at),)
+        elif format_name in _BARE:
             with open_container(file, size_bytes, deadline=deadline) as container:
                 facts |= _counted(container, deadline)
         elif format_name in PICTURES:
@@ -178,6 +183,8 @@ def _must_walk(file: IO[bytes], format_name: str, facts: dict[str, Any], size_by
         return True
     if format_name == INDEXED and facts["origin"] > _RUN_UP:  # a later piece of a fragmented file states where it ends
         return True
+    if format_name == "avi" and (facts.get("sound_duration") or 0) > duration + _PROMISE:  # it states that of the video
+        return True
     return bool(duration > _LONGEST or (duration > 1 and size_bytes < duration * _THINNEST))
 
 
@@ -192,6 +199,7 @@ def _walked(
     picture, sounds = video_stream(container), audio_streams(container, facts["audio_track"])
     found = walk(container, [*([picture] if picture else []), *sounds], deadline)
     _check_joined(file, container.format.name, found, size_bytes)
+    _check_streams(container, picture, found, size_bytes)
     stated = facts["duration"]
     origin = facts["origin"] if found.start is None else max(facts["origin"], found.start)
     corrected: dict[str, Any] = {"origin": origin, "breaks": found.breaks}
@@ -199,7 +207,7 @@ def _walked(
         corrected["duration"] = found.end - origin
         if container.format.name in _PROMISING and stated and stated - corrected["duration"] > _PROMISE:
             raise BrokenPromiseError(
-                f"its headers state {float(stated):,.2f} s of audio, but it ends after "
+                f"its headers state {float(stated):,.2f} s of {facts['kind']}, but it ends after "
                 f"{float(corrected['duration']):,.2f} s; copy or download the whole file again"
             )
     earliest = origin if picture is None else None  # decoders skip a recording's priming samples
@@ -208,9 +216,9 @@ def _walked(
 
 def _check_joined(file: IO[bytes], format_name: str, found: Walk, size_bytes: int) -> None:
     """Refuse files of which FFmpeg does not read everything after a join."""
-    if format_name == "flv" and size_bytes - found.position > size_bytes * _UNREAD:
+    if format_name in _BEGINNINGS and size_bytes - found.position > size_bytes * _UNREAD:
         file.seek(found.position)
-        if b"FLV\x01" in file.read(_NEAR):
+        if _BEGINNINGS[format_name] in file.read(_NEAR):
             refuse_second(found.position, size_bytes)
     if format_name == "flac":  # its reader skips the last samples before the join
         for one in found.breaks:
@@ -219,6 +227,13 @@ def _check_joined(file: IO[bytes], format_name: str, found: Walk, size_bytes: in
             place = file.read(2 * _NEAR).find(b"fLaC")
             if place >= 0:
                 refuse_second(begin + place, size_bytes)
+
+
+def _check_streams(container: "InputContainer", picture: "VideoStream | None", found: Walk, size_bytes: int) -> None:
+    """Refuse a stream of packets that goes on with another video or recording after the end of the chosen one."""
+    alike = container.streams.video if picture is not None else container.streams.audio
+    if container.format.name in _STREAMED and len(alike) > 1 and size_bytes - found.position > size_bytes * _UNREAD:
+        refuse_second(found.position, size_bytes)
 
 
 def _walked_video(
@@ -467,13 +482,13 @@ def _video_facts(
     if not has_decoder(stream):
         raise UnreadableMediaError("there is no decoder for its video codec")
     _check_pixels(stream.width, stream.height)
-    rotation, interlaced, sides = 0, False, _stated_size(stream) if upright else None
+    rotation, mirrored, interlaced, sides = 0, False, False, _stated_size(stream) if upright else None
     if sides is None:
         frame = cast("VideoFrame | None", _first_frame(container, stream, deadline))
         if frame is None:
             raise UnreadableMediaError("no frame can be decoded")
         interlaced = bool(frame.interlaced_frame)
-        rotation = round(-frame.rotation / 90) * 90 % 360  # FFmpeg counts counter-clockwise
+        rotation, mirrored = _turn_of(frame)
         sides = (frame.height, frame.width) if rotation in (90, 270) else (frame.width, frame.height)
     average = stream.average_rate or stream.guessed_rate
     rate = exact(average) if average else None
@@ -490,9 +505,31 @@ def _video_facts(
         "picture_duration": length,
         "video_codec": stream.codec_context.codec.canonical_name,
         "rotation": rotation,
+        "mirrored": mirrored,
+        "covered": any(not one.disposition & Disposition.attached_pic for one in _before(container, stream)),
         "pixel_aspect": _pixel_aspect(stream, turned=rotation in (90, 270)),
         "interlaced": interlaced,
     }
+
+
+def _before(container: "InputContainer", stream: "VideoStream") -> "list[VideoStream]":
+    return [one for one in container.streams.video if one.index < stream.index]
+
+
+def _turn_of(frame: "VideoFrame") -> tuple[int, bool]:
+    """Return by how many degrees a frame is turned clockwise to be shown, and whether it is mirrored after that.
+
+    Front cameras write mirroring matrices. FFmpeg states the angle by where the matrix takes the horizontal axis.
+    """
+    stated = frame.side_data.get("DISPLAYMATRIX")
+    if stated is None:
+        return 0, False
+    right, down, _, below_right, below_down, *_ = struct.unpack("=9i", cast("Any", stated))
+    area = right * below_down - down * below_right
+    if not area:  # it would flatten everything; players ignore it
+        return 0, False
+    angle = round(-frame.rotation / 90) * 90 % 360  # FFmpeg counts counter-clockwise
+    return (angle, False) if area > 0 else ((180 - angle) % 360, True)
 
 
 def _hidden_frames(stream: "VideoStream") -> int:
@@ -609,9 +646,12 @@ def _stated_duration(container: "InputContainer", origin: Fraction) -> Fraction 
 
 def _length(stream: "AudioStream | VideoStream") -> Fraction | None:
     """Return how long one stream is, if the file states it: in its own field, or in Matroska's tag."""
-    if stream.duration and stream.time_base:
-        return max(Fraction(0), stream.duration * exact(stream.time_base)) or None
     tagged = _TAGGED_LENGTH.fullmatch(stream.metadata.get("DURATION", ""))
+    # FFmpeg assumes that a track of Matroska which is too short to measure lasts as long as the file.
+    if stream.duration and stream.time_base and (tagged is None or stream.container.format.name != _UNSIGNED):
+        return max(Fraction(0), stream.duration * exact(stream.time_base)) or None
+    if stream.frames and stream.type == "audio" and stream.time_base and stream.container.format.name == "avi":
+        return stream.frames * exact(stream.time_base)
     if tagged is None:
         return None
     hours, minutes, seconds = tagged.groups()

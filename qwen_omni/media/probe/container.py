@@ -86,6 +86,7 @@ _NOTHING_DECODED = {"skip_frame": "all"}
 _METADATA: dict[str, Any] = {"metadata_errors": "replace"} if int(av.__version__.partition(".")[0]) < 19 else {}  # noqa: PLR2004
 _INDEXED_BOXES = frozenset({b"ftyp", b"moov"})  # at the fourth byte of a file
 _HANDLER = {"video": b"vide", "audio": b"soun"}
+_COVERS = frozenset({"mjpeg", "png", "bmp", "gif", "webp", "tiff"})  # codecs of images, beside another video stream
 _MOST_READ = 16 * 2**20  # bytes, besides a few times the file, after which FFmpeg must be in an endless loop
 AHEAD = 10.0  # seconds that decoding times may advance at once; FFmpeg's dts_delta_threshold
 _RUN_UP = Fraction(1)  # seconds of audio that settle a decoder
@@ -223,9 +224,10 @@ def _seen(file: IO[bytes], size_bytes: int, only: Literal["video", "audio"], wan
 
 
 def video_stream(container: "InputContainer") -> "VideoStream | None":
-    """Return the first video stream; covers and the like do not count."""
-    pictures = [stream for stream in container.streams.video if not stream.disposition & Disposition.attached_pic]
-    return pictures[0] if pictures else None
+    """Return the first video stream; covers and the like do not count, whether or not they are marked."""
+    videos = [stream for stream in container.streams.video if not stream.disposition & Disposition.attached_pic]
+    moving = [stream for stream in videos if has_decoder(stream) and stream.codec_context.name not in _COVERS]
+    return next(iter(moving or videos), None)
 
 
 def audio_streams(container: "InputContainer", track: int | Literal["mix"]) -> "list[AudioStream]":

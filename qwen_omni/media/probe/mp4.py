@@ -126,11 +126,19 @@ def payload_end(file: IO[bytes], size_bytes: int) -> tuple[int, bool, int | None
             return 0, fragments, begin - 8
         indexed = indexed or kind == b"moov"
         fragments = fragments or kind == b"moof"
-        if indexed and kind == b"mdat" and size_bytes < end < ENDLESS:
+        if size_bytes < end < ENDLESS and _is_needed(file, kind, begin, size_bytes, indexed=indexed):
             return end, fragments, None
         if end >= size_bytes:
             break
     return 0, False, None
+
+
+def _is_needed(file: IO[bytes], kind: bytes, begin: int, size_bytes: int, *, indexed: bool) -> bool:
+    """Whether a box that the file cuts off holds video or audio, or lists some: only titles and covers follow those."""
+    if kind != b"moov":
+        return indexed and kind == b"mdat"
+    inside = [inner for inner, _, _ in itertools.islice(boxes_in(file, begin, size_bytes), MOST_SKIPPED)]
+    return not inside or inside[-1] not in _LEFT_OUT
 
 
 def is_upright(file: IO[bytes], size_bytes: int) -> bool:
@@ -138,6 +146,47 @@ def is_upright(file: IO[bytes], size_bytes: int) -> bool:
     found = list(_matrices(file, size_bytes))
     file.seek(0)
     return len(found) > 1 and all(matrix == _UPRIGHT for matrix in found)  # the movie's own, and one of each track
+
+
+def second_edit(file: IO[bytes], size_bytes: int) -> Fraction | None:
+    """Return where the second edit of a track is shown, in seconds: a part was cut out, moved or repeated.
+
+    FFmpeg follows such edits when it reads from the start, but it seeks to wrong places.
+    """
+    starts: list[Fraction] = []
+    for kind, begin, end in _top_boxes(file, size_bytes):
+        if kind == b"moov":
+            with contextlib.suppress(UnusualIndexError):
+                starts += _second_edits(file, begin, end)
+    file.seek(0)
+    return min(starts, default=None)
+
+
+def _second_edits(file: IO[bytes], begin: int, end: int) -> Iterator[Fraction]:
+    inside = list(boxes_in(file, begin, end))
+    ticks = next((_timescale(file, at) for kind, at, _ in inside if kind == b"mvhd"), 1)
+    tracks = [box for kind, at, until in inside if kind == b"trak" for box in boxes_in(file, at, until)]
+    lists = [box for kind, at, until in tracks if kind == b"edts" for box in boxes_in(file, at, until)]
+    for _, at, until in lists:
+        edits = _entries(_bytes(file, at, min(until, at + _MOST_EDIT_BYTES)))
+        shown = [number for number, (_, first) in enumerate(edits) if first != _GAP]
+        if len(shown) > 1:
+            yield Fraction(sum(length for length, _ in edits[: shown[1]]), ticks)
+
+
+def _entries(table: bytes) -> list[tuple[int, int]]:
+    """Read an edit list (`elst`): how long each edit is shown, in ticks of the movie, and its first tick of the media.
+
+    An edit that shows nothing begins at -1.
+    """
+    size = 20 if table[:1] == b"\1" else 12
+    half = size // 2 - 2  # the first two numbers of an edit; its speed follows
+    count = min(int.from_bytes(table[4:8], "big"), max(0, len(table) - _TABLE_HEAD) // size)
+    entries = (table[at : at + size] for at in range(_TABLE_HEAD, _TABLE_HEAD + count * size, size))
+    return [
+        (int.from_bytes(entry[:half], "big"), int.from_bytes(entry[half : 2 * half], "big", signed=True))
+        for entry in entries
+    ]
 
 
 def _matrices(file: IO[bytes], size_bytes: int) -> Iterator[bytes]:
@@ -502,6 +551,8 @@ LEAST_SAMPLES = 30_000
 
 _MARGIN = Fraction(5)  # seconds around the wanted range; readers look ahead slightly, and begin slightly earlier
 _MOST_TOP_BOXES = 1_000
+_GAP = -1  # first tick of an edit that shows nothing
+_MOST_EDIT_BYTES = 65_536
 _MOST_EDITS = 2  # an empty one, and the movie
 _OPENED = frozenset({b"trak", b"mdia", b"minf", b"stbl"})  # boxes of boxes on the way to the tables
 _DEEPEST_TABLE = 4
@@ -634,16 +685,12 @@ class _IndexedTrack:
         count, size = int.from_bytes(table[4:8], "big"), 20 if table[:1] == b"\1" else 12
         if count > _MOST_EDITS or len(table) < _TABLE_HEAD + count * size:
             raise UnusualIndexError
-        half = size // 2 - 2  # the first two numbers of an edit; its speed follows
-        entries = [table[at : at + size] for at in range(_TABLE_HEAD, _TABLE_HEAD + count * size, size)]
-        edits = [
-            (int.from_bytes(entry[:half], "big"), int.from_bytes(entry[half : 2 * half], "big", signed=True))
-            for entry in entries
-        ]
+        speeds = {table[at + size - 4 : at + size] for at in range(_TABLE_HEAD, _TABLE_HEAD + count * size, size)}
+        edits = _entries(table)
         late = Fraction(0)
-        if edits and edits[0][1] == -1:
+        if edits and edits[0][1] == _GAP:
             late = Fraction(edits.pop(0)[0], timescale)
-        if len(edits) > 1 or any(skipped < 0 for _, skipped in edits) or {entry[-4:] for entry in entries} - {_ONE}:
+        if len(edits) > 1 or any(skipped < 0 for _, skipped in edits) or speeds - {_ONE}:
             raise UnusualIndexError
         return (edits[0][1] if edits else 0), late
 

@@ -208,10 +208,17 @@ def _lists(file: IO[bytes], begin: int, end: int) -> Iterator[tuple[bytes, int, 
         yield own if head.startswith(b"LIST") else head[:4], at + 4, at + size
 
 
-def _asf_end(file: IO[bytes], _: int) -> int:
+def _asf_end(file: IO[bytes], size_bytes: int) -> int:
     """Return where the packets of an ASF end; a broadcast leaves their size at zero."""
-    chunks = _chunks(file, 0, _ASF_OBJECT)
-    return next((begin + size for head, begin, size in chunks if head.startswith(_ASF_DATA)), 0)
+    end = 0
+    for head, begin, size in _chunks(file, 0, _ASF_OBJECT):
+        if head.startswith(_ASF) and begin > _ASF_OBJECT.head:
+            refuse_second(begin - _ASF_OBJECT.head, size_bytes)
+        if head.startswith(_ASF_DATA):
+            if not size:  # the rest of the file
+                return 0
+            end = begin + size
+    return end
 
 
 def _audio_end(file: IO[bytes], head: bytes, size_bytes: int) -> tuple[int, int] | None:
@@ -227,6 +234,8 @@ def _audio_end(file: IO[bytes], head: bytes, size_bytes: int) -> tuple[int, int]
         return found(file, size_bytes)
     if head.startswith(b".snd"):
         begin, size = int.from_bytes(head[4:8], "big"), int.from_bytes(head[8:12], "big")
+        if size < _ENDLESS_WAVE:
+            _check_alone(file, begin + size, size_bytes, b".snd")
         return (0 if size >= _ENDLESS_WAVE else begin + size), _SLACK_BYTES
     if head.startswith((b"ID3", b"\xff")):
         end = xing_end(file)

@@ -135,6 +135,8 @@ def test_a_planned_size_is_within_the_budget(info):
         (replace(FILM, size_bytes=2_000_000), "auto", {"end": Fraction(9)}, "video", "only a part"),
         (replace(FILM, width=640, height=360, fps=Fraction(4)), "static", {}, "pass", "already fits"),
         (replace(FILM, width=640, height=360, fps=Fraction(4), rotation=90), "static", {}, "video", "turned by 90"),
+        (replace(FILM, width=640, height=360, fps=Fraction(4), mirrored=True), "static", {}, "video", "mirrored"),
+        (replace(FILM, picture_duration=Fraction(1, 10)), "original", {}, "video", "after 0.10 of"),
         (replace(FILM, width=640, height=360, fps=Fraction(4), container="mpegts"), "static", {}, "remux", "mpegts"),
         (replace(FILM, size_bytes=9_000_000, video_codec="prores"), "auto", {}, "video", "prores"),
         (replace(FILM, size_bytes=9_000_000), "auto", {"room_bytes": 7_000_000}, "video", "more than can be"),

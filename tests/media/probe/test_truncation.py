@@ -64,6 +64,8 @@ WHOLENESS = {  # and how many bytes are missing
         box("moov", track(0)) + fragment(0, 3) + PAYLOAD[:-50], 50,
     ),
     "MP4, no index yet": (PAYLOAD[:-50], 0),
+    "MP4, an index at its end, cut in a track": (PAYLOAD + box("moov", track(9), track(9))[:-10], 10),
+    "MP4, an index at its end, cut in its titles": (PAYLOAD + box("moov", track(9), box("udta", bytes(50)))[:-10], 0),
     "Matroska": (matroska(FILM, element(CUES, bytes(9))), 0),
     "Matroska, one byte short": (matroska(FILM)[:-1], 1),
     "Matroska, cut in a cluster": (matroska(FILM, element(CUES, bytes(9)))[:-60], 60),
@@ -138,6 +140,20 @@ def test_a_download_that_broke_off_is_refused(name, budget, tmp_path):
     prepare(whole, budget=budget, choices=PrepareOptions(workers=1)).close()
     with pytest.raises(UnreadableMediaError, match=r"bytes, so [\d,]+ are missing; copy or download the whole"):
         prepare(half, budget=budget, choices=PrepareOptions(workers=1))
+
+
+@pytest.mark.parametrize(("container", "codec"), [("au", "pcm_s16be"), ("tta", "tta"), ("voc", "pcm_u8")])
+def test_two_recordings_in_one_file_are_refused(container, codec):
+    """Players read the first one only, or its header states its length only."""
+    one = making.sound(container, codec, seconds=1)
+    with pytest.raises(UnreadableMediaError, match=f"the first ends after .* of {2 * len(one):,} bytes"):
+        prepare(one + one)
+
+
+def test_two_windows_media_files_in_one_are_refused():
+    """The second one is found after the objects of the first."""
+    with pytest.raises(UnreadableMediaError, match=f"the first ends after {len(asf()):,} of {2 * len(asf()):,} bytes"):
+        check_whole(io.BytesIO(asf() + asf()), 2 * len(asf()))
 
 
 @pytest.mark.parametrize("container", ["matroska", "webm"])
