@@ -170,7 +170,7 @@ def test_a_limit_counts_what_was_abandoned_when_it_is_asked_next():
     cost = cost_of(TokenCounts(text=700), MODEL)
     held = limit.reserve(cost)
     held.abandon(cost)
-    with pytest.raises(SpendLimitError, match="700 tokens are spent"):
+    with pytest.raises(SpendLimitError, match="700 tokens of the limit of 1,000 tokens are already spent or reserved"):
         limit.reserve(cost)
     held.settle(cost)  # only the first word counts
     assert limit.spent.tokens == 700

@@ -226,6 +226,11 @@ def is_damaged(stream: bytes) -> bool:
     return False
 
 
+def is_plain(stream: bytes) -> bool:
+    """Whether a stream follows the standard, so that `is_damaged` finds all that is wrong with it after a change."""
+    return stream.startswith(b"data") and b"\n\n" in stream and not is_damaged(stream)
+
+
 def told(answer: Response) -> tuple:
     return answer.text, answer.thinking, answer.audio, answer.tool_calls, answer.finish_reason
 
@@ -258,7 +263,7 @@ def fuzz(streams: list[bytes], rounds: int, seed: int) -> dict[str, int]:
 STREAMS = [
     LONG,
     ESCAPED,
-    *(quirk.body for quirk in QUIRKS.values() if quirk.error is None and quirk.body.startswith(b"data")),
+    *(quirk.body for quirk in QUIRKS.values() if quirk.error is None and is_plain(quirk.body)),
 ]
 
 
