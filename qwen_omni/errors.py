@@ -112,7 +112,7 @@ class ConfigurationError(QwenOmniError, ValueError):
 
 
 class UnknownOptionError(ConfigurationError, TypeError):
-    """There is no option of this name; the text has the nearest one, and all that there are."""
+    """An option does not exist, or not in this place; the text names the known options, or where options belong."""
 
 
 class UnsupportedContentError(QwenOmniError, ValueError):
