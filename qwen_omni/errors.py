@@ -3,6 +3,7 @@
 ```
 QwenOmniError
 ├─ ConfigurationError                a missing key, an invalid combination of options
+│   └─ UnknownOptionError            an option that does not exist, or not in this place; also a TypeError
 ├─ UnsupportedContentError           a message holds something that cannot be sent; says where
 ├─ MediaError
 │   ├─ UnreadableMediaError          the file is missing, empty, damaged or not media at all

@@ -367,6 +367,7 @@ class LanceStore:
 
     def _write(self, doing: str, change: Callable[[], T]) -> T:
         """Make a change; retry it if another process wrote first, which happens only without locks."""
+        conflict: Exception | None = None
         with self._writing(doing):
             for attempt in range(_ATTEMPTS):
                 try:
@@ -374,11 +375,12 @@ class LanceStore:
                 except (OSError, RuntimeError, ValueError) as error:
                     if not any(words in str(error) for words in _CONFLICTS):
                         raise
+                    conflict = error
                     time.sleep(random.uniform(0, _LONGEST_WAIT) * (attempt + 1) / _ATTEMPTS)  # noqa: S311
             raise ConfigurationError(
                 f"Other programs kept writing to the library {self.place} at the same time. What was written is kept; "
                 "add the videos again, one program after the other."
-            )
+            ) from conflict
 
     @contextlib.contextmanager
     def _writing(self, doing: str) -> Iterator[None]:
