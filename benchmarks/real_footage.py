@@ -75,7 +75,7 @@ QUESTIONS = (
     Question("Where is a dark green and grey scene with little movement?", ((CAMERA, 0, 79.5),), "lawn and a path"),
     Question("Where is a dark grey scene with lively movement, without sound?", ((STREET, 0, 10),), "traffic"),
     Question("Who wears a bow tie?", ((CAR, 0, 4),), "a man in a car", needs_model=True),
-    Question("When does 'Revenge is coming' appear?", ((TRAILER, 46.5, 51),), "title over the face", needs_model=True),
+    Question("When does it say 'Revenge is coming'?", ((TRAILER, 46.5, 51),), "title over the face", needs_model=True),
     Question("When is the unlucky bird introduced?", ((TRAILER, 9.5, 13.9),), "title and bird", needs_model=True),
     Question("When does a taxi sign pass by?", ((STREET, 2.1, 3),), "the sign on a car's roof", needs_model=True),
     Question("Where does a cyclist wait beside a van?", ((STREET, 2.8, 5.3),), "a man with a helmet", needs_model=True),

@@ -136,7 +136,7 @@ def hybrid_search(store: object) -> Callable[..., Scored]:
     """Return the hybrid search of a store: documents with scores for a question, the best ones first.
 
     Raises:
-        ConfigurationError: the store has none that is known here.
+        ConfigurationError: the store has none, or none that is supported.
     """
     mode = getattr(store, "retrieval_mode", None)  # of Qdrant
     if mode is not None:
@@ -160,9 +160,10 @@ def hybrid_search(store: object) -> Callable[..., Scored]:
 
 
 def _search_lancedb(
-    store: Any, query: str, *, k: int, filter: str | None = None, prefilter: bool = True, **_: Any
+    store: Any, query: str, *, k: int, filter: str | None = None, prefilter: bool = True, **others: Any
 ) -> Scored:
-    """Search a LanceDB store by vectors and words, which `langchain-community` asks for in a form that LanceDB lost."""
+    """Search a LanceDB store by vectors and words; `langchain-community`'s own hybrid query fails with lancedb 0.40."""
+    check_names(others, ["k", "filter", "prefilter"], "The hybrid search of LanceDB")
     table = store.get_table()
     if not any("FTS" in str(one.index_type).upper() for one in table.list_indices()):
         raise ConfigurationError(

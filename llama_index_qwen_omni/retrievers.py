@@ -45,7 +45,7 @@ class VideoRetriever(BaseRetriever):
         embed_model: the embedding model of a vector store; that of LlamaIndex's `Settings` if not given.
 
     Raises:
-        ConfigurationError: a number is out of its range, or the store is none of these.
+        ConfigurationError: a number is out of its range, the store is none of these, or it has no hybrid search.
 
     Example:
         from llama_index.core.vector_stores import MetadataFilter, MetadataFilters
@@ -110,7 +110,7 @@ def with_hybrid(index: object) -> BaseIndex[Any]:
     """Return an index whose store compares words as well as vectors.
 
     Raises:
-        ConfigurationError: the store cannot, as far as is known here.
+        ConfigurationError: the store has no hybrid search, or none that is supported.
     """
     if not isinstance(index, VectorStoreIndex):
         raise ConfigurationError(

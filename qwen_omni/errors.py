@@ -3,6 +3,7 @@
 ```
 QwenOmniError
 ├─ ConfigurationError                a missing key, an invalid combination of options
+│   └─ UnknownOptionError            an option that does not exist, or not in this place; also a TypeError
 ├─ UnsupportedContentError           a message holds something that cannot be sent; says where
 ├─ MediaError
 │   ├─ UnreadableMediaError          the file is missing, empty, damaged or not media at all
@@ -112,7 +113,7 @@ class ConfigurationError(QwenOmniError, ValueError):
 
 
 class UnknownOptionError(ConfigurationError, TypeError):
-    """There is no option of this name; the text has the nearest one, and all that there are."""
+    """An option does not exist, or not in this place; the text names the known options, or where options belong."""
 
 
 class UnsupportedContentError(QwenOmniError, ValueError):

@@ -2,7 +2,7 @@
 
     python examples/langchain/library.py [videos/] [--offline]
 
-Needs `pip install 'qwen-omni[library]'`. Adding again sends nothing, and the same question costs no look twice.
+Needs `pip install 'qwen-omni[library]'`. Adding again sends nothing, and asking again costs no looks.
 """
 
 from pathlib import Path
@@ -15,7 +15,7 @@ from qwen_omni import SpendLimit, VideoLibrary
 
 def main(folder: Path, place: str) -> None:
     """Add, search, ask."""
-    llm = ChatQwenOmni(spend_limit=SpendLimit(cny=1))  # ends looking, and never the answer
+    llm = ChatQwenOmni(spend_limit=SpendLimit(cny=1))  # ends the looks, never the answer
     library = VideoLibrary(place, client=llm.client())
     for video in library.iter_add(folder):
         print(f"{Path(video.source).name}: {video.passages} passages{', unchanged' if video.unchanged else ''}")

@@ -147,10 +147,11 @@ class BatchJob:
 
         Args:
             allow_missing: accept a file that still holds fewer answers than the service counted, or a line that cannot
-                be read, when it was downloaded again; the rest have failed.
+                be read, after another download; the rest count as failed.
 
         Raises:
-            TaskUnfinishedError: the batch has not ended; there are no partial results.
+            TaskUnfinishedError: the batch has not ended, or names no file yet for some of its lines; there are no
+                partial results.
             APIConnectionError: the answers could not be downloaded as a whole. What arrived is stored; call again.
             LocalResourceError: the answers cannot be stored; they stay at the service for 30 days.
         """

@@ -132,7 +132,7 @@ class BatchFlows:
         opened = open_store(store)
         found = opened.find(StepKey(_JOBS, key, settings.origin))
         if found is None:
-            raise ConfigurationError(f"The batch store has no job  {key!r} of {settings.base_url}.")
+            raise ConfigurationError(f"The batch store has no job {key!r} of {settings.base_url}.")
         about = found.value
         return cls(settings, opened, digests=about["lines"], model=about["model"], hours=about["hours"])
 
@@ -594,7 +594,7 @@ def _check_named(status: BatchStatus, read: int) -> None:
     if read < counted and not (status.output_file_id and status.error_file_id):
         raise TaskUnfinishedError(
             f"The batch {status.id} counts {counted:,} lines with an outcome, but names no file of them for "
-            f"{counted - read:,}. Call again later, or pass allow_missing=True to take those for failed.",
+            f"{counted - read:,}. Call again later, or pass allow_missing=True to treat those as failed.",
             task_id=status.id,
         )
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from qwen_omni.archive.rows import InputError, Problem, error_text
 from qwen_omni.errors import ConfigurationError, DeliveryError, QwenOmniError, UnsupportedMediaError
+from qwen_omni.media.files.find import is_pattern
 from qwen_omni.media.files.tempfiles import machine_fault, remove_file, scratch
 from qwen_omni.media.work import Deadline, StoppedError
 from qwen_omni.redact import redact
@@ -83,7 +84,7 @@ def remote_items(name: str, settings: Settings | None) -> Iterator[RemoteFile]:
 
 
 def _below(files: Any, path: str, name: str) -> Iterator[RemoteFile]:  # noqa: ANN401  (fsspec has no types)
-    if any(sign in path for sign in "*?["):
+    if is_pattern(path):
         for info in files.glob(path, detail=True).values():
             if info.get("type") != "directory":
                 yield _file_of(files, info, name, listed=False)

@@ -26,7 +26,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 from qwen_omni.archive.remote import fetched, is_remote, remote_items
 from qwen_omni.archive.rows import InputError, Problem
 from qwen_omni.errors import ConfigurationError, QwenOmniError
-from qwen_omni.media.files.find import MEDIA_SUFFIXES
+from qwen_omni.media.files.find import MEDIA_SUFFIXES, is_pattern
 from qwen_omni.media.files.tempfiles import machine_fault
 from qwen_omni.media.source import MediaSource
 from qwen_omni.media.work import Deadline
@@ -212,7 +212,7 @@ def find_items(
 
 
 class Seen:
-    """The names seen so far, in a temporary database, so that memory use does not grow with them."""
+    """The texts seen so far, in a temporary database, so that memory use does not grow with them."""
 
     def __init__(self) -> None:
         self._base = sqlite3.connect("", isolation_level=None, check_same_thread=False)
@@ -253,7 +253,7 @@ def _named(name: str, settings: Settings | None, suffixes: tuple[str, ...]) -> I
         yield from _some(_below(path, suffixes), name)
     elif path.lower().endswith(LIST_SUFFIXES):
         yield from _some(_in_list(Path(path)), name)
-    elif any(sign in path for sign in "*?[") and not os.path.lexists(path):
+    elif is_pattern(path) and not os.path.lexists(path):
         yield from _some(map(item_of, glob.iglob(path, recursive=True)), name, folders=False)  # noqa: PTH207  (streams)
     else:
         yield item_of(path)

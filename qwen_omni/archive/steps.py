@@ -177,7 +177,9 @@ def check_step(step: Step) -> None:
             f"The step's name {step.name!r:.80} must consist of lower-case letters, digits and _.-, 61 at most."
         )
     if not step.digest or " " in step.digest:
-        raise ConfigurationError(f"The digest {step.digest!r:.80} of {step.name} must be a text without spaces.")
+        raise ConfigurationError(
+            f"The digest {step.digest!r:.80} of {step.name} must be a non-empty text without spaces."
+        )
 
 
 def models_of(step: Step, settings: Settings) -> tuple[str, ...]:

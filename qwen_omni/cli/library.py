@@ -51,7 +51,6 @@ from qwen_omni.video.export.markdown import bill_text, counted
 from qwen_omni.video.options import DETAIL_FPS, Detail, SummaryOptions
 from qwen_omni.video.schemas import clock
 
-_NAMED = 5  # videos that an error lists
 _DETAILS: dict[str, Detail] = {name: name for name in DETAIL_FPS}
 
 Place = Annotated[

@@ -234,8 +234,7 @@ def check_call(given: Collection[str], owner: str) -> None:
     """
     if given:
         raise UnknownOptionError(
-            f"A call of {owner} takes no options, got {', '.join(map(repr, given))}. Pass options where the {owner} is "
-            "made."
+            f"Calls of {owner} take no options, got {', '.join(map(repr, given))}. Pass options to its constructor."
         )
 
 

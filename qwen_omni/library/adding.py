@@ -71,7 +71,7 @@ class GapCount:
 
 
 class Turns:
-    """Which videos are being added: rows of a new video are written without a look for older ones by one task alone."""
+    """Tracks which videos are being added: only a task that adds a new video alone need not look for older rows."""
 
     def __init__(self) -> None:
         self._begun: Counter[str] = Counter()
@@ -79,7 +79,7 @@ class Turns:
 
     @contextlib.contextmanager
     def begun(self, name: str) -> Iterator[Callable[[], bool]]:
-        """Yield whether no other task has added the video since it was begun here, or was adding it then."""
+        """Yield a check of whether no other task was adding the video at the start, or has begun to since."""
         self._begun[name] += 1
         turn, alone = self._begun[name], self._ended[name] == self._begun[name] - 1
         try:
@@ -117,7 +117,7 @@ class AddRun:
 
     @contextlib.contextmanager
     def leaving_out(self, source: str) -> Iterator[None]:
-        """Record a file that cannot be read as left out, if that is wanted."""
+        """Record a file that cannot be read as left out; raise if the caller does not skip such files."""
         try:
             yield
         except UNREADABLE as error:
@@ -134,7 +134,7 @@ class AddRun:
 
 
 async def taken(coming: AsyncIterator[T], most: int) -> list[T]:
-    """Return the next items, at most so many, and leave the iterator open."""
+    """Return up to `most` further items; the iterator stays open."""
     found: list[T] = []
     while len(found) < most:
         try:

@@ -213,16 +213,20 @@ class WordMatches(list[Window]):
         )
 
 
-def check_question(question: str) -> str:
+def check_question(question: str, advice: str = "Ask something about the videos of the library.") -> str:
     """Return a question without surrounding blanks.
 
+    Args:
+        question: the question.
+        advice: what the error recommends if it is empty.
+
     Raises:
-        ConfigurationError: it is empty.
+        ConfigurationError: it is empty, or not text.
     """
     if not isinstance(question, str):
         raise ConfigurationError(f"The question must be text, got {type(question).__name__}.")
     if not question.strip():
-        raise ConfigurationError("The question is empty. Ask something about the videos of the library.")
+        raise ConfigurationError(f"The question is empty. {advice}")
     return question.strip()
 
 

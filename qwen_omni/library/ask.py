@@ -129,7 +129,7 @@ def ask_library(
 def stream_library(
     question: str, search: Searcher, *, client: OmniClient | None = None, options: AskOptions = DEFAULT_ASK
 ) -> Generator[LibraryProgress | LibraryAnswer, None, None]:
-    """Yield progress, with the answer as it arrives, and at last the `LibraryAnswer`; see `ask_library`.
+    """Yield progress, with the answer as it arrives, and finally the `LibraryAnswer`; see `ask_library`.
 
     Example:
         from qwen_omni import VideoLibrary, stream_library

@@ -17,7 +17,7 @@ from typing import Any, Self
 from qwen_omni.client import AsyncOmniClient, OmniClient
 from qwen_omni.errors import ConfigurationError, SpendLimitError
 from qwen_omni.library.adding import Added, AddRun, AddStep, Embed, GapCount, Read, Turns, taken
-from qwen_omni.library.answers import DEFAULT_ASK, AskOptions, LibraryAnswer, WordMatches
+from qwen_omni.library.answers import DEFAULT_ASK, AskOptions, LibraryAnswer, WordMatches, check_question
 from qwen_omni.library.ask import (
     LibraryProgress,
     OnLibraryProgress,
@@ -59,7 +59,7 @@ class VideoLibrary:
     """An index over many videos and recordings.
 
     Thread-safe as long as only one thread adds; tasks of one event loop may add at once. Several processes may add to a
-    local folder; they write in turn. In a bucket, let one add at a time.
+    local folder; they write in turn. Let only one process at a time add to a bucket.
 
     Args:
         place: a folder, which is created; whatever else LanceDB takes (`s3://…`); or a `PassageStore`.
@@ -352,7 +352,7 @@ class VideoLibrary:
         sources: Sources = (),
         options: AskOptions = DEFAULT_ASK,
     ) -> Generator[LibraryProgress | LibraryAnswer, None, None]:
-        """Yield progress, with the answer as it arrives, and at last the `LibraryAnswer`; see `ask`."""
+        """Yield progress, with the answer as it arrives, and finally the `LibraryAnswer`; see `ask`."""
         search = functools.partial(self._search, k=k, sources=sources)
         return stream_library(question, search, client=self.client, options=options)
 
@@ -374,7 +374,7 @@ class VideoLibrary:
         """Check that the library can be searched with this embedding and this service; an empty one can.
 
         Raises:
-            ConfigurationError: it was made with another embedding or by another service, or it is another program's.
+            ConfigurationError: it was made with another embedding or by another service, or belongs to another program.
         """
         self._held = None
         self._opened()
@@ -388,7 +388,7 @@ class VideoLibrary:
         return await asyncio.to_thread(self.videos)
 
     def remove(self, source: str | os.PathLike[str]) -> int:
-        """Remove a video, all below a folder, or what a pattern fits; return how many passages were removed.
+        """Remove a video, all below a folder, or those that match a pattern; return how many passages were removed.
 
         The files themselves, and the checkpoints of their notes, are left alone.
         """
@@ -554,12 +554,9 @@ def check_search(question: str, k: int) -> int:
     """Check a question and the number of windows.
 
     Raises:
-        ConfigurationError: the question is empty, or k is out of its range.
+        ConfigurationError: the question is empty or not text, or k is out of its range.
     """
-    if not isinstance(question, str):
-        raise ConfigurationError(f"The question must be text, got {type(question).__name__}.")
-    if not question.strip():
-        raise ConfigurationError("The question is empty. Write what you look for.")
+    check_question(question, "Write what you are looking for.")
     return int(checked("k", k, WINDOW_COUNT))
 
 

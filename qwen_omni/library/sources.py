@@ -9,12 +9,11 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from qwen_omni.errors import ConfigurationError, QwenOmniError, UnreadableMediaError
-from qwen_omni.media.files.find import Sources, in_home, named_apart
+from qwen_omni.media.files.find import Sources, in_home, is_pattern, named_apart
 from qwen_omni.media.source import MediaSource
 from qwen_omni.redact import clean, redact
 from qwen_omni.video.export.markdown import counted
 
-_SIGNS = "*?["
 _MOST_NAMES = 5  # videos that an error lists
 
 
@@ -83,10 +82,10 @@ def matching(source: str | os.PathLike[str], held: Sequence[str]) -> list[str]:
     name = name_of(source)
     below = name.rstrip(os.sep) + os.sep
     found = [one for one in held if one == name or one.startswith(below)]
-    if found or not any(sign in os.fspath(source) for sign in _SIGNS):
+    if found or not is_pattern(os.fspath(source)):
         return found
     parts = in_home(_local(os.fspath(source))).absolute().parts
-    fixed = next(at for at, part in enumerate(parts) if any(sign in part for sign in _SIGNS))
+    fixed = next(at for at, part in enumerate(parts) if is_pattern(part))
     top = Path(name_of(Path(*parts[:fixed])))
     return [one for one in held if top in Path(one).parents and _fits(Path(one).relative_to(top).parts, parts[fixed:])]
 

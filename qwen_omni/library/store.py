@@ -211,7 +211,7 @@ class LanceStore:
     def drop(self, source: str, *, keep: Iterable[str] = ()) -> int:
         """Remove the rows of a source, except those with the IDs to keep; return how many.
 
-        Of each of these, one row stays: two processes that add the same video where there are no locks write it twice.
+        Duplicates of those are removed, too: without locks, two processes that add the same video write it twice.
         """
         kept = set(keep)
 
@@ -366,7 +366,8 @@ class LanceStore:
         return self._database
 
     def _write(self, doing: str, change: Callable[[], T]) -> T:
-        """Make a change, and make it again where another process wrote first, which happens only without locks."""
+        """Make a change; retry it if another process wrote first, which happens only without locks."""
+        conflict: Exception | None = None
         with self._writing(doing):
             for attempt in range(_ATTEMPTS):
                 try:
@@ -374,11 +375,12 @@ class LanceStore:
                 except (OSError, RuntimeError, ValueError) as error:
                     if not any(words in str(error) for words in _CONFLICTS):
                         raise
+                    conflict = error
                     time.sleep(random.uniform(0, _LONGEST_WAIT) * (attempt + 1) / _ATTEMPTS)  # noqa: S311
             raise ConfigurationError(
-                f"Other programs kept writing to the library {self.place} at the same time. What was written is there; "
+                f"Other programs kept writing to the library {self.place} at the same time. What was written is kept; "
                 "add the videos again, one program after the other."
-            )
+            ) from conflict
 
     @contextlib.contextmanager
     def _writing(self, doing: str) -> Iterator[None]:

@@ -82,7 +82,8 @@ class ClockBreak:
 
     Attributes:
         position: byte offset from which it applies; 0 for the second edit of an edit list.
-        shift: seconds to add to the file's times after it, for one continuous timeline; FFmpeg does so for edits.
+        shift: seconds to add to the file's times after it, for one continuous timeline; 0 for edits,
+            which FFmpeg applies itself.
         at: the second of that timeline.
     """
 

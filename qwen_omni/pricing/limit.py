@@ -313,12 +313,12 @@ def refusal_text(error: SpendLimitError, what: str) -> str:
     Example:
         >>> refused = SpendLimitError("…", unit="CNY", estimated=0.02, limit=0.05, spent=0.04)
         >>> refusal_text(refused, "Another look")
-        'Another look would take CNY 0.02; of the limit of CNY 0.05, CNY 0.04 are spent or reserved.'
+        'Another look may cost up to CNY 0.02; CNY 0.04 of the limit of CNY 0.05 are already spent or reserved.'
     """
     amount, limit, spent = (_amount(one, error.unit) for one in (error.estimated, error.limit, error.spent))
     if not error.spent:
-        return f"{what} would take {amount}; the limit is {limit}."
-    return f"{what} would take {amount}; of the limit of {limit}, {spent} are spent or reserved."
+        return f"{what} may cost up to {amount}; the limit is {limit}."
+    return f"{what} may cost up to {amount}; {spent} of the limit of {limit} are already spent or reserved."
 
 
 def _amount(amount: float, unit: str) -> str:

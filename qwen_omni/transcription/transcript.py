@@ -51,7 +51,7 @@ class Transcript(Frozen):
     """
 
     text: str = Field(description="Everything that was said; empty if nobody spoke.")
-    sentences: tuple[Sentence, ...] = Field(default=(), description="In order; empty if the model tells no times.")
+    sentences: tuple[Sentence, ...] = Field(default=(), description="In order; empty if the model reports no times.")
     language: str | None = None
     duration: float | None = Field(default=None, description="Seconds of the whole recording, if known.")
     billed_seconds: float | None = Field(

@@ -424,7 +424,7 @@ def _faults_named(settings: Settings) -> Iterator[None]:
             raise
         raise ConfigurationError(
             f"{settings.base_url}{through_proxy(settings.base_url)} is not a valid address ({error}). Check base_url "
-            "and the variables of the proxy."
+            "and the proxy variables."
         ) from None
 
 

@@ -44,7 +44,7 @@ def proxy_for(url: str, socks_package: str = "socksio") -> ProxyChoice | None:
 
     Loopback never goes through one. Otherwise `NO_PROXY`, `HTTPS_PROXY`, `HTTP_PROXY` and `ALL_PROXY` decide (the
     system's settings on Windows and macOS), as in curl; `NO_PROXY` takes names, addresses, networks (`10.0.0.0/8`),
-    ports and wildcards, between commas, semicolons or spaces.
+    ports and wildcards, separated by commas, semicolons or spaces.
 
     Args:
         url: the address.

@@ -393,7 +393,7 @@ class StreamState:
         shown = page_text(text)[:120]
         return self._refused(
             f"it is a web page, with status 200: {shown!r}. Check base_url, and whether a proxy or a sign-in page "
-            "stands before it",
+            "is in front of it",
             text[:600],
         )
 
@@ -551,7 +551,7 @@ class StreamState:
 
     def _failed(self, choice: Mapping[str, Any], reason: object) -> QwenOmniError:
         if reason == "abort":
-            return self._interrupted("the server gave the request up (finish_reason 'abort')", whole=True)
+            return self._interrupted("the server abandoned the request (finish_reason 'abort')", whole=True)
         answer = find_error(choice)
         if answer is None or not answer.message:
             # DashScope puts the error's text where the answer's text would be.

@@ -480,7 +480,7 @@ def rewrite(standin: Standin, file: str, change: Callable[[list[bytes]], list[by
 
 @pytest.mark.parametrize("line", [b'{"custom_id": null}', b'{"custom_id": "q', b"<html>"])
 def test_a_line_that_stays_unreadable(line: bytes, make: MakeJob, standin: Standin) -> None:
-    """The other answers are stored; the caller may take that one for failed, and submit it again."""
+    """The other answers are stored; the caller may treat that one as failed, and submit it again."""
     job = ended(make())
     rewrite(standin, "output", lambda rows: [rows[0], line, *rows[2:]])
     with pytest.raises(APIConnectionError, match=r"line 2 cannot be read.* call again, or pass allow_missing=True"):
@@ -551,7 +551,7 @@ def test_a_file_that_is_not_named_yet(file: str, make: MakeJob, standin: Standin
 
 
 def test_a_file_that_is_never_named(make: MakeJob, standin: Standin) -> None:
-    """The caller may take its lines for failed."""
+    """The caller may treat its lines as failed."""
     job = ended(make())
     (batch,) = standin.batches.created.values()
     batch.output = None

@@ -146,7 +146,7 @@ def test_without_any_money_the_numbers_are_told(command, films, standin):
     status, out, err = command("library", "ask", "Zebras?", "--max-cny", 0)
     assert (status, standin.requests) == (0, [])
     assert out.startswith("No passage shares a word with the question")
-    assert "Embedding it would take CNY" in err
+    assert "Embedding it may cost up to CNY" in err
     assert "holds nothing" not in out
 
 

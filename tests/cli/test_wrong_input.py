@@ -409,7 +409,7 @@ TABLE: dict[str, list[Row]] = {
         use("add film.mp4 -l text.mp4", "text.mp4 is a file; a library is a folder", "Choose another name"),
         *library("search", "What?"),
         use("search", "Missing argument 'QUERY'", "qwen-omni library search --help"),
-        use("search ''", "The question is empty", "Write what you look for"),
+        use("search ''", "The question is empty", "Write what you are looking for"),
         use("search What? -k 0", "k must be", "got 0"),
         use("search What? -k many", "Invalid value for '-k'"),
         use("search What? --json --html page.html", "--json and --html cannot be combined", "choose one"),

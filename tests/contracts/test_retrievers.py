@@ -11,7 +11,7 @@ from langchain_core.retrievers import BaseRetriever
 from langchain_core.vectorstores import InMemoryVectorStore, VectorStore
 
 import langchain_qwen_omni
-from qwen_omni.errors import ConfigurationError
+from qwen_omni.errors import ConfigurationError, UnknownOptionError
 from qwen_omni.retrieval.passages import UNKNOWN, Passage, Passages, make_passage
 from qwen_omni.video.schemas import SegmentNotes, TimedNote, VideoFacts
 
@@ -332,6 +332,17 @@ def test_hybrid_search_is_refused_where_the_store_has_none():
         ):
             with pytest.raises(ValueError, match=says):
                 face.find(store, "tent", hybrid=True)
+
+
+def test_hybrid_search_refuses_keywords_that_have_no_effect():
+    """LanceDB is asked without `langchain-community`, which ignores what it does not know."""
+
+    class Lance(InMemoryVectorStore):
+        def get_table(self) -> None: ...
+
+    retriever = langchain_qwen_omni.VideoRetriever(store=Lance(Words()), hybrid=True, search_kwargs={"prefliter": True})
+    with pytest.raises(UnknownOptionError, match="LanceDB has no option 'prefliter'; did you mean 'prefilter'"):
+        retriever.invoke("tent")
 
 
 def test_callbacks_see_both_retrievers():

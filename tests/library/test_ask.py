@@ -302,8 +302,8 @@ def test_without_any_money_the_passages_answer_and_the_numbers_are_told(client, 
     assert shelf.films[1].codes[2] in found.answer
     by_words, *refused = found.notices
     assert "so only its words were compared." in by_words
-    assert re.search(r"Embedding it would take CNY [\d.e-]+; the limit is CNY 0\.", by_words)
-    assert [one.partition(" would take CNY")[0] for one in refused] == ["An answer after looks", "A written answer"]
+    assert re.search(r"Embedding it may cost up to CNY [\d.e-]+; the limit is CNY 0\.", by_words)
+    assert [one.partition(" may cost up to CNY")[0] for one in refused] == ["An answer after looks", "A written answer"]
     asyncio.run(library.aclose())
 
 
@@ -328,8 +328,8 @@ def test_a_limit_that_is_too_small_for_a_look_is_told_with_its_numbers(client, s
         found = ask_library(shelf.question(0, 4), search, client=poor, options=UNSURE)
     assert (found.written, found.stopped) == (True, "spend_limit")
     (notice,) = found.notices
-    assert notice.startswith("Another look would take CNY ")
-    assert f"of the limit of CNY {limit.limits['CNY']:,.6g}, CNY " in notice
+    assert notice.startswith("Another look may cost up to CNY ")
+    assert f" of the limit of CNY {limit.limits['CNY']:,.6g} are already spent or reserved." in notice
 
 
 def test_a_question_that_is_too_long_is_told_to_be_shortened(client, standin, search):

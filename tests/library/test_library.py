@@ -695,8 +695,11 @@ def test_a_conflict_is_tried_again_and_at_last_said(two, monkeypatch):
     store.write(some_rows(), fresh=True)
     assert (len(tried), len(store.vectors("/a.mp4"))) == (3, 3)
     monkeypatch.setattr("qwen_omni.library.store._ATTEMPTS", 2)
-    with pytest.raises(ConfigurationError, match=r"Other programs kept writing to the library .* add the videos again"):
+    with pytest.raises(
+        ConfigurationError, match=r"Other programs kept writing to the library .* add the videos again"
+    ) as caught:
         store.write(some_rows("/b.mp4"), fresh=True)
+    assert "commit conflict" in str(caught.value.__cause__)
 
 
 def test_a_writer_waits_for_another_process(two, tmp_path):

@@ -46,6 +46,11 @@ def named_apart(sources: Sources) -> tuple[Source, ...]:
     return named
 
 
+def is_pattern(name: str) -> bool:
+    """Whether a name has the signs of a pattern; a file may have such a name, too."""
+    return any(sign in name for sign in "*?[")
+
+
 def in_home(name: str) -> Path:
     """Return a path, with `~` as the home folder; where there is no such user, the name is that of a file."""
     try:
@@ -82,7 +87,7 @@ def find_media(sources: Sources, suffixes: Sequence[str] = MEDIA_SUFFIXES) -> It
             continue
         if path.is_dir():
             found = sorted(one for one in _below(path) if _is_media(one, suffixes))
-        elif any(sign in name for sign in "*?["):
+        elif is_pattern(name):
             found = sorted(one for one in _expanded(path) if one.is_file())
         else:
             yield source  # a missing file is reported when it is opened

@@ -211,7 +211,7 @@ def why_not_as_is(info: MediaInfo, inputs: PlanInputs, *, partial: bool = False)
                 _ends_early(info, limits) and _early_end(info),
                 *_broken(info, partial=partial),
                 *_turned(info),
-                info.covered and "an image comes before its video, which some decoders take for it",
+                info.covered and "an image comes before its video, which some decoders mistake for the video",
                 info.interlaced and "it is interlaced",
                 info.pixel_aspect != 1 and f"its pixels are not square ({info.pixel_aspect})",
                 info.video_codec not in _USUAL_PICTURES
