@@ -139,7 +139,7 @@ def _show_table(made: Sequence[_Made]) -> None:
     columns = ("model", "preset", "tokens in", "USD" if abroad else "CNY", "upload", "")
     show_table(columns, [_row(name, one, abroad=abroad) for name, one in _shortened(made)], lines=False, right="  rrr")
     if any(one.refusal for _, one in made):
-        show_note("A reason in full: qwen-omni estimate FILE --model MODEL --budget PRESET")
+        show_note("For a reason in full: qwen-omni estimate FILE --model MODEL --budget PRESET")
     for note in assumptions(made):
         show_note(note)
 

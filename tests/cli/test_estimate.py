@@ -45,6 +45,14 @@ def test_compare_has_a_row_for_each_model_and_budget(capsys, film):
     assert rows[-1][-3:] == ["takes", "1", "video"]
 
 
+def test_a_short_reason_comes_with_the_command_that_explains_it(capsys, film):
+    """Below the table, in one sentence, if a model would refuse the file."""
+    with pytest.raises(SystemExit):
+        run(["estimate", film, "https://example.com/a.mp4", "--compare", "--model", "qwen3-omni-flash"])
+    notes = capsys.readouterr().err.splitlines()
+    assert notes[0] == "For a reason in full: qwen-omni estimate FILE --model MODEL --budget PRESET"
+
+
 def test_a_video_that_is_too_long_for_some(capsys, tmp_path):
     """Each model and preset has one row, at most 80 characters long, with the model's limit if the file exceeds it."""
     long = str(make_video(tmp_path / "long.mp4", seconds=170, size=(64, 48), fps=1, sound=False).path)

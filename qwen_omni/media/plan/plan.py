@@ -473,8 +473,8 @@ def _not_worth_it(untouched: MediaPlan, made: MediaPlan) -> str:
 
 
 def _compared(untouched: MediaPlan, made: MediaPlan) -> str:
-    saved = (untouched.size_bytes - made.size_bytes) / 2**20
-    times = f"about {made.seconds:.1f} s to prepare and send, {untouched.seconds:.1f} s as it is, {saved:.1f} MiB less"
+    saved = (untouched.size_bytes - made.size_bytes) / 1e6
+    times = f"about {made.seconds:.1f} s to prepare and send, {untouched.seconds:.1f} s as it is, {saved:.1f} MB less"
     if made.tokens is None or untouched.tokens is None:
         return times
     same = made.tokens == untouched.tokens

@@ -166,6 +166,14 @@ def test_a_quick_uplink_sends_more_as_it_is():
     assert plan(film, "auto", uplink_mbps=2).action == "video"
 
 
+def test_a_saving_has_the_unit_of_the_sizes_beside_it():
+    """Sizes of files are shown in MB, so what re-encoding saves is in MB, not MiB."""
+    film = replace(FILM, size_bytes=60_000_000)
+    made, untouched = plan(film, "auto", uplink_mbps=2), plan(film, "original")
+
+    assert f", {(untouched.size_bytes - made.size_bytes) / 1_000_000:.1f} MB less, " in made.reason
+
+
 def test_static_shows_what_its_sampling_costs():
     """The file and the sampling at four a second bill about twice the service's default, and say so."""
     made = plan(replace(FILM, duration=Fraction(60)), "static")
