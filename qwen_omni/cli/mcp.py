@@ -1,6 +1,7 @@
 """`qwen-omni mcp`: the tools of one folder for any client of the Model Context Protocol."""
 
 import asyncio
+import os
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
@@ -8,6 +9,7 @@ from typing import Annotated
 import typer
 
 from qwen_omni.cli.library import EmbeddingName, check_library
+from qwen_omni.cli.main import STOPPED
 from qwen_omni.cli.options import (
     DeliveryWay,
     ModelName,
@@ -16,10 +18,11 @@ from qwen_omni.cli.options import (
     ServiceWorkspace,
     settings_for,
 )
-from qwen_omni.cli.output import show_note
+from qwen_omni.cli.output import show_note, show_stopped
 from qwen_omni.client import OmniClient
 from qwen_omni.errors import ConfigurationError
 from qwen_omni.library.library import VideoLibrary
+from qwen_omni.media.files.tempfiles import scratch
 from qwen_omni.pricing.costs import TokenCounts, cost_of
 from qwen_omni.pricing.limit import SpendLimit
 from qwen_omni.profiles import DEFAULT_MODEL
@@ -89,7 +92,13 @@ def mcp(  # noqa: PLR0913  (each argument is an option of the command)
         found.check()
     show_note(_limit_text(limit, model))
     tools = MediaTools(root, settings=settings, model=model, transcriber=transcriber, library=found)
-    asyncio.run(serve_stdio(tools))
+    try:
+        asyncio.run(serve_stdio(tools))
+    except KeyboardInterrupt:
+        # A thread waits for the next line of standard input, and Python would wait for that thread before it exits.
+        show_stopped("")
+        scratch.remove()
+        os._exit(STOPPED)
 
 
 def _limit(max_cny: float | None, max_tokens: int | None, *, no_limit: bool) -> SpendLimit | None:

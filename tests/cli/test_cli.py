@@ -140,6 +140,25 @@ def test_words_come_as_they_arrive_and_ctrl_c_is_clean(environment, film, standi
 
 
 @pytest.mark.slow
+def test_ctrl_c_ends_the_mcp_server_while_its_client_is_silent(environment, tmp_path):
+    """Its thread waits for the next line of standard input, which stays open."""
+    with subprocess.Popen(
+        [*RUN, "mcp", "--root", str(tmp_path)],
+        env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    ) as process:  # fmt: skip
+        hello = {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "test", "version": "1"}}
+        process.stdin.write(json.dumps({"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": hello}) + "\n")
+        process.stdin.flush()
+        assert '"qwen-omni"' in process.stdout.readline()
+        process.send_signal(signal.SIGINT)
+        status = process.wait(timeout=20)
+        err = process.stderr.read()
+    assert status == 130
+    assert "Stopped." in err
+    assert "Traceback" not in err
+
+
+@pytest.mark.slow
 def test_a_closed_reader_is_no_error(environment, film):
     """`qwen-omni ask … | head -c 1` ends quietly."""
     line = f"'{sys.executable}' -c 'from qwen_omni.cli.main import run; run()' ask '{film.path}' 'What?' | head -c 1"
