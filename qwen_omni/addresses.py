@@ -77,7 +77,7 @@ def is_host(host: str) -> bool:
     """
     try:
         return bool(host.rstrip(".")) and (":" in host or bool(host.encode("idna")))
-    except UnicodeError:  # a label that is empty, too long or of letters that no name may have
+    except UnicodeError:  # a label that is empty, too long, or has characters that no name may have
         return False
 
 

@@ -2,9 +2,10 @@
 
 import asyncio
 import os
+from collections.abc import Coroutine
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -92,10 +93,17 @@ def mcp(  # noqa: PLR0913  (each argument is an option of the command)
         found.check()
     show_note(_limit_text(limit, model))
     tools = MediaTools(root, settings=settings, model=model, transcriber=transcriber, library=found)
+    _serve(serve_stdio(tools))
+
+
+def _serve(serving: Coroutine[Any, Any, None]) -> None:
+    """Serve until the client disconnects; on Ctrl-C, end the process even if the client is silent.
+
+    A thread waits for the next line of standard input, and Python would wait for that thread before it exits.
+    """
     try:
-        asyncio.run(serve_stdio(tools))
+        asyncio.run(serving)
     except KeyboardInterrupt:
-        # A thread waits for the next line of standard input, and Python would wait for that thread before it exits.
         show_stopped("")
         scratch.remove()
         os._exit(STOPPED)

@@ -199,7 +199,7 @@ class LibraryAnswer(Frozen):
 
 
 class WordMatches(list[Window]):
-    """Windows that share words with a question, where the spend limit did not allow to compare its meaning.
+    """Windows that share words with a question, found where the spend limit left no room to compare its meaning.
 
     Attributes:
         notice: what happened, with the numbers of the limit.

@@ -400,7 +400,7 @@ class _Job:
             return FileCaption(media=media, error=error, seconds=time.monotonic() - began, usages=usages)
 
     def _options_for(self, source: MediaSource) -> CaptionOptions:
-        """Return the options without those that suit other files, but not this one; a notice names each once a kind."""
+        """Return the options that suit this file. A notice names each one left out, once for each kind of media."""
         if not self.suited:
             return self.options
         found = {name: kind for name, kind in unsuited(self.options, source, self._root).items() if name in self.suited}

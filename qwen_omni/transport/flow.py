@@ -174,7 +174,7 @@ async def _end(work: Generator[Any, Any, Any], going: "asyncio.Future[Any] | Non
     if going is not None:
         await asyncio.wait([going])  # a running generator cannot be closed
         if not going.cancelled():
-            going.exception()  # of a step that nobody waits for any more; else `asyncio` would report it
+            going.exception()  # of a step that is no longer awaited; otherwise `asyncio` would report it
     await asyncio.get_running_loop().run_in_executor(pool, work.close)
 
 

@@ -47,7 +47,7 @@ def named_apart(sources: Sources) -> tuple[Source, ...]:
 
 
 def is_pattern(name: str) -> bool:
-    """Whether a name has the signs of a pattern; a file may have such a name, too."""
+    """Whether a name contains wildcards. A file may have such a name, too."""
     return any(sign in name for sign in "*?[")
 
 

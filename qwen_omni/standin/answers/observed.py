@@ -32,7 +32,7 @@ _ANSWER = re.compile(r"\banswer\b")
 _CHAPTERS = re.compile(r"\b(chapters?|sections?)\b")
 _MOST_CHAPTERS = 8
 _WORD = re.compile(r"[^\W\d_]{3,}")
-_LONG = 4  # letters of a word that is looked for in the texts of a picture
+_LONG = 4  # characters of a word that is looked for in the text of an image
 _TERMS = (
     "black", "white", "grey", "red", "pink", "orange", "brown", "beige", "yellow", "olive", "green", "turquoise",
     "blue", "purple", "dark", "bright", "silence", "speech", "music", "tone", "lively", "panning", "tilting",
@@ -107,7 +107,7 @@ def count(field: str, evidence: Evidence) -> int:
 
 
 def selected(evidence: Evidence) -> tuple[Moment, ...]:
-    """Return the moments that hold most of what is asked about; all if that is nothing that is measured."""
+    """Return the moments that match the question best; all of them, if it asks about nothing that is measured."""
     terms = _terms(evidence)
     most = max((_held(terms, moment) for moment in evidence.moments), default=0)
     if not terms:
@@ -116,7 +116,7 @@ def selected(evidence: Evidence) -> tuple[Moment, ...]:
 
 
 def _terms(evidence: Evidence) -> set[str]:
-    """Return what the question asks about that is measured, or read in the pictures."""
+    """Return what the question asks about, as far as it can be measured or read in the images."""
     read = [line.text.lower() for facts in evidence.media for line in facts.observed.text]
     wanted = {_ALSO.get(word, word) for word in _WORD.findall(evidence.question.lower())}
     return {
