@@ -19,10 +19,10 @@ from qwen_omni.standin.answers import description
 from qwen_omni.standin.answers.evidence import SIGN, gather, material_of, prose, stated_offset
 from qwen_omni.standin.answers.schema import fill
 from qwen_omni.standin.media import ocr
+from qwen_omni.standin.media.audio_spans import divide, loud_moments
 from qwen_omni.standin.media.colours import NAMES, most_common, shares
 from qwen_omni.standin.media.facts import MediaFacts, Observed, ReadText, Scene
 from qwen_omni.standin.media.perceive import Memory
-from qwen_omni.standin.media.sounds import divide, loud_moments
 from tests.support.speech import speak
 
 from .conftest import chat, image_part, video_part
@@ -163,7 +163,7 @@ def test_speech_is_speech_like():
     """A spoken sentence is taken for speech, and its words are not made up."""
     data, seconds = speak("Welcome to Harbour Coffee. Today, a cookie comes with every latte, from seven o'clock on.")
     facts = Memory().recall("audio", data)
-    assert {span.kind for span in facts.observed.sounds} <= {"speech-like", "silence"}
+    assert {span.kind for span in facts.observed.audio} <= {"speech-like", "silence"}
     text = prose(gather((facts,), "What is said?", "What is said?"))
     assert f"{seconds:.1f} s" in text
     assert "speech-like sound" in text

@@ -69,7 +69,7 @@ def compose(
 
 
 def _heard_words(evidence: Evidence) -> tuple[str, ...]:
-    heard = [mark for one in evidence.media for mark in utterances(one.sound_marks, one.observed.sounds)]
+    heard = [mark for one in evidence.media for mark in utterances(one.sound_marks, one.observed.audio)]
     return evidence.codes or tuple(mark.code for mark in heard)
 
 
@@ -138,9 +138,9 @@ def _usage(
     """Count input tokens by kind, and output tokens."""
     text, reasoning, turn = said
     images = sum(one.picture_tokens for one in media if one.kind == "image")
-    films = sum(one.picture_tokens for one in media if one.kind in ("video", "frames"))
-    sounds = sum(one.sound_tokens for one in media)
-    prompt = {"text_tokens": text_in, "image_tokens": images, "video_tokens": films, "audio_tokens": sounds}
+    video = sum(one.picture_tokens for one in media if one.kind in ("video", "frames"))
+    audio = sum(one.sound_tokens for one in media)
+    prompt = {"text_tokens": text_in, "image_tokens": images, "video_tokens": video, "audio_tokens": audio}
     spoken = text_tokens(text) + sum(text_tokens(written(call)) + text_tokens(call.name) for call in turn.tool_calls)
     thought = text_tokens(reasoning or "")
     details = {"text_tokens": spoken, "reasoning_tokens": thought, "audio_tokens": speech}

@@ -31,7 +31,7 @@ _TOPICS = {
     r"|red|green|blue|grey|gray|yellow|brown|orange|pink|purple|black|white",
     "brightness": r"bright\w*|dark\w*|light|night|black|fad\w+|blank",
     "frozen": r"fr[oe]ez\w*|frozen|stuck|stop\w*|still",
-    "sound": r"sounds?|audio|hear\w*|loud\w*|quiet\w*|silen\w+|music|nois\w+|tones?|volume|listen\w*",
+    "audio": r"sounds?|audio|hear\w*|loud\w*|quiet\w*|silen\w+|music|nois\w+|tones?|volume|listen\w*",
     "text": r"text|read\w*|writ\w+|words?|titles?|subtitles?|signs?|caption\w*|letters?",
 }  # fmt: skip
 
@@ -75,15 +75,15 @@ def at(facts: MediaFacts, second: float, offset: float) -> list[str]:
         span = f"from {_time(offset, facts, offset)} " if offset else ""
         return [f"the {facts.kind} goes {span}to {_time(facts.duration, facts, offset)}"]
     scene = next((one for one in facts.observed.scenes if one.start <= time < one.end), None)
-    sound = next((one for one in facts.observed.sounds if one.start <= time < one.end), None)
-    return [*([scene_phrase(scene)] if scene else []), *([_audio_phrase(sound)] if sound else [])]
+    span = next((one for one in facts.observed.audio if one.start <= time < one.end), None)
+    return [*([scene_phrase(scene)] if scene else []), *([_audio_phrase(span)] if span else [])]
 
 
 def summary(facts: MediaFacts, *, timed: bool) -> list[str]:
     """Return the most important facts as sentences; without `timed`, none of them mentions a time."""
     found = _overview(facts)
     if timed:
-        left_out = {"sound"} | ({"colours"} if len(facts.observed.scenes) > _FEW else set())
+        left_out = {"audio"} | ({"colours"} if len(facts.observed.scenes) > _FEW else set())
         texts = [text for topic, text in _sentences(facts, 0.0) if topic not in left_out or not found]
         return [f"{facts.kind.capitalize()} of {_shape(facts)}.", *found, *texts]
     seen = [line.text for line in facts.observed.text]
@@ -114,7 +114,7 @@ def phrases(facts: MediaFacts) -> list[str]:
     if scenes and facts.kind == "video":
         texts.append(_word(_mean(scenes, "movement"), _MOVEMENT))
         texts.append("one scene" if len(scenes) == 1 else f"{len(scenes)} scenes")
-    kinds = dict.fromkeys(_kind_words(span) for span in facts.observed.sounds if span.kind != "silence")
+    kinds = dict.fromkeys(_kind_words(span) for span in facts.observed.audio if span.kind != "silence")
     texts += [f"{kind} {_loudness(facts)}".strip() for kind in kinds]
     if facts.kind == "video" and not facts.sound:
         texts.append("no sound")
@@ -122,13 +122,13 @@ def phrases(facts: MediaFacts) -> list[str]:
 
 
 def moment_phrases(facts: MediaFacts) -> list[tuple[float, float, str]]:
-    """Return what happens when: one entry per scene, or per stretch of sound where there is no picture."""
+    """Return what happens when: one entry per scene, or per stretch of audio where there are no frames."""
     observed = facts.observed
     if not observed.scenes:
-        return [(span.start, span.end, _sentence(_audio_phrase(span))) for span in observed.sounds]
+        return [(span.start, span.end, _sentence(_audio_phrase(span))) for span in observed.audio]
     found = []
     for scene in observed.scenes:
-        heard = _heard_in(scene, observed.sounds)
+        heard = _heard_in(scene, observed.audio)
         read = [line.text for line in observed.text if line.start < scene.end and line.end >= scene.start]
         text = f"; the text {_quoted(read)} can be read" if read else ""
         found.append((scene.start, scene.end, _sentence(f"{scene_phrase(scene)}{heard}{text}")))
@@ -187,13 +187,13 @@ def _shape(facts: MediaFacts) -> str:
     if facts.kind == "frames":
         return f"{facts.frames} frames, {size}, {facts.fps:g} fps"
     channels = "1 channel" if facts.channels == 1 else f"{facts.channels} channels"
-    sound = (
+    audio = (
         f"{facts.sound_codec.removesuffix('float')} {facts.sample_rate} Hz {channels}" if facts.sound else "no sound"
     )
     if facts.kind == "audio":
-        return f"{facts.duration:.1f} s, {sound}"
+        return f"{facts.duration:.1f} s, {audio}"
     frames = "1 frame" if facts.frames == 1 else f"{facts.frames} frames"
-    return f"{facts.duration:.1f} s, {size}, {facts.fps:g} fps, {frames}, {facts.codec}, {sound}"
+    return f"{facts.duration:.1f} s, {size}, {facts.fps:g} fps, {frames}, {facts.codec}, {audio}"
 
 
 def _sentences(facts: MediaFacts, offset: float) -> list[tuple[str, str]]:
@@ -211,7 +211,7 @@ def _sentences(facts: MediaFacts, offset: float) -> list[tuple[str, str]]:
     ]
     texts += [("text", text) for text in _text(facts, offset)]
     if facts.sound:
-        texts.append(("sound", _audio(facts, offset)))
+        texts.append(("audio", _audio(facts, offset)))
     return texts
 
 
@@ -258,9 +258,9 @@ def _audio(facts: MediaFacts, offset: float) -> str:
     if facts.loudness is None:
         return "The sound is silent."
     spans = [
-        f"{_span(span.start, span.end, facts, offset)} {_audio_phrase(span)}" for span in facts.observed.sounds[:_MOST]
+        f"{_span(span.start, span.end, facts, offset)} {_audio_phrase(span)}" for span in facts.observed.audio[:_MOST]
     ]
-    more = f"; and {len(facts.observed.sounds) - _MOST} more" if len(facts.observed.sounds) > _MOST else ""
+    more = f"; and {len(facts.observed.audio) - _MOST} more" if len(facts.observed.audio) > _MOST else ""
     loud = [f"{_time(time, facts, offset)} ({level:.0f} dBFS)" for time, level in facts.observed.loud]
     peaks = f" Loudest at {', '.join(loud)}." if loud else ""
     mean = f"on average {facts.loudness:.1f} dBFS, {_word(facts.loudness, _LOUDNESS)}"
@@ -270,7 +270,7 @@ def _audio(facts: MediaFacts, offset: float) -> str:
 def _audio_overview(facts: MediaFacts) -> str:
     if facts.loudness is None:
         return "The sound is silent."
-    kinds = list(dict.fromkeys(_kind_words(span) for span in facts.observed.sounds))
+    kinds = list(dict.fromkeys(_kind_words(span) for span in facts.observed.audio))
     return f"Heard: {_listed(kinds)}, {_loudness(facts)}." if kinds else f"There is sound, {_loudness(facts)}."
 
 
@@ -286,9 +286,9 @@ def _kind_words(span: AudioSpan) -> str:
     return names.get(span.kind, f"{span.kind} sound")
 
 
-def _heard_in(scene: Scene, sounds: Sequence[AudioSpan]) -> str:
+def _heard_in(scene: Scene, spans: Sequence[AudioSpan]) -> str:
     """Return what is heard during most of a scene."""
-    shared = [(min(span.end, scene.end) - max(span.start, scene.start), span.kind, span) for span in sounds]
+    shared = [(min(span.end, scene.end) - max(span.start, scene.start), span.kind, span) for span in spans]
     longest = max((one for one in shared if one[0] > 0), key=lambda one: one[0], default=None)
     speech = next((one for one in shared if one[1] == "speech-like" and one[0] >= 1), None)
     chosen = speech or longest

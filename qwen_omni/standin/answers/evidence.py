@@ -246,7 +246,7 @@ def prose(evidence: Evidence) -> str:
 
 def spoken(evidence: Evidence) -> str:
     """Return what is heard in the documented form of conversations: each utterance is a turn."""
-    heard = [mark for facts in evidence.media for mark in utterances(facts.sound_marks, facts.observed.sounds)]
+    heard = [mark for facts in evidence.media for mark in utterances(facts.sound_marks, facts.observed.audio)]
     turns = (f"<sos><{mark.start:.2f}>{mark.code}<{mark.end:.2f}><speaker1><eos>" for mark in heard)
     return f"<soc>{''.join(turns)}<eoc>"
 
@@ -262,10 +262,10 @@ def _shape(facts: MediaFacts) -> str:
         return f"{size}, {facts.container}"
     if facts.kind == "frames":
         return f"{facts.frames} frames, {size}, {rate}"
-    sound = f"{facts.sound_codec} {facts.sample_rate} Hz {facts.channels} channel(s)" if facts.sound else "no sound"
+    audio = f"{facts.sound_codec} {facts.sample_rate} Hz {facts.channels} channel(s)" if facts.sound else "no sound"
     if facts.kind == "audio":
-        return f"{facts.duration:.1f} s, {sound}"
-    return f"{facts.duration:.1f} s, {size}, {rate}, {facts.frames} frames, {facts.codec}, {sound}"
+        return f"{facts.duration:.1f} s, {audio}"
+    return f"{facts.duration:.1f} s, {size}, {rate}, {facts.frames} frames, {facts.codec}, {audio}"
 
 
 def _sentences(facts: MediaFacts) -> list[str]:

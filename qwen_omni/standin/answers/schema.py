@@ -25,7 +25,7 @@ _LENGTH = re.compile(r"\b(duration|length)\b")
 _CODE = re.compile(r"\b(code|codes|mark|marks|marker|markers|digits|qr)\b")
 _COUNT = re.compile(r"\b(count|number|total|frames|how many)\b")
 _SHARE = re.compile(r"\b(confidence|score|probability|share)\b")
-_SOUND = re.compile(r"\b(sound|audio|speech|music|voice)\b")
+_AUDIO = re.compile(r"\b(sound|audio|speech|music|voice)\b")
 _PROSE = re.compile(r"\b(summary|description|answer|text|caption)\b")
 _CLOCK = re.compile(r"\b(mm:ss|hh:mm|clock|timecode)\b")
 _DEEPEST = 8
@@ -294,7 +294,7 @@ class _Filler:
         return codes[min(spot.index, len(codes) - 1)] if codes else ""
 
     def _truth(self, spot: _Spot) -> bool:
-        if _SOUND.search(spot.name):
+        if _AUDIO.search(spot.name):
             return any(facts.sound and facts.loudness is not None for facts in self._evidence.media)
         return bool(self._evidence.moments)
 

@@ -237,7 +237,7 @@ def _judge(request: Request, body: dict[str, Any], model: ModelLimits, state: St
         visitor = Visitor(model=body["model"], account=request.key, resolves_oss=request.resolves_oss)
         perception = Perception(intake=state.intake, memory=state.memory, limits=model.media, visitor=visitor)
         facts = tuple(perception.perceive(parts))
-        if model.asr and not any(utterances(one.sound_marks, one.observed.sounds) for one in facts):
+        if model.asr and not any(utterances(one.sound_marks, one.observed.audio) for one in facts):
             raise algo("ASR_RESPONSE_HAVE_NO_WORDS")
     most = (is_thinking(body, model) and model.max_input_thinking) or model.max_input
     if request.line or request.path == BATCH_CHAT_PATH:

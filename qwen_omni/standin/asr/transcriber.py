@@ -1,8 +1,8 @@
 """The stand-in's transcript of a recording: each tone code is a word, with its start and end time.
 
-It knows only what was decoded: of ordinary sound, one sentence says that speech is not recognised. Words close together
-form a sentence; speakers are distinguished by their codes: those
-that begin with an even digit belong to one speaker, the others to another.
+It knows only what was decoded: of ordinary audio, one sentence says that speech is not recognised. Words close
+together form a sentence; speakers are distinguished by their codes: those that begin with an even digit belong to one
+speaker, the others to another.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def take_down(data: bytes) -> Dictation:
         raise UnreadableMediaError("no sound stream")
     return Dictation(
         duration=heard.duration, sample_rate=heard.sample_rate, channels=heard.channels, container=name,
-        marks=utterances(heard.marks, heard.sounds), sha256=hashlib.sha256(data).hexdigest(),
+        marks=utterances(heard.marks, heard.spans), sha256=hashlib.sha256(data).hexdigest(),
     )  # fmt: skip
 
 

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 import av
 import numpy as np
 
+from qwen_omni.standin.media.audio_spans import divide, loud_moments
 from qwen_omni.standin.media.dtmf import HIGH, KEYS, LOW
 from qwen_omni.standin.media.facts import AudioSpan, Mark
 from qwen_omni.standin.media.open import UnreadableMediaError, origin
-from qwen_omni.standin.media.sounds import divide, loud_moments
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -41,7 +41,7 @@ _CANCELLED = 0.1  # of the loudest channel's power; a mix with less has cancelle
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Heard:
-    """The content of a file's audio; `sounds` and `loud` are empty if it holds codes."""
+    """The content of a file's audio; `spans` and `loud` are empty if it holds codes."""
 
     codec: str
     sample_rate: int
@@ -49,7 +49,7 @@ class Heard:
     duration: float
     loudness: float | None
     marks: tuple[Mark, ...]
-    sounds: tuple[AudioSpan, ...]
+    spans: tuple[AudioSpan, ...]
     loud: tuple[tuple[float, float], ...]
 
 
@@ -87,7 +87,7 @@ def listen(container: InputContainer) -> Heard | None:
         duration=round(sum(len(samples) for _, samples in runs) / RATE, 4),
         loudness=loudness(timeline),
         marks=marks,
-        sounds=() if coded else divide(timeline, RATE),
+        spans=() if coded else divide(timeline, RATE),
         loud=() if coded else loud_moments(timeline, RATE),
     )
 

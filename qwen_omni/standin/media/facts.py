@@ -33,7 +33,7 @@ class ColourSpan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scene:
-    """What the picture is like between two of its changes.
+    """What the frames are like between two changes.
 
     `opening` is how it begins: with the video, with a cut, or with a fade through black. `colours` are the most common
     ones with their shares, `brightness` is the mean from 0 to 255, `movement` the mean change between two looks in
@@ -62,7 +62,7 @@ class AudioSpan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReadText:
-    """A line of text that was read in the picture, and when it was first and last seen."""
+    """A line of text that was read in an image, and when it was first and last seen."""
 
     text: str
     start: float
@@ -80,7 +80,7 @@ class Observed:
     scenes: tuple[Scene, ...] = ()
     black: tuple[tuple[float, float], ...] = ()
     frozen: tuple[tuple[float, float], ...] = ()
-    sounds: tuple[AudioSpan, ...] = ()
+    audio: tuple[AudioSpan, ...] = ()
     loud: tuple[tuple[float, float], ...] = ()
     text: tuple[ReadText, ...] = ()
     reads_text: bool = False
@@ -125,7 +125,7 @@ class MediaFacts:
 
     @property
     def marked(self) -> bool:
-        """Whether it holds the codes of marked media: digits in the picture, or at least two tones in a row.
+        """Whether it holds the codes of marked media: digits in an image, or at least two tones in a row.
 
         A QR code of other media holds an address or a word, and music sounds like a single key now and then.
         """
@@ -147,12 +147,12 @@ _SURE = ("silence", "tone")  # contain no speech
 _UNRECOGNISED = "[stand-in] There is sound that may be speech, but the stand-in does not recognise speech"
 
 
-def utterances(marks: tuple[Mark, ...], sounds: tuple[AudioSpan, ...]) -> tuple[Mark, ...]:
-    """Return what a transcript holds: the codes of marked media, or the one thing that can be said about other sound.
+def utterances(marks: tuple[Mark, ...], audio: tuple[AudioSpan, ...]) -> tuple[Mark, ...]:
+    """Return what a transcript holds: the codes of marked media, or the one thing that can be said about other audio.
 
     It is empty only where there is certainly no speech: in silence, and where there are only tones.
     """
     if any(len(mark.code) > 1 for mark in marks):
         return marks
-    heard = [span for span in sounds if span.kind not in _SURE]
+    heard = [span for span in audio if span.kind not in _SURE]
     return (Mark(code=_UNRECOGNISED, start=heard[0].start, end=heard[-1].end),) if heard else ()

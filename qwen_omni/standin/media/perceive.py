@@ -1,7 +1,7 @@
 """Turn media parts into facts: fetch, decode, measure, count tokens, and enforce the model's limits.
 
-Decoding is done by `video_decode`, `audio_decode` and `stills` and cached by content, so that the same media in the
-next turn of a conversation costs nothing.
+Decoding is done by `video_decode`, `audio_decode` and `image_decode` and cached by content, so that the same media in
+the next turn of a conversation costs nothing.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 
 from qwen_omni.standin.media.audio_decode import Heard, listen
 from qwen_omni.standin.media.facts import ColourSpan, Kind, MediaFacts, Observed, ReadText, Scene
+from qwen_omni.standin.media.image_decode import look, observe
 from qwen_omni.standin.media.open import AUDIO_CONTAINERS, VIDEO_CONTAINERS, UnreadableMediaError, open_media
-from qwen_omni.standin.media.stills import look, observe
 from qwen_omni.standin.media.video_decode import MarkLog, watch
 from qwen_omni.standin.rules import refusal
 from qwen_omni.standin.rules.limits import SHORTEST_VIDEO, SMALLEST_SIDE, WIDEST_ASPECT, MediaLimits
@@ -88,74 +88,74 @@ class Perception:
         low, high = self.limits.frames
         if not low <= len(part.urls) <= high:
             raise algo(refusal.FRAME_RANGE.format(low=low, high=high))
-        pictures = []
+        images = []
         for url in part.urls:
             data = self.intake.fetch(url, visitor=self.visitor)
             _check_size(self.limits, "image", data)
             try:
-                pictures.append(self.memory.recall("image", data))
+                images.append(self.memory.recall("image", data))
             except UnreadableMediaError as error:
                 raise algo(refusal.BAD_IMAGE) from error
-            _check_facts(self.limits, pictures[-1])
-        return _counted(self.limits.tokens, _film(pictures, part.sampling.fps or _FRAME_LIST_FPS), part.sampling)
+            _check_facts(self.limits, images[-1])
+        return _counted(self.limits.tokens, _joined(images, part.sampling.fps or _FRAME_LIST_FPS), part.sampling)
 
 
-def _film(pictures: list[MediaFacts], fps: float) -> MediaFacts:
+def _joined(images: list[MediaFacts], fps: float) -> MediaFacts:
     """Join the images of a frame list into one part: frame n is shown at n / fps."""
     log, colours = MarkLog(), list[ColourSpan]()
-    for index, picture in enumerate(pictures):
-        log.read(picture.picture_codes, index / fps)
-        for span in picture.colours:
+    for index, image in enumerate(images):
+        log.read(image.picture_codes, index / fps)
+        for span in image.colours:
             if not colours or colours[-1].name != span.name:
                 colours.append(ColourSpan(name=span.name, start=index / fps))
-    digest = hashlib.sha256("".join(picture.sha256 for picture in pictures).encode()).hexdigest()
-    marks = log.close(len(pictures) / fps)
-    observed = Observed() if any(picture.marked for picture in pictures) else _observed_frames(pictures, fps)
+    digest = hashlib.sha256("".join(image.sha256 for image in images).encode()).hexdigest()
+    marks = log.close(len(images) / fps)
+    observed = Observed() if any(image.marked for image in images) else _observed_frames(images, fps)
     return MediaFacts(
         kind="frames",
-        container=pictures[0].container,
-        size_bytes=sum(picture.size_bytes for picture in pictures),
+        container=images[0].container,
+        size_bytes=sum(image.size_bytes for image in images),
         sha256=digest,
-        width=pictures[0].width,
-        height=pictures[0].height,
+        width=images[0].width,
+        height=images[0].height,
         fps=fps,
-        duration=len(pictures) / fps,
-        frames=len(pictures),
+        duration=len(images) / fps,
+        frames=len(images),
         picture_marks=marks,
         colours=tuple(colours),
         observed=observed,
     )
 
 
-def _observed_frames(pictures: list[MediaFacts], fps: float) -> Observed:
+def _observed_frames(images: list[MediaFacts], fps: float) -> Observed:
     """Join what was observed in each image; images of one colour after each other are one scene."""
     scenes: list[Scene] = []
     text: list[ReadText] = []
-    for index, picture in enumerate(pictures):
+    for index, image in enumerate(images):
         start, end = index / fps, (index + 1) / fps
-        text += [replace(line, start=start, end=end) for line in picture.observed.text]
-        for scene in picture.observed.scenes:
+        text += [replace(line, start=start, end=end) for line in image.observed.text]
+        for scene in image.observed.scenes:
             if scenes and scenes[-1].colours[0][0] == scene.colours[0][0]:
                 scenes[-1] = replace(scenes[-1], end=end)
             else:
                 scenes.append(replace(scene, start=start, end=end, opening="cut" if scenes else "start"))
-    return Observed(scenes=tuple(scenes), text=tuple(text), reads_text=pictures[0].observed.reads_text)
+    return Observed(scenes=tuple(scenes), text=tuple(text), reads_text=images[0].observed.reads_text)
 
 
 def _decode_image(data: bytes, digest: str) -> MediaFacts:
-    still = look(data)
+    image = look(data)
     log = MarkLog()
-    log.read(still.codes, 0.0)
+    log.read(image.codes, 0.0)
     facts = MediaFacts(
         kind="image",
-        container=still.image_format,
+        container=image.image_format,
         size_bytes=len(data),
         sha256=digest,
-        width=still.width,
-        height=still.height,
+        width=image.width,
+        height=image.height,
         frames=1,
         picture_marks=log.close(0.0),
-        colours=(ColourSpan(name=still.colour, start=0.0),),
+        colours=(ColourSpan(name=image.colour, start=0.0),),
     )
     return facts if facts.marked else replace(facts, observed=observe(data))
 
@@ -174,7 +174,7 @@ def _decode_audio(data: bytes, digest: str) -> MediaFacts:
         codec=heard.codec,
         duration=heard.duration,
     )
-    return _with_sound(facts, heard, Observed())
+    return _with_audio(facts, heard, Observed())
 
 
 def _decode_video(data: bytes, digest: str) -> MediaFacts:
@@ -200,10 +200,10 @@ def _decode_video(data: bytes, digest: str) -> MediaFacts:
     )
     if heard is None:
         return replace(facts, observed=Observed() if facts.marked else seen.observed)
-    return _with_sound(facts, heard, seen.observed)
+    return _with_audio(facts, heard, seen.observed)
 
 
-def _with_sound(facts: MediaFacts, heard: Heard, observed: Observed) -> MediaFacts:
+def _with_audio(facts: MediaFacts, heard: Heard, observed: Observed) -> MediaFacts:
     """Add what was heard, and what was observed unless the media is marked."""
     facts = replace(
         facts,
@@ -215,7 +215,7 @@ def _with_sound(facts: MediaFacts, heard: Heard, observed: Observed) -> MediaFac
         sound_marks=heard.marks,
         loudness=heard.loudness,
     )
-    observed = replace(observed, sounds=heard.sounds, loud=heard.loud)
+    observed = replace(observed, audio=heard.spans, loud=heard.loud)
     return facts if facts.marked else replace(facts, observed=observed)
 
 
@@ -225,14 +225,14 @@ _DECODERS = {"image": _decode_image, "audio": _decode_audio, "video": _decode_vi
 def _counted(rule: TokenRule, facts: MediaFacts, sampling: Sampling) -> MediaFacts:
     """Add the tokens of a part, as counted for this model."""
     size = (facts.width, facts.height)
-    picture = 0
+    frames = 0
     if facts.kind == "image":
-        picture = image_tokens(rule, *size, sampling)
+        frames = image_tokens(rule, *size, sampling)
     elif facts.kind == "video":
-        picture = video_tokens(rule, size, facts.duration, facts.fps, sampling)
+        frames = video_tokens(rule, size, facts.duration, facts.fps, sampling)
     elif facts.kind == "frames":
-        picture = frame_tokens(rule, size, facts.frames, sampling)
-    return replace(facts, picture_tokens=picture, sound_tokens=audio_tokens(rule, facts.sound_duration))
+        frames = frame_tokens(rule, size, facts.frames, sampling)
+    return replace(facts, picture_tokens=frames, sound_tokens=audio_tokens(rule, facts.sound_duration))
 
 
 def _check_mixture(limits: MediaLimits, parts: list[MediaPart]) -> None:

@@ -2,7 +2,7 @@
 
 Every frame is decoded and timed. Codes are read where the image changes and several times a second
 in between, so that a dropped, doubled or reordered second is found with the exact time of its frame.
-Audio is handled by `audio_decode`, images by `stills`.
+Audio is handled by `audio_decode`, images by `image_decode`.
 """
 
 from __future__ import annotations
@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING
 import av
 import numpy as np
 
+from qwen_omni.standin.media.colours import colour_name
 from qwen_omni.standin.media.facts import ColourSpan, Mark, Observed
+from qwen_omni.standin.media.image_decode import difference, read_codes
 from qwen_omni.standin.media.ocr import LONGEST_SIDE, TextLog
 from qwen_omni.standin.media.open import UnreadableMediaError, origin
-from qwen_omni.standin.media.pictures import colour_name, difference, read_codes
 from qwen_omni.standin.media.scenes import SceneLog
 
 if TYPE_CHECKING:

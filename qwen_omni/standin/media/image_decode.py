@@ -1,4 +1,4 @@
-"""Decode images: a single one, or the frames of a frame list."""
+"""Decode images, and read the codes in the pixels of an image or a frame."""
 
 from __future__ import annotations
 
@@ -6,19 +6,25 @@ import contextlib
 import io
 import warnings
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
+import zxingcpp
 from PIL import Image, UnidentifiedImageError
 
 from qwen_omni.standin.media import ocr
-from qwen_omni.standin.media.colours import most_common, shares
+from qwen_omni.standin.media.colours import colour_name, most_common, shares
 from qwen_omni.standin.media.facts import Observed, ReadText, Scene
 from qwen_omni.standin.media.open import UnreadableMediaError
-from qwen_omni.standin.media.pictures import colour_name, read_codes
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 _FORMATS = ["BMP", "JPEG", "PNG", "TIFF", "WEBP"]
 _THUMB = (32, 18)
 _DESCRIBED = (64, 64)  # enough for shares of colours
+_QR = zxingcpp.BarcodeFormats(zxingcpp.BarcodeFormat.QRCode)
+_READ_LINES = 720  # a reasonably large code survives downsampling to this height
 
 
 with contextlib.suppress(ImportError):  # the service accepts HEIC; here that depends on the installed packages
@@ -29,7 +35,7 @@ with contextlib.suppress(ImportError):  # the service accepts HEIC; here that de
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Still:
+class DecodedImage:
     """The content of one image."""
 
     image_format: str
@@ -39,7 +45,7 @@ class Still:
     colour: str
 
 
-def look(data: bytes) -> Still:
+def look(data: bytes) -> DecodedImage:
     """Decode one image.
 
     Raises:
@@ -55,7 +61,7 @@ def look(data: bytes) -> Still:
                 name, size = image.format or "", image.size
     except (UnidentifiedImageError, OSError, ValueError, SyntaxError, Image.DecompressionBombError, Warning) as error:
         raise UnreadableMediaError(str(error)) from error
-    return Still(
+    return DecodedImage(
         image_format=name.lower(),
         width=size[0],
         height=size[1],
@@ -76,3 +82,16 @@ def observe(data: bytes) -> Observed:
     scene = Scene(start=0.0, end=0.0, colours=most_common(shares(small)), brightness=brightness)
     lines = tuple(ReadText(text=line, start=0.0, end=0.0) for line in text)
     return Observed(scenes=(scene,), text=lines, reads_text=ocr.installed())
+
+
+def read_codes(grey: NDArray[np.uint8]) -> tuple[str, ...]:
+    """Return the texts of all QR codes in a greyscale image, sorted."""
+    step = max(1, min(grey.shape) // _READ_LINES)
+    thin = np.ascontiguousarray(grey[::step, ::step])
+    found = zxingcpp.read_barcodes(thin, formats=_QR)
+    return tuple(sorted({barcode.text for barcode in found if barcode.text}))
+
+
+def difference(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> float:
+    """Return the mean absolute difference of two small images of the same size, in grey levels."""
+    return float(np.abs(one.astype(np.int16) - other.astype(np.int16)).mean())
