@@ -95,11 +95,11 @@ def ask(standin):
 
 @pytest.fixture(scope="session")
 def media(tmp_path_factory):
-    """A small film, a recording and a picture, made once."""
+    """A small video, a recording and an image, made once."""
     folder = tmp_path_factory.mktemp("truth")
     return {
-        "video": make_video(folder / "film.mp4", seconds=4, size=(320, 180)),
-        "audio": make_audio(folder / "sound.wav", seconds=3),
+        "video": make_video(folder / "video.mp4", seconds=4, size=(320, 180)),
+        "audio": make_audio(folder / "audio.wav", seconds=3),
         "image": make_image("5831", (320, 240)),
     }
 
@@ -130,8 +130,8 @@ def image_part(data, **siblings):
     return {"type": "image_url", "image_url": {"url": data_uri(data, "data:image/png;base64,")}, **siblings}
 
 
-def frames_part(pictures, **siblings):
-    return {"type": "video", "video": [data_uri(one, "data:image/jpeg;base64,") for one in pictures], **siblings}
+def frames_part(images, **siblings):
+    return {"type": "video", "video": [data_uri(one, "data:image/jpeg;base64,") for one in images], **siblings}
 
 
 def chat(*content, model="qwen3.8-omni-flash", **fields):

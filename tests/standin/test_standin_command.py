@@ -94,8 +94,8 @@ def test_ctrl_c_ends_it_quietly():
 
 def test_every_request_is_a_line(tmp_path):
     """With method, path, model, status and time; without the key, the query, or what was sent."""
-    film = make_video(tmp_path / "film.mp4", seconds=2, size=(96, 64), fps=5)
-    data = base64.b64encode(film.path.read_bytes()).decode()
+    video = make_video(tmp_path / "video.mp4", seconds=2, size=(96, 64), fps=5)
+    data = base64.b64encode(video.path.read_bytes()).decode()
     exchanges: list[Exchange] = []
     with Standin(on_exchange=exchanges.append) as standin:
         body = {

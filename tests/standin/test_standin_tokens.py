@@ -56,8 +56,8 @@ def test_images(size, newest, high, three, turbo):
         ((1920, 1080), 7200, None, 156_674),
     ],
 )
-def test_films_of_the_newest(size, seconds, fps, expected):
-    """The films measured in public and the computed table, for 3.8 and 3.5."""
+def test_videos_of_the_newest(size, seconds, fps, expected):
+    """The videos measured in public and the computed table, for 3.8 and 3.5."""
     assert video_tokens(OMNI_3_8, size, seconds, 30, Sampling(fps=fps)) == expected
 
 
@@ -71,7 +71,7 @@ def test_films_of_the_newest(size, seconds, fps, expected):
         (OMNI_TURBO, (1280, 720), 10, 7_202),
     ],
 )
-def test_films_of_older_models(rule, size, seconds, expected):
+def test_videos_of_older_models(rule, size, seconds, expected):
     """The computed table for 3-omni-flash and turbo."""
     assert video_tokens(rule, size, seconds, 30) == expected
 
@@ -101,7 +101,7 @@ def test_older_models_ignore_sampling():
         (OMNI_3_8, 0, 0),
     ],
 )
-def test_sound(rule, seconds, expected):
+def test_audio(rule, seconds, expected):
     """Tokens a second by generation; less than a second counts as one."""
     assert audio_tokens(rule, seconds) == expected
 

@@ -128,7 +128,7 @@ def speech(**fields):
 
 
 def pcm_of(deltas):
-    """Join the sound of a stream whose pieces may end anywhere."""
+    """Join the audio of a stream whose pieces may end anywhere."""
     joined, held = b"", ""
     for delta in deltas:
         held += delta.get("audio", {}).get("data", "")
