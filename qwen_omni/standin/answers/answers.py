@@ -12,7 +12,6 @@ from qwen_omni.standin.answers import schema
 from qwen_omni.standin.answers.evidence import SIGN, Evidence, gather, material_of, prose, spoken
 from qwen_omni.standin.answers.speech import seconds_of, speak
 from qwen_omni.standin.answers.tools import choose_calls, tool_results, written
-from qwen_omni.standin.media.facts import utterances
 from qwen_omni.standin.rules.messages import last_user_texts, prompt_texts
 from qwen_omni.standin.rules.rules import is_thinking, wants_speech
 from qwen_omni.standin.rules.tokens import text_tokens
@@ -39,7 +38,8 @@ def compose(
     """Return what the model says to this request; `cached` is how many of its input tokens the cache holds."""
     evidence = _evidence(body, media)
     if model.asr and scripted is None:
-        scripted = Turn(text=" ".join(_heard_words(evidence)) + ".")
+        words = evidence.codes or [mark.code for mark in evidence.utterances]
+        scripted = Turn(text=" ".join(words) + ".")
     turn = scripted or _own_turn(body, model, evidence)
     reasoning = turn.reasoning
     if reasoning is None and is_thinking(body, model):
@@ -66,11 +66,6 @@ def compose(
         pcm=pcm,
         annotations=({"type": "audio_info", "language": "en", "emotion": "neutral"},) if model.asr else (),
     )
-
-
-def _heard_words(evidence: Evidence) -> tuple[str, ...]:
-    heard = [mark for one in evidence.media for mark in utterances(one.sound_marks, one.observed.audio)]
-    return evidence.codes or tuple(mark.code for mark in heard)
 
 
 def _evidence(body: dict[str, Any], media: Sequence[MediaFacts]) -> Evidence:

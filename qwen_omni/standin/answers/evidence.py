@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from qwen_omni.standin.answers import description
-from qwen_omni.standin.media.facts import utterances
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -102,6 +101,11 @@ class Evidence:
         label = re.compile(rf"^\W*{re.escape(name.removesuffix('s'))}\W+(\d+)\b", re.IGNORECASE)
         found = [(int(match[1]), part) for part in self.text.split("\n\n") if (match := label.match(part))]
         return [number for number, part in found if not self.asked or any(code in part for code in self.asked)]
+
+    @property
+    def utterances(self) -> tuple[Mark, ...]:
+        """What a transcript of the media holds, in order."""
+        return tuple(mark for facts in self.media for mark in facts.utterances)
 
     @property
     def codes(self) -> tuple[str, ...]:
@@ -246,8 +250,7 @@ def prose(evidence: Evidence) -> str:
 
 def spoken(evidence: Evidence) -> str:
     """Return what is heard in the documented form of conversations: each utterance is a turn."""
-    heard = [mark for facts in evidence.media for mark in utterances(facts.sound_marks, facts.observed.audio)]
-    turns = (f"<sos><{mark.start:.2f}>{mark.code}<{mark.end:.2f}><speaker1><eos>" for mark in heard)
+    turns = (f"<sos><{mark.start:.2f}>{mark.code}<{mark.end:.2f}><speaker1><eos>" for mark in evidence.utterances)
     return f"<soc>{''.join(turns)}<eoc>"
 
 

@@ -16,7 +16,6 @@ from qwen_omni.standin.answers.answers import compose
 from qwen_omni.standin.answers.embeddings import EMBEDDINGS_PATH, answer_embeddings
 from qwen_omni.standin.answers.schema import BadSchemaError
 from qwen_omni.standin.batch.batches import CHAT_MODELS, UNSUPPORTED
-from qwen_omni.standin.media.facts import utterances
 from qwen_omni.standin.media.perceive import Memory, Perception
 from qwen_omni.standin.rules import refusal
 from qwen_omni.standin.rules.limits import TASK_MODELS, find_model
@@ -237,7 +236,7 @@ def _judge(request: Request, body: dict[str, Any], model: ModelLimits, state: St
         visitor = Visitor(model=body["model"], account=request.key, resolves_oss=request.resolves_oss)
         perception = Perception(intake=state.intake, memory=state.memory, limits=model.media, visitor=visitor)
         facts = tuple(perception.perceive(parts))
-        if model.asr and not any(utterances(one.sound_marks, one.observed.audio) for one in facts):
+        if model.asr and not any(one.utterances for one in facts):
             raise algo("ASR_RESPONSE_HAVE_NO_WORDS")
     most = (is_thinking(body, model) and model.max_input_thinking) or model.max_input
     if request.line or request.path == BATCH_CHAT_PATH:

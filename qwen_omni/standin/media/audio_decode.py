@@ -8,7 +8,7 @@ that is out of sync with the video is reported as such.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import av
@@ -16,7 +16,7 @@ import numpy as np
 
 from qwen_omni.standin.media.audio_spans import divide, loud_moments
 from qwen_omni.standin.media.dtmf import HIGH, KEYS, LOW
-from qwen_omni.standin.media.facts import AudioSpan, Mark
+from qwen_omni.standin.media.facts import Mark
 from qwen_omni.standin.media.open import UnreadableMediaError, origin
 
 if TYPE_CHECKING:
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from av.audio.stream import AudioStream
     from av.container import InputContainer
     from numpy.typing import NDArray
+
+    from qwen_omni.standin.media.facts import MediaFacts
 
 RATE = 8000
 _WINDOW = 320  # samples, 40 ms
@@ -40,34 +42,20 @@ _CANCELLED = 0.1  # of the loudest channel's power; a mix with less has cancelle
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Heard:
-    """The content of a file's audio; `spans` and `loud` are empty if it holds codes."""
-
-    codec: str
-    sample_rate: int
-    channels: int
-    duration: float
-    loudness: float | None
-    marks: tuple[Mark, ...]
-    spans: tuple[AudioSpan, ...]
-    loud: tuple[tuple[float, float], ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class _Tone:
     key: str
     start: float
     end: float
 
 
-def listen(container: InputContainer) -> Heard | None:
-    """Decode the audio of an opened file; None if it has none.
+def with_audio(facts: MediaFacts, container: InputContainer) -> MediaFacts:
+    """Decode the audio of an opened file and add it to the facts about the file, which stay as they are if it has none.
 
     Raises:
         UnreadableMediaError: There is an audio stream, but none of it can be decoded.
     """
     if not container.streams.audio:
-        return None
+        return facts
     stream = container.streams.audio[0]
     shift = origin(container)
     runs = list(_runs(container, stream))
@@ -79,16 +67,19 @@ def listen(container: InputContainer) -> Heard | None:
         _place(timeline, samples, round((start - shift) * RATE))
     context = stream.codec_context
     marks = find_codes(timeline)
-    coded = any(len(mark.code) > 1 for mark in marks)
-    return Heard(
-        codec=context.name,
+    observed = facts.observed
+    if not any(len(mark.code) > 1 for mark in marks):
+        observed = replace(observed, audio=divide(timeline, RATE), loud=loud_moments(timeline, RATE))
+    return replace(
+        facts,
+        sound=True,
+        sound_codec=context.name,
+        sound_duration=round(sum(len(samples) for _, samples in runs) / RATE, 4),
         sample_rate=context.sample_rate,
         channels=context.channels,
-        duration=round(sum(len(samples) for _, samples in runs) / RATE, 4),
+        sound_marks=marks,
         loudness=loudness(timeline),
-        marks=marks,
-        spans=() if coded else divide(timeline, RATE),
-        loud=() if coded else loud_moments(timeline, RATE),
+        observed=observed,
     )
 
 

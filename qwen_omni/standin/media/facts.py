@@ -12,6 +12,8 @@ from typing import Literal
 Kind = Literal["image", "audio", "video", "frames"]
 Opening = Literal["start", "cut", "fade"]
 AudioKind = Literal["silence", "speech-like", "music-like", "tone", "sound"]
+_SURE = ("silence", "tone")  # contain no speech
+_UNRECOGNISED = "[stand-in] There is sound that may be speech, but the stand-in does not recognise speech"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,6 +135,17 @@ class MediaFacts:
         return shown or any(len(mark.code) > 1 for mark in self.sound_marks)
 
     @property
+    def utterances(self) -> tuple[Mark, ...]:
+        """What a transcript holds: the codes of marked media, or the one thing that can be said about other audio.
+
+        It is empty only where there is certainly no speech: in silence, and where there are only tones.
+        """
+        if any(len(mark.code) > 1 for mark in self.sound_marks):
+            return self.sound_marks
+        heard = [span for span in self.observed.audio if span.kind not in _SURE]
+        return (Mark(code=_UNRECOGNISED, start=heard[0].start, end=heard[-1].end),) if heard else ()
+
+    @property
     def picture_codes(self) -> tuple[str, ...]:
         """The codes in the video, in the order in which they were shown."""
         return tuple(mark.code for mark in self.picture_marks)
@@ -141,18 +154,3 @@ class MediaFacts:
     def sound_codes(self) -> tuple[str, ...]:
         """The codes in the audio, in the order in which they were played."""
         return tuple(mark.code for mark in self.sound_marks)
-
-
-_SURE = ("silence", "tone")  # contain no speech
-_UNRECOGNISED = "[stand-in] There is sound that may be speech, but the stand-in does not recognise speech"
-
-
-def utterances(marks: tuple[Mark, ...], audio: tuple[AudioSpan, ...]) -> tuple[Mark, ...]:
-    """Return what a transcript holds: the codes of marked media, or the one thing that can be said about other audio.
-
-    It is empty only where there is certainly no speech: in silence, and where there are only tones.
-    """
-    if any(len(mark.code) > 1 for mark in marks):
-        return marks
-    heard = [span for span in audio if span.kind not in _SURE]
-    return (Mark(code=_UNRECOGNISED, start=heard[0].start, end=heard[-1].end),) if heard else ()

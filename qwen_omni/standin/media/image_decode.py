@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import warnings
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,11 +14,13 @@ from PIL import Image, UnidentifiedImageError
 
 from qwen_omni.standin.media import ocr
 from qwen_omni.standin.media.colours import colour_name, most_common, shares
-from qwen_omni.standin.media.facts import Observed, ReadText, Scene
+from qwen_omni.standin.media.facts import ColourSpan, Mark, Observed, ReadText, Scene
 from qwen_omni.standin.media.open import UnreadableMediaError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from qwen_omni.standin.media.facts import MediaFacts
 
 _FORMATS = ["BMP", "JPEG", "PNG", "TIFF", "WEBP"]
 _THUMB = (32, 18)
@@ -34,19 +36,8 @@ with contextlib.suppress(ImportError):  # the service accepts HEIC; here that de
     _FORMATS.append("HEIF")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DecodedImage:
-    """The content of one image."""
-
-    image_format: str
-    width: int
-    height: int
-    codes: tuple[str, ...]
-    colour: str
-
-
-def look(data: bytes) -> DecodedImage:
-    """Decode one image.
+def with_image(facts: MediaFacts, data: bytes) -> MediaFacts:
+    """Decode one image and add it to the facts about the file.
 
     Raises:
         UnreadableMediaError: The bytes are not an image of a known kind, or a damaged one.
@@ -56,30 +47,31 @@ def look(data: bytes) -> DecodedImage:
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
                 image.load()
-                grey = np.asarray(image.convert("L"))
-                thumb = np.asarray(image.convert("RGB").resize(_THUMB))
-                name, size = image.format or "", image.size
+                grey, colour = np.asarray(image.convert("L")), image.convert("RGB")
+                name = image.format or ""
     except (UnidentifiedImageError, OSError, ValueError, SyntaxError, Image.DecompressionBombError, Warning) as error:
         raise UnreadableMediaError(str(error)) from error
-    return DecodedImage(
-        image_format=name.lower(),
-        width=size[0],
-        height=size[1],
-        codes=read_codes(grey),
-        colour=colour_name(thumb),
+    facts = replace(
+        facts,
+        container=name.lower(),
+        width=colour.width,
+        height=colour.height,
+        frames=1,
+        picture_marks=tuple(Mark(code=code, start=0.0, end=0.0) for code in read_codes(grey)),
+        colours=(ColourSpan(name=colour_name(np.asarray(colour.resize(_THUMB))), start=0.0),),
     )
+    return facts if facts.marked else replace(facts, observed=_observed(colour))
 
 
-def observe(data: bytes) -> Observed:
-    """Return what is worth saying about an image that `look` has read and that has no marks."""
-    with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
-        small = np.asarray(image.convert("RGB").resize(_DESCRIBED, Image.Resampling.BOX))
-        text: tuple[str, ...] = ()
-        if ocr.installed():
-            image.thumbnail((ocr.LONGEST_SIDE, ocr.LONGEST_SIDE))
-            text = ocr.read_image(np.asarray(image.convert("RGB")))
+def _observed(image: Image.Image) -> Observed:
+    """Return what is worth saying about an RGB image without marks."""
+    small = np.asarray(image.resize(_DESCRIBED, Image.Resampling.BOX))
     brightness = round(float((small @ np.array((0.3, 0.59, 0.11))).mean()), 1)
     scene = Scene(start=0.0, end=0.0, colours=most_common(shares(small)), brightness=brightness)
+    text: tuple[str, ...] = ()
+    if ocr.installed():
+        image.thumbnail((ocr.LONGEST_SIDE, ocr.LONGEST_SIDE))
+        text = ocr.read_image(np.asarray(image))
     lines = tuple(ReadText(text=line, start=0.0, end=0.0) for line in text)
     return Observed(scenes=(scene,), text=lines, reads_text=ocr.installed())
 

@@ -12,11 +12,11 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from qwen_omni.standin.media.audio_decode import Heard, listen
+from qwen_omni.standin.media.audio_decode import with_audio
 from qwen_omni.standin.media.facts import ColourSpan, Kind, MediaFacts, Observed, ReadText, Scene
-from qwen_omni.standin.media.image_decode import look, observe
+from qwen_omni.standin.media.image_decode import with_image
 from qwen_omni.standin.media.open import AUDIO_CONTAINERS, VIDEO_CONTAINERS, UnreadableMediaError, open_media
-from qwen_omni.standin.media.video_decode import MarkLog, watch
+from qwen_omni.standin.media.video_decode import MarkLog, with_frames
 from qwen_omni.standin.rules import refusal
 from qwen_omni.standin.rules.limits import SHORTEST_VIDEO, SMALLEST_SIDE, WIDEST_ASPECT, MediaLimits
 from qwen_omni.standin.rules.refusal import algo
@@ -48,7 +48,8 @@ class Memory:
         with self._locks[kind, digest]:  # each file is decoded once, different files concurrently
             known = self._known.get((kind, digest))
             if known is None:
-                known = _DECODERS[kind](data, digest)
+                known = _DECODERS[kind](MediaFacts(kind=kind, container="", size_bytes=len(data), sha256=digest), data)
+                known = replace(known, observed=Observed()) if known.marked else known
                 self._known[kind, digest] = known
         return known
 
@@ -142,84 +143,27 @@ def _observed_frames(images: list[MediaFacts], fps: float) -> Observed:
     return Observed(scenes=tuple(scenes), text=tuple(text), reads_text=images[0].observed.reads_text)
 
 
-def _decode_image(data: bytes, digest: str) -> MediaFacts:
-    image = look(data)
-    log = MarkLog()
-    log.read(image.codes, 0.0)
-    facts = MediaFacts(
-        kind="image",
-        container=image.image_format,
-        size_bytes=len(data),
-        sha256=digest,
-        width=image.width,
-        height=image.height,
-        frames=1,
-        picture_marks=log.close(0.0),
-        colours=(ColourSpan(name=image.colour, start=0.0),),
-    )
-    return facts if facts.marked else replace(facts, observed=observe(data))
+def decode_audio(facts: MediaFacts, data: bytes, containers: str = AUDIO_CONTAINERS) -> MediaFacts:
+    """Add what the audio of a file holds.
 
-
-def _decode_audio(data: bytes, digest: str) -> MediaFacts:
-    with open_media(data, AUDIO_CONTAINERS) as container:
-        heard = listen(container)
-        name = container.format.name
-    if heard is None:
+    Raises:
+        UnreadableMediaError: It is not one of these containers, or has no audio.
+    """
+    with open_media(data, containers) as container:
+        facts = with_audio(replace(facts, container=container.format.name), container)
+    if not facts.sound:
         raise UnreadableMediaError("no sound stream")
-    facts = MediaFacts(
-        kind="audio",
-        container=name,
-        size_bytes=len(data),
-        sha256=digest,
-        codec=heard.codec,
-        duration=heard.duration,
-    )
-    return _with_audio(facts, heard, Observed())
+    return replace(facts, codec=facts.sound_codec, duration=facts.sound_duration)
 
 
-def _decode_video(data: bytes, digest: str) -> MediaFacts:
+def _decode_video(facts: MediaFacts, data: bytes) -> MediaFacts:
     with open_media(data, VIDEO_CONTAINERS) as container:
-        seen = watch(container)
-        name = container.format.name
+        facts = with_frames(replace(facts, container=container.format.name), container)
     with open_media(data, VIDEO_CONTAINERS) as container:
-        heard = listen(container)
-    facts = MediaFacts(
-        kind="video",
-        container=name,
-        size_bytes=len(data),
-        sha256=digest,
-        codec=seen.codec,
-        width=seen.width,
-        height=seen.height,
-        fps=seen.fps,
-        duration=seen.duration,
-        frames=seen.frames,
-        picture_marks=seen.marks,
-        cuts=seen.cuts,
-        colours=seen.colours,
-    )
-    if heard is None:
-        return replace(facts, observed=Observed() if facts.marked else seen.observed)
-    return _with_audio(facts, heard, seen.observed)
+        return with_audio(facts, container)
 
 
-def _with_audio(facts: MediaFacts, heard: Heard, observed: Observed) -> MediaFacts:
-    """Add what was heard, and what was observed unless the media is marked."""
-    facts = replace(
-        facts,
-        sound=True,
-        sound_codec=heard.codec,
-        sound_duration=heard.duration,
-        sample_rate=heard.sample_rate,
-        channels=heard.channels,
-        sound_marks=heard.marks,
-        loudness=heard.loudness,
-    )
-    observed = replace(observed, audio=heard.spans, loud=heard.loud)
-    return facts if facts.marked else replace(facts, observed=observed)
-
-
-_DECODERS = {"image": _decode_image, "audio": _decode_audio, "video": _decode_video}
+_DECODERS = {"image": with_image, "audio": decode_audio, "video": _decode_video}
 
 
 def _counted(rule: TokenRule, facts: MediaFacts, sampling: Sampling) -> MediaFacts:

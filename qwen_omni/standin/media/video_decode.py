@@ -7,7 +7,7 @@ Audio is handled by `audio_decode`, images by `image_decode`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import av
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from av.video.stream import VideoStream
     from numpy.typing import NDArray
 
+    from qwen_omni.standin.media.facts import MediaFacts
+
 _CHANGED = 1.5  # grey levels: less is coding noise
 _CUT = 24.0  # levels of a small RGB image: more is a new scene
 _USUAL_FPS = 25
@@ -33,22 +35,6 @@ _MERGE_GAP = 0.5  # a code that is unreadable for at most this long counts as sh
 _THUMB = (32, 18)
 _COARSE = 48  # grid points per side for the quick comparison
 _PLANAR_GREY = ("yuv420p", "yuvj420p", "yuv422p", "yuvj422p", "yuv444p", "yuvj444p", "nv12", "gray")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Seen:
-    """The content of a video's frames."""
-
-    codec: str
-    width: int
-    height: int
-    fps: float
-    duration: float
-    frames: int
-    marks: tuple[Mark, ...]
-    cuts: tuple[float, ...]
-    colours: tuple[ColourSpan, ...]
-    observed: Observed
 
 
 @dataclass(slots=True)
@@ -78,8 +64,8 @@ class MarkLog:
         return tuple(healed)
 
 
-def watch(container: InputContainer) -> Seen:
-    """Decode the frames of an opened video, from first to last.
+def with_frames(facts: MediaFacts, container: InputContainer) -> MediaFacts:
+    """Decode the frames of an opened video, from first to last, and add them to the facts about the file.
 
     Raises:
         UnreadableMediaError: There is no video stream, or none of it can be decoded.
@@ -97,7 +83,7 @@ def watch(container: InputContainer) -> Seen:
             raise UnreadableMediaError(str(error)) from error
     if not viewer.times:
         raise UnreadableMediaError("no frame could be decoded")
-    return viewer.report(stream)
+    return viewer.report(facts, stream)
 
 
 @dataclass(slots=True)
@@ -167,7 +153,7 @@ class _Viewer:
         if not self.colours or self.colours[-1].name != name:
             self.colours.append(ColourSpan(name=name, start=time))
 
-    def report(self, stream: VideoStream) -> Seen:
+    def report(self, facts: MediaFacts, stream: VideoStream) -> MediaFacts:
         times = sorted(self.times)
         span = times[-1] - times[0]
         rate = float(stream.average_rate or stream.guessed_rate or 0)
@@ -181,14 +167,15 @@ class _Viewer:
                 scenes=self.scenes.scenes(end), black=self.scenes.black(end), frozen=self.scenes.frozen(end),
                 text=self.text.read(), reads_text=self.text.available,
             )  # fmt: skip
-        return Seen(
+        return replace(
+            facts,
             codec=stream.codec_context.name,
             width=self.size[0],
             height=self.size[1],
             fps=round(fps, 3),
             duration=round(end - min(0.0, times[0]), 4),
             frames=len(times),
-            marks=self.marks.close(end),
+            picture_marks=self.marks.close(end),
             cuts=tuple(self.cuts),
             colours=tuple(self.colours),
             observed=observed,
