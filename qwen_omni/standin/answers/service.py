@@ -27,7 +27,7 @@ from qwen_omni.standin.rules.tokens import text_tokens
 from qwen_omni.standin.server import sse
 from qwen_omni.standin.server.exchange import Reply, Request
 from qwen_omni.standin.server.log import LoggedRequest, without_media, without_secrets
-from qwen_omni.standin.server.script import Fault, RawAnswer, Script
+from qwen_omni.standin.server.script import Fault, Script
 from qwen_omni.standin.stores.intake import Intake, Visitor
 from qwen_omni.standin.stores.stores import Stores
 
@@ -176,8 +176,8 @@ def _reply(  # noqa: PLR0913 - what decides an answer
     if problem is not None or model is None:
         return _refused(problem or invalid("no model"), streams=streams)
     scripted = state.script.next_reply(logged)
-    if isinstance(scripted, RawAnswer):
-        return _impaired(_verbatim(scripted), fault)
+    if isinstance(scripted, Reply):
+        return _impaired(scripted, fault)
     try:
         cached = 0
         if state.prefixes is not None and model.cache_prefix:
@@ -284,26 +284,10 @@ def _impaired(reply: Reply, fault: Fault | None) -> Reply:
     if fault.kind == "slow":
         return replace(reply, first_byte_delay=fault.first_byte_delay, bytes_per_second=fault.bytes_per_second)
     if fault.kind == "cut" and fault.after_bytes is not None:
-        return _cut(reply, fault.after_bytes, reset=fault.reset)
+        return reply.cut(fault.after_bytes, reset=fault.reset)
     if fault.kind == "in_stream" and fault.answer is not None:
         return replace(reply, pieces=(*reply.pieces[: fault.after_deltas + 1], fault.answer.event()))
     return reply
-
-
-def _verbatim(answer: RawAnswer) -> Reply:
-    reply = Reply(
-        status=answer.status, content_type=answer.content_type, headers=answer.headers, pieces=answer.pieces,
-        pause=answer.pause,
-    )  # fmt: skip
-    return reply if answer.cut_after is None else _cut(reply, answer.cut_after, reset=answer.reset)
-
-
-def _cut(reply: Reply, after: int, *, reset: bool) -> Reply:
-    kept: list[bytes] = []
-    for piece in reply.pieces:
-        kept.append(piece[:after])
-        after -= len(kept[-1])
-    return replace(reply, pieces=tuple(piece for piece in kept if piece), ending="reset" if reset else "close")
 
 
 def _ids(request_id: str | None = None) -> tuple[tuple[str, str], ...]:

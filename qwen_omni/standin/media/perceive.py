@@ -74,31 +74,25 @@ class Perception:
         return [self._one(part) for part in parts]
 
     def _one(self, part: MediaPart) -> MediaFacts:
-        if part.kind == "frames":
-            return self._frame_list(part)
-        data = self.intake.fetch(part.urls[0], visitor=self.visitor)
-        _check_size(self.limits, part.kind, data)
-        try:
-            facts = self.memory.recall(part.kind, data)
-        except UnreadableMediaError as error:
-            raise algo(_unreadable(part.kind, data)) from error
-        _check_facts(self.limits, facts)
+        if part.kind != "frames":
+            facts = self._file(part.kind, part.urls[0])
+        else:
+            low, high = self.limits.frames
+            if not low <= len(part.urls) <= high:
+                raise algo(refusal.FRAME_RANGE.format(low=low, high=high))
+            images = [self._file("image", url) for url in part.urls]
+            facts = _joined(images, part.sampling.fps or _FRAME_LIST_FPS)
         return _counted(self.limits.tokens, facts, part.sampling)
 
-    def _frame_list(self, part: MediaPart) -> MediaFacts:
-        low, high = self.limits.frames
-        if not low <= len(part.urls) <= high:
-            raise algo(refusal.FRAME_RANGE.format(low=low, high=high))
-        images = []
-        for url in part.urls:
-            data = self.intake.fetch(url, visitor=self.visitor)
-            _check_size(self.limits, "image", data)
-            try:
-                images.append(self.memory.recall("image", data))
-            except UnreadableMediaError as error:
-                raise algo(refusal.BAD_IMAGE) from error
-            _check_facts(self.limits, images[-1])
-        return _counted(self.limits.tokens, _joined(images, part.sampling.fps or _FRAME_LIST_FPS), part.sampling)
+    def _file(self, kind: Kind, url: str) -> MediaFacts:
+        data = self.intake.fetch(url, visitor=self.visitor)
+        _check_size(self.limits, kind, data)
+        try:
+            facts = self.memory.recall(kind, data)
+        except UnreadableMediaError as error:
+            raise algo(_unreadable(kind, data)) from error
+        _check_facts(self.limits, facts)
+        return facts
 
 
 def _joined(images: list[MediaFacts], fps: float) -> MediaFacts:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hmac
 import json
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
@@ -71,6 +71,14 @@ class Reply:
     bytes_per_second: float | None = None
     ending: Literal["complete", "close", "reset", "drop"] = "complete"
     model: str = ""
+
+    def cut(self, after: int, *, reset: bool) -> Reply:
+        """Return this answer with a body that ends after so many bytes, with the connection."""
+        kept: list[bytes] = []
+        for piece in self.pieces:
+            kept.append(piece[:after])
+            after -= len(kept[-1])
+        return replace(self, pieces=tuple(piece for piece in kept if piece), ending="reset" if reset else "close")
 
 
 def json_reply(value: Mapping[str, Any], status: int = 200) -> Reply:
