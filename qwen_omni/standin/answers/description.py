@@ -53,7 +53,7 @@ def describe(facts: MediaFacts, number: int, question: str, offset: float) -> st
     asked = [topic for topic, words in _TOPICS.items() if re.search(rf"\b(?:{words})\b", question, re.IGNORECASE)]
     texts = _sentences(facts, offset)
     ordered = sorted(texts, key=lambda one: one[0] not in asked)
-    return " ".join([f"{facts.kind} {number}: {_shape(facts)}.", *(text for _, text in ordered)])
+    return " ".join([f"{facts.kind} {number}: {shape(facts)}.", *(text for _, text in ordered)])
 
 
 def limits(media: Sequence[MediaFacts]) -> str:
@@ -63,7 +63,7 @@ def limits(media: Sequence[MediaFacts]) -> str:
     unknown = ["objects", "people", "names"] * pictured + ["speech"] * heard
     unread = pictured and not any(facts.observed.reads_text for facts in media)
     text = f" {UNREAD} {INSTALL}." if unread else ""
-    return f"{MEASURED} {_either(unknown)}.{text}"
+    return f"{MEASURED} {_listed(unknown, 'or')}.{text}"
 
 
 def at(facts: MediaFacts, second: float, offset: float) -> list[str]:
@@ -85,7 +85,7 @@ def summary(facts: MediaFacts, *, timed: bool) -> list[str]:
     if timed:
         left_out = {"audio"} | ({"colours"} if len(facts.observed.scenes) > _FEW else set())
         texts = [text for topic, text in _sentences(facts, 0.0) if topic not in left_out or not found]
-        return [f"{facts.kind.capitalize()} of {_shape(facts)}.", *found, *texts]
+        return [f"{facts.kind.capitalize()} of {shape(facts)}.", *found, *texts]
     seen = [line.text for line in facts.observed.text]
     return [*found, f"Text in the picture: {_quoted(dict.fromkeys(seen))}."] if seen else found
 
@@ -176,24 +176,30 @@ def tempo(media: Sequence[MediaFacts]) -> str:
     return "fast" if seconds < 4 or moving > 15 else "slow" if seconds > 12 and moving < 3 else "moderate"  # noqa: PLR2004
 
 
-def _shape(facts: MediaFacts) -> str:
+def shape(facts: MediaFacts) -> str:
+    """Return the format and the size of a part; of ordinary media in more words than of marked ones."""
     wide, high = facts.width, facts.height
-    form = "square"
-    if max(wide, high) > _SQUARE * min(wide, high):
-        form = "landscape" if wide > high else "portrait"
-    size = f"{wide}x{high} ({form})"
+    size = f"{wide}x{high}"
+    if not facts.marked:
+        upright = "portrait" if high > wide else "landscape"
+        size += f" ({upright if max(wide, high) > _SQUARE * min(wide, high) else 'square'})"
     if facts.kind == "image":
         return f"{size}, {facts.container}"
     if facts.kind == "frames":
         return f"{facts.frames} frames, {size}, {facts.fps:g} fps"
-    channels = "1 channel" if facts.channels == 1 else f"{facts.channels} channels"
-    audio = (
-        f"{facts.sound_codec.removesuffix('float')} {facts.sample_rate} Hz {channels}" if facts.sound else "no sound"
-    )
+    audio, codec = "no sound", facts.sound_codec
+    if facts.sound and facts.marked:
+        audio = f"{codec} {facts.sample_rate} Hz {facts.channels} channel(s)"
+    elif facts.sound:
+        audio = f"{codec.removesuffix('float')} {facts.sample_rate} Hz {_counted(facts.channels, 'channel')}"
     if facts.kind == "audio":
         return f"{facts.duration:.1f} s, {audio}"
-    frames = "1 frame" if facts.frames == 1 else f"{facts.frames} frames"
+    frames = f"{facts.frames} frames" if facts.marked else _counted(facts.frames, "frame")
     return f"{facts.duration:.1f} s, {size}, {facts.fps:g} fps, {frames}, {facts.codec}, {audio}"
+
+
+def _counted(count: int, word: str) -> str:
+    return f"{count} {word}" if count == 1 else f"{count} {word}s"
 
 
 def _sentences(facts: MediaFacts, offset: float) -> list[tuple[str, str]]:
@@ -317,12 +323,8 @@ def _word(value: float, table: tuple[tuple[float, str], ...]) -> str:
     return next((word for most, word in table if value < most), table[-1][1])
 
 
-def _listed(words: Sequence[str]) -> str:
-    return " and ".join(filter(None, (", ".join(words[:-1]), *words[-1:])))
-
-
-def _either(words: Sequence[str]) -> str:
-    return _listed(words).replace(" and ", " or ")
+def _listed(words: Sequence[str], last: str = "and") -> str:
+    return f" {last} ".join(filter(None, (", ".join(words[:-1]), *words[-1:])))
 
 
 def _quoted(texts: Iterable[str]) -> str:

@@ -256,19 +256,7 @@ def spoken(evidence: Evidence) -> str:
 
 def describe(facts: MediaFacts, number: int) -> str:
     """Describe everything known about one media part."""
-    return " ".join([f"{facts.kind} {number}: {_shape(facts)}.", *_sentences(facts)])
-
-
-def _shape(facts: MediaFacts) -> str:
-    size, rate = f"{facts.width}x{facts.height}", f"{facts.fps:g} fps"
-    if facts.kind == "image":
-        return f"{size}, {facts.container}"
-    if facts.kind == "frames":
-        return f"{facts.frames} frames, {size}, {rate}"
-    audio = f"{facts.sound_codec} {facts.sample_rate} Hz {facts.channels} channel(s)" if facts.sound else "no sound"
-    if facts.kind == "audio":
-        return f"{facts.duration:.1f} s, {audio}"
-    return f"{facts.duration:.1f} s, {size}, {rate}, {facts.frames} frames, {facts.codec}, {audio}"
+    return " ".join([f"{facts.kind} {number}: {description.shape(facts)}.", *_sentences(facts)])
 
 
 def _sentences(facts: MediaFacts) -> list[str]:

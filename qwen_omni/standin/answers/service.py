@@ -41,7 +41,6 @@ if TYPE_CHECKING:
     from qwen_omni.standin.rules.limits import ModelLimits
     from qwen_omni.standin.rules.prefix_cache import PrefixCache
     from qwen_omni.standin.rules.quotas import Quotas
-    from qwen_omni.standin.server.script import FaultKind
 
 CHAT_PATH = "/compatible-mode/v1/chat/completions"
 QUOTAS_PATH = "/api/v1/quotas"
@@ -49,6 +48,7 @@ BATCH_CHAT_PATH = "/batch/compatible-mode/v1/chat/completions"
 _MOST_BATCHED = 256_000  # input tokens of a Batch Chat request, or of a line
 STREAM_TYPE = "text/event-stream;charset=UTF-8"
 _OVERHEAD = 4  # tokens around each message
+_UNLIMITED: tuple[float, Callable[[int], None]] = (0.0, lambda _: None)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -80,10 +80,9 @@ def respond(request: Request, state: State) -> Reply:
     body: dict[str, Any] = {}
     problem: Refusal | None = None
     model: ModelLimits | None = None
-    wait = 0.0
-    answered: Callable[[int], None] = _count_nothing
+    wait, answered = _UNLIMITED
     try:
-        _check_key(request, state)
+        request.checked_key(state.keys, refusal.wrong_key())
         if request.path == QUOTAS_PATH and state.quotas is not None:
             return _quotas_reply(request.query, state.quotas)
         _check_door(request)
@@ -115,7 +114,7 @@ def _embedded(request: Request, state: State) -> Reply:
     problem: Refusal | None = None
     pieces: tuple[bytes, ...] = ()
     try:
-        _check_key(request, state)
+        request.checked_key(state.keys, refusal.wrong_key())
         body = json_object(request.body, invalid(NO_OBJECT))
         logged = replace(logged, body=body)
         pieces = (json.dumps(answer_embeddings(body)).encode(),)
@@ -138,10 +137,6 @@ def answer_line(body: dict[str, Any], key: str, state: State) -> tuple[int, dict
     reply = respond(line, state)
     answer: dict[str, Any] = json.loads(reply.pieces[0].removeprefix(b"data: ")) if reply.pieces else {}
     return (400 if "error" in answer else reply.status), answer
-
-
-def _count_nothing(_: int) -> None:
-    pass
 
 
 def _admit(
@@ -191,17 +186,12 @@ def _reply(  # noqa: PLR0913 - what decides an answer
     plain = plain or not streams or (fault is not None and fault.kind == "plain_json")
     if plain:
         return _impaired(Reply(headers=_ids(), pieces=(sse.body(answer),)), fault)
-    return _impaired(Reply(content_type=STREAM_TYPE, headers=_ids(), pieces=tuple(sse.events(answer))), fault)
+    return _impaired(_streamed(*sse.events(answer)), fault)
 
 
 def prompt_text_tokens(body: dict[str, Any]) -> int:
     """Count the text tokens of a request: its text plus an overhead for every message."""
     return text_tokens(all_text(body)) + _OVERHEAD * len(body["messages"])
-
-
-def _check_key(request: Request, state: State) -> None:
-    if not request.has_key_of(state.keys):
-        raise refusal.wrong_key()
 
 
 def _check_door(request: Request) -> None:
@@ -248,33 +238,32 @@ def _judge(request: Request, body: dict[str, Any], model: ModelLimits, state: St
 
 def _refused(problem: Refusal, *, streams: bool) -> Reply:
     if problem.late and streams:
-        return Reply(content_type=STREAM_TYPE, headers=_ids(), pieces=(problem.event(),))
+        return _streamed(problem.event())
     body = problem.body()
     return Reply(
         status=problem.status, headers=_ids(body["request_id"]), pieces=(json.dumps(body, ensure_ascii=False).encode(),)
     )
 
 
+def _streamed(*events: bytes, status: int = 200) -> Reply:
+    return Reply(status=status, content_type=STREAM_TYPE, headers=_ids(), pieces=events)
+
+
 def _broken(fault: Fault | None, *, streams: bool) -> Reply | None:
     """Return the answer of a fault that replaces the whole reply."""
-    if fault is None:
+    if fault is None or fault.kind == "in_stream":
         return None
     if fault.kind == "empty":
-        return Reply(content_type=STREAM_TYPE, headers=_ids())
+        return _streamed()
     if fault.kind == "cut" and fault.after_bytes is None:
         return Reply(ending="drop")
-    return _error_reply(fault.kind, fault.answer, streams=streams) if fault.answer is not None else None
-
-
-def _error_reply(kind: FaultKind, problem: Refusal, *, streams: bool) -> Reply | None:
-    if kind == "refuse":
+    problem = fault.answer
+    if problem is None:
+        return None
+    if fault.kind == "refuse":
         return _refused(problem, streams=streams)
-    if kind == "event_only":
-        return Reply(content_type=STREAM_TYPE, headers=_ids(), pieces=(problem.event(),))
-    if kind == "framed":
-        framed = b"data: " + json.dumps(problem.body()).encode() + b"\n\n"
-        return Reply(status=problem.status, content_type=STREAM_TYPE, headers=_ids(), pieces=(framed,))
-    return None
+    framed = b"data: " + json.dumps(problem.body()).encode() + b"\n\n"
+    return _streamed(problem.event() if fault.kind == "event_only" else framed, status=problem.status)
 
 
 def _impaired(reply: Reply, fault: Fault | None) -> Reply:

@@ -161,25 +161,28 @@ class Tasks:
         return None
 
     def _account(self, asked: Request) -> str:
-        if not asked.has_key_of(self.keys):
-            raise Refusal(401, "InvalidApiKey", "Invalid API-key provided.")
-        return asked.key
+        return asked.checked_key(self.keys, Refusal(401, "InvalidApiKey", "Invalid API-key provided."))
+
+    def _opened(self, asked: Request, *, at_once: bool) -> tuple[dict[str, Any], TaskModel, Visitor]:
+        """Check what tasks and single calls have in common; return the body, its model, and who asks."""
+        account = self._account(asked)
+        if (asked.headers.get("x-dashscope-async") == "enable") == at_once:
+            way = "asynchronous" if at_once else "synchronous"
+            raise Refusal(403, "AccessDenied", f"current user api does not support {way} calls.")
+        body = json_object(asked.body, Refusal(400, "InvalidParameter", NO_OBJECT))
+        model = _model(body, at_once=at_once)
+        return body, model, Visitor(model=model.name, account=account, resolves_oss=asked.resolves_oss)
 
     def _submit(self, asked: Request) -> Reply:
-        account = self._account(asked)
-        if asked.headers.get("x-dashscope-async") != "enable":
-            raise Refusal(403, "AccessDenied", "current user api does not support synchronous calls.")
-        body = json_object(asked.body, Refusal(400, "InvalidParameter", NO_OBJECT))
-        model = _model(body, at_once=False)
+        body, model, visitor = self._opened(asked, at_once=False)
         if model.by_token and not isinstance(body.get("parameters"), dict):
             raise Refusal(400, "InvalidParameter", "Required parameter missing or invalid: parameters")
         links = _links(body, model)
-        visitor = Visitor(model=model.name, account=account, resolves_oss=asked.resolves_oss)
         with self._lock:
             outcome = self._outcomes.pop(0) if self._outcomes else Outcome()
         parameters = body.get("parameters") or {}
         task = _Task(
-            id=str(uuid.uuid4()), account=account, model=model, begun=self.now(), outcome=outcome,
+            id=str(uuid.uuid4()), account=visitor.account, model=model, begun=self.now(), outcome=outcome,
             parameters=parameters, subtasks=[(link, self._heard(link, visitor, model)) for link in links],
         )  # fmt: skip
         with self._lock:
@@ -187,12 +190,7 @@ class Tasks:
         return _state(task.id, "PENDING")
 
     def _call(self, asked: Request) -> Reply:
-        account = self._account(asked)
-        if asked.headers.get("x-dashscope-async") == "enable":
-            raise Refusal(403, "AccessDenied", "current user api does not support asynchronous calls.")
-        body = json_object(asked.body, Refusal(400, "InvalidParameter", NO_OBJECT))
-        model = _model(body, at_once=True)
-        visitor = Visitor(model=model.name, account=account, resolves_oss=asked.resolves_oss)
+        body, model, visitor = self._opened(asked, at_once=True)
         data = self.intake.fetch(_audio(body), visitor=visitor)
         try:
             heard = decode_recording(data)

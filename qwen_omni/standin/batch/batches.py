@@ -140,7 +140,7 @@ class Batches:
         found = _ROUTES.fullmatch(asked.path)
         name = (found[2] if found else None) or ""
         try:
-            account = self._account(asked)
+            account = asked.checked_key(self.keys, refusal.wrong_key())
             if operation in ("upload", "create", "list"):
                 return {"upload": self._upload, "create": self._create, "list": self._list}[operation](asked, account)
             if operation in ("content", "file"):
@@ -154,11 +154,6 @@ class Batches:
             return json_reply(_shown(batch))
         except Refusal as problem:
             return json_reply(problem.body(), problem.status)
-
-    def _account(self, asked: Request) -> str:
-        if not asked.has_key_of(self.keys):
-            raise refusal.wrong_key()
-        return asked.key
 
     def _file(self, name: str, account: str) -> bytes:
         owner, content = self._files.get(name, ("", b""))

@@ -184,17 +184,18 @@ class _Viewer:
 
 def _small(frame: av.VideoFrame) -> NDArray[np.uint8]:
     """Return a frame as an RGB image of a few hundred pixels."""
-    small = frame.reformat(width=_THUMB[0], height=_THUMB[1], format="rgb24")
-    return small.to_ndarray().astype(np.uint8, copy=False)
+    return _rgb(frame, *_THUMB)
 
 
 def _readable(frame: av.VideoFrame) -> NDArray[np.uint8]:
     """Return a frame as an RGB image in which text can still be read."""
     shrink = min(1.0, LONGEST_SIDE / max(frame.width, frame.height))
-    width, height = max(1, round(frame.width * shrink)), max(1, round(frame.height * shrink))
-    shrunk = frame.reformat(width=width, height=height, format="rgb24")
-    pixels: NDArray[np.uint8] = shrunk.to_ndarray().astype(np.uint8, copy=False)
-    return pixels
+    return _rgb(frame, max(1, round(frame.width * shrink)), max(1, round(frame.height * shrink)))
+
+
+def _rgb(frame: av.VideoFrame, width: int, height: int) -> NDArray[np.uint8]:
+    resized = frame.reformat(width=width, height=height, format="rgb24")
+    return resized.to_ndarray().astype(np.uint8, copy=False)
 
 
 def _grey(frame: av.VideoFrame) -> NDArray[np.uint8]:

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
     from starlette.requests import Request as HTTPRequest
 
+    from qwen_omni.standin.rules.refusal import Refusal
+
 JSON_TYPE = "application/json"
 
 
@@ -52,6 +54,12 @@ class Request:
         scheme = self.headers.get("authorization", "").partition(" ")[0]
         known = any(hmac.compare_digest(self.key.encode(), one.encode()) for one in keys)
         return scheme.lower() == "bearer" and known
+
+    def checked_key(self, keys: Iterable[str], refused: Refusal) -> str:
+        """Return the key that it was sent with; raise `refused` if it is not one of these."""
+        if not self.has_key_of(keys):
+            raise refused
+        return self.key
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

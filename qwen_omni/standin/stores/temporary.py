@@ -11,7 +11,6 @@ import hmac
 import json
 import re
 import uuid
-from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -70,12 +69,9 @@ def take_form(call: StoreCall, objects: Objects, now: float) -> StoreReply:
     stored = Stored(
         files=(path,), size_bytes=stop - start, crc=None, etag=call.body.path.name.upper(),
         content_type=fields.get("x-oss-content-type", content_type), acl=fields.get("x-oss-object-acl", "default"),
-        made_at=now,
+        made_at=now, model=decoded["standin-model"], account=decoded["standin-account"], until=now + LIFETIME,
     )  # fmt: skip
-    objects.put(
-        BUCKET, fields["key"],
-        replace(stored, model=decoded["standin-model"], account=decoded["standin-account"], until=now + LIFETIME),
-    )  # fmt: skip
+    objects.put(BUCKET, fields["key"], stored)
     return StoreReply(status=int(fields.get("success_action_status") or 204))
 
 
