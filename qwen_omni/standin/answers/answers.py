@@ -36,7 +36,8 @@ def compose(
     cached: int = 0,
 ) -> Answer:
     """Return what the model says to this request; `cached` is how many of its input tokens the cache holds."""
-    evidence = _evidence(body, media)
+    asked = schema.without_schema(last_user_texts(body))
+    evidence = gather(media, "\n".join(asked), "\n".join(prompt_texts(body)), material=material_of(asked))
     if model.asr and scripted is None:
         words = evidence.codes or [mark.code for mark in evidence.utterances]
         scripted = Turn(text=" ".join(words) + ".")
@@ -48,7 +49,8 @@ def compose(
     if turn.tool_calls and finish == "stop":
         finish = "tool_calls"
     pcm = speak(text) if wants_speech(body) and text else b""
-    usage = _usage(media, text_in, (text, reasoning, turn), _speech_tokens(model, pcm))
+    speech_tokens = round(seconds_of(pcm) * model.media.tokens.audio_out) if model.media is not None else 0
+    usage = _usage(media, text_in, (text, reasoning, turn), speech_tokens)
     if cached:
         usage["prompt_tokens_details"]["cached_tokens"] = cached
     if model.asr:
@@ -66,11 +68,6 @@ def compose(
         pcm=pcm,
         annotations=({"type": "audio_info", "language": "en", "emotion": "neutral"},) if model.asr else (),
     )
-
-
-def _evidence(body: dict[str, Any], media: Sequence[MediaFacts]) -> Evidence:
-    asked = schema.without_schema(last_user_texts(body))
-    return gather(media, "\n".join(asked), "\n".join(prompt_texts(body)), material=material_of(asked))
 
 
 def _own_turn(body: dict[str, Any], model: ModelLimits, evidence: Evidence) -> Turn:
@@ -119,12 +116,6 @@ def _limited(text: str, body: dict[str, Any]) -> tuple[str, str]:
     if most is not None and text_tokens(text) > most:
         return text[: int(most) * _CHARACTERS_PER_TOKEN], "length"
     return text, "stop"
-
-
-def _speech_tokens(model: ModelLimits, pcm: bytes) -> int:
-    if not pcm or model.media is None:
-        return 0
-    return round(seconds_of(pcm) * model.media.tokens.audio_out)
 
 
 def _usage(

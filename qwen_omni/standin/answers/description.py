@@ -228,18 +228,14 @@ def _cuts(facts: MediaFacts, offset: float) -> str:
     texts = []
     for kind, word in (("cut", "cut"), ("fade", "fade through black")):
         times = [_time(scene.start, facts, offset) for scene in changes if scene.opening == kind]
-        more = f" and {len(times) - _MOST} more" if len(times) > _MOST else ""
         plural = word.replace(kind, f"{kind}s", 1) if len(times) > 1 else word
-        texts += [f"{len(times)} {plural} at {', '.join(times[:_MOST])}{more}"] if times else []
+        texts += [f"{len(times)} {plural} at {_first(times, ', ', ' and {} more')}"] if times else []
     return f"{'; '.join(texts)}."
 
 
 def _scenes(facts: MediaFacts, offset: float) -> str:
-    spans = [
-        f"{_span(scene.start, scene.end, facts, offset)} {_look(scene)}" for scene in facts.observed.scenes[:_MOST]
-    ]
-    more = f"; and {len(facts.observed.scenes) - _MOST} more scenes" if len(facts.observed.scenes) > _MOST else ""
-    return f"Scenes: {'; '.join(spans)}{more}."
+    spans = [f"{_span(scene.start, scene.end, facts, offset)} {_look(scene)}" for scene in facts.observed.scenes]
+    return f"Scenes: {_first(spans, '; ', '; and {} more scenes')}."
 
 
 def _dark(facts: MediaFacts, offset: float) -> list[tuple[str, str]]:
@@ -263,14 +259,11 @@ def _text(facts: MediaFacts, offset: float) -> list[str]:
 def _audio(facts: MediaFacts, offset: float) -> str:
     if facts.loudness is None:
         return "The sound is silent."
-    spans = [
-        f"{_span(span.start, span.end, facts, offset)} {_audio_phrase(span)}" for span in facts.observed.audio[:_MOST]
-    ]
-    more = f"; and {len(facts.observed.audio) - _MOST} more" if len(facts.observed.audio) > _MOST else ""
+    spans = [f"{_span(span.start, span.end, facts, offset)} {_audio_phrase(span)}" for span in facts.observed.audio]
     loud = [f"{_time(time, facts, offset)} ({level:.0f} dBFS)" for time, level in facts.observed.loud]
     peaks = f" Loudest at {', '.join(loud)}." if loud else ""
     mean = f"on average {facts.loudness:.1f} dBFS, {_word(facts.loudness, _LOUDNESS)}"
-    return f"Sound: {'; '.join(spans)}{more}; {mean}.{peaks}"
+    return f"Sound: {_first(spans, '; ', '; and {} more')}; {mean}.{peaks}"
 
 
 def _audio_overview(facts: MediaFacts) -> str:
@@ -325,6 +318,12 @@ def _word(value: float, table: tuple[tuple[float, str], ...]) -> str:
 
 def _listed(words: Sequence[str], last: str = "and") -> str:
     return f" {last} ".join(filter(None, (", ".join(words[:-1]), *words[-1:])))
+
+
+def _first(texts: Sequence[str], comma: str, rest: str) -> str:
+    """Join the first texts, and the number of the others into `rest`."""
+    more = rest.format(len(texts) - _MOST) if len(texts) > _MOST else ""
+    return f"{comma.join(texts[:_MOST])}{more}"
 
 
 def _quoted(texts: Iterable[str]) -> str:

@@ -111,14 +111,9 @@ def _places(text: str) -> Iterator[tuple[Schema, int]]:
 
 
 def _is_schema(value: Schema) -> bool:
-    if isinstance(value.get("properties"), dict):
-        return True
-    if isinstance(value.get("$defs"), dict) or "$ref" in value:
-        return True
-    kinds = value.get("anyOf") or value.get("oneOf")
-    return (value.get("type") in ("array", "object") and ("items" in value or "title" in value)) or isinstance(
-        kinds, list
-    )
+    named = any(isinstance(value.get(key), dict) for key in ("properties", "$defs"))
+    described = value.get("type") in ("array", "object") and ("items" in value or "title" in value)
+    return named or "$ref" in value or described or isinstance(value.get("anyOf") or value.get("oneOf"), list)
 
 
 class _Filler:

@@ -73,10 +73,7 @@ def respond(request: Request, state: State) -> Reply:
     """Answer one request."""
     if request.path == EMBEDDINGS_PATH:
         return _embedded(request, state)
-    logged = LoggedRequest(
-        method=request.method, path=request.path, headers=without_secrets(request.headers), body={},
-        raw_bytes=len(request.body),
-    )  # fmt: skip
+    logged = _logged(request)
     body: dict[str, Any] = {}
     problem: Refusal | None = None
     model: ModelLimits | None = None
@@ -107,10 +104,7 @@ def respond(request: Request, state: State) -> Reply:
 
 def _embedded(request: Request, state: State) -> Reply:
     """Answer a request for embeddings, unless a scripted fault comes first."""
-    logged = LoggedRequest(
-        method=request.method, path=request.path, headers=without_secrets(request.headers), body={},
-        raw_bytes=len(request.body),
-    )  # fmt: skip
+    logged = _logged(request)
     problem: Refusal | None = None
     pieces: tuple[bytes, ...] = ()
     try:
@@ -127,6 +121,13 @@ def _embedded(request: Request, state: State) -> Reply:
     if broken is not None:
         return broken
     return _refused(problem, streams=False) if problem else _impaired(Reply(headers=_ids(), pieces=pieces), fault)
+
+
+def _logged(request: Request) -> LoggedRequest:
+    headers = without_secrets(request.headers)
+    return LoggedRequest(
+        method=request.method, path=request.path, headers=headers, body={}, raw_bytes=len(request.body)
+    )
 
 
 def answer_line(body: dict[str, Any], key: str, state: State) -> tuple[int, dict[str, Any]]:

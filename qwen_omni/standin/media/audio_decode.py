@@ -8,7 +8,7 @@ that is out of sync with the video is reported as such.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import av
@@ -39,13 +39,6 @@ _SHORTEST = 0.05  # seconds a digit must last
 _CODE_REST = 0.15  # a longer rest starts a new code
 _JUMP = 0.02  # a longer gap between two frames is silence, not rounding
 _CANCELLED = 0.1  # of the loudest channel's power; a mix with less has cancelled the signal
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Tone:
-    key: str
-    start: float
-    end: float
 
 
 def with_audio(facts: MediaFacts, container: InputContainer) -> MediaFacts:
@@ -95,9 +88,9 @@ def find_codes(samples: NDArray[np.float32]) -> tuple[Mark, ...]:
     for tone in _tones(samples):
         last = marks[-1] if marks else None
         if last and tone.start - last.end < _CODE_REST:
-            marks[-1] = Mark(code=last.code + tone.key, start=last.start, end=tone.end)
+            marks[-1] = Mark(code=last.code + tone.code, start=last.start, end=tone.end)
         else:
-            marks.append(Mark(code=tone.key, start=tone.start, end=tone.end))
+            marks.append(tone)
     return tuple(marks)
 
 
@@ -168,7 +161,7 @@ def _place(timeline: NDArray[np.float32], samples: NDArray[np.float32], at: int)
     timeline[at : at + len(samples)] = samples[:room]
 
 
-def _tones(samples: NDArray[np.float32]) -> Iterator[_Tone]:
+def _tones(samples: NDArray[np.float32]) -> Iterator[Mark]:
     """Yield every digit: a run of windows dominated by the same pair of tones."""
     keys, strength = _spectrum(samples)
     edges = np.flatnonzero(np.diff(keys)) + 1
@@ -177,7 +170,7 @@ def _tones(samples: NDArray[np.float32]) -> Iterator[_Tone]:
             continue
         half = float(np.percentile(strength[first:last], 80)) / 2
         start, end = _edge(strength, int(first), half, -1), _edge(strength, int(last) - 1, half, 1)
-        yield _Tone(key=KEYS[int(keys[first])], start=round(start, 4), end=round(end, 4))
+        yield Mark(code=KEYS[int(keys[first])], start=round(start, 4), end=round(end, 4))
 
 
 def _edge(strength: NDArray[np.float64], at: int, half: float, step: int) -> float:

@@ -69,7 +69,6 @@ class Perception:
         Raises:
             Refusal: The model does not accept this media.
         """
-        _check_mixture(self.limits, parts)
         _check_counts(self.limits, parts)
         return [self._one(part) for part in parts]
 
@@ -86,12 +85,16 @@ class Perception:
 
     def _file(self, kind: Kind, url: str) -> MediaFacts:
         data = self.intake.fetch(url, visitor=self.visitor)
-        _check_size(self.limits, kind, data)
+        limits = self.limits
+        most = {"image": limits.image_bytes, "audio": limits.audio_bytes, "video": limits.video_bytes}[kind]
+        if len(data) > most:
+            raise algo(refusal.TOO_LARGE_FILE)
         try:
             facts = self.memory.recall(kind, data)
         except UnreadableMediaError as error:
-            raise algo(_unreadable(kind, data)) from error
-        _check_facts(self.limits, facts)
+            bad_audio = refusal.BAD_AUDIO if data else refusal.EMPTY_AUDIO
+            raise algo({"image": refusal.BAD_IMAGE, "audio": bad_audio, "video": refusal.BAD_VIDEO}[kind]) from error
+        _check_facts(limits, facts)
         return facts
 
 
@@ -173,41 +176,24 @@ def _counted(rule: TokenRule, facts: MediaFacts, sampling: Sampling) -> MediaFac
     return replace(facts, picture_tokens=frames, sound_tokens=audio_tokens(rule, facts.sound_duration))
 
 
-def _check_mixture(limits: MediaLimits, parts: list[MediaPart]) -> None:
-    """Check that older models get text and one other kind per message, and at most one audio or video."""
-    if limits.mixed:
-        return
-    for message in {part.message for part in parts}:
-        kinds = Counter(part.kind for part in parts if part.message == message)
-        single = all(count == 1 for kind, count in kinds.items() if kind != "image")
-        if len(kinds) > 1 or not single:
-            raise algo(refusal.MIXED)
-
-
 def _check_counts(limits: MediaLimits, parts: list[MediaPart]) -> None:
-    """Check the number of parts per request; base64 parts have a separate limit."""
-    allowed = {"image": limits.images, "audio": limits.audios, "video": limits.videos, "frames": limits.videos}
-    urls: Counter[str] = Counter(part.kind for part in parts)
-    inline: Counter[str] = Counter(part.kind for part in parts if part.urls and part.urls[0].startswith("data:"))
+    """Check the number of parts: in the request, and those in base64 separately; on older models in each message.
+
+    Older models get text and one other kind per message, and at most one audio or video.
+    """
     if not limits.mixed:
-        return  # one per message, checked above; earlier turns may have others
+        for message in {part.message for part in parts}:
+            kinds = Counter(part.kind for part in parts if part.message == message)
+            if len(kinds) > 1 or any(count > 1 for kind, count in kinds.items() if kind != "image"):
+                raise algo(refusal.MIXED)
+        return
+    allowed = {"image": limits.images, "audio": limits.audios, "video": limits.videos, "frames": limits.videos}
     for kind, (by_url, as_base64) in allowed.items():
-        if urls[kind] > by_url:
+        inline = [bool(part.urls) and part.urls[0].startswith("data:") for part in parts if part.kind == kind]
+        if len(inline) > by_url:
             raise algo(f"The number of {kind} inputs exceeds the limit of {by_url}.")
-        if inline[kind] > as_base64:
+        if sum(inline) > as_base64:
             raise algo(f"The number of base64 {kind} inputs exceeds the limit of {as_base64}.")
-
-
-def _check_size(limits: MediaLimits, kind: Kind, data: bytes) -> None:
-    most = {"image": limits.image_bytes, "audio": limits.audio_bytes, "video": limits.video_bytes}[kind]
-    if len(data) > most:
-        raise algo(refusal.TOO_LARGE_FILE)
-
-
-def _unreadable(kind: Kind, data: bytes) -> str:
-    if kind == "audio":
-        return refusal.BAD_AUDIO if data else refusal.EMPTY_AUDIO
-    return refusal.BAD_VIDEO if kind == "video" else refusal.BAD_IMAGE
 
 
 def _check_facts(limits: MediaLimits, facts: MediaFacts) -> None:
