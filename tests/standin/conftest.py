@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import base64
 import http.client
+import io
 import json
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 import pytest
+from PIL import Image
 
 from qwen_omni.standin import Script, Standin
 from qwen_omni.standin.marked_media import make_audio, make_image, make_video
 
 PATH = "/compatible-mode/v1/chat/completions"
+NO_THINKING = {"enable_thinking": False}
 
 
 @dataclass
@@ -139,6 +142,22 @@ def chat(*content, model="qwen3.8-omni-flash", **fields):
     told = content[0] if len(content) == 1 and isinstance(content[0], str) else [_part(one) for one in content]
     body = {"model": model, "messages": [{"role": "user", "content": told}], "stream": True}
     return {**body, "stream_options": {"include_usage": True}, **fields}
+
+
+def tool(name, description="", **properties):
+    parameters = {"type": "object", "properties": properties, "required": list(properties)}
+    return {"type": "function", "function": {"name": name, "description": description, "parameters": parameters}}
+
+
+def speech(voice, **fields):
+    """The fields of a request for audio output."""
+    return {"modalities": ["text", "audio"], "audio": {"voice": voice, "format": "wav", **fields}}
+
+
+def make_png(size, colour="red"):
+    held = io.BytesIO()
+    Image.new("RGB", size, colour).save(held, "PNG")
+    return held.getvalue()
 
 
 def _part(one):

@@ -13,9 +13,8 @@ from qwen_omni.standin.answers.schema import fill, find_schema
 from qwen_omni.standin.marked_media import make_video
 from qwen_omni.standin.media.facts import Mark, MediaFacts
 
-from .conftest import chat, video_part
+from .conftest import NO_THINKING, chat, tool, video_part
 
-NO_THINKING = {"enable_thinking": False}
 VIDEO = MediaFacts(
     kind="video", container="mp4", size_bytes=1, sha256="", width=640, height=360, fps=25.0, duration=3.0, frames=75,
     picture_marks=tuple(Mark(code=str(7000 + k), start=float(k), end=k + 1.0) for k in range(3)),
@@ -213,11 +212,6 @@ def test_unique_entries(kind, entry):
 
 
 # Tools
-
-
-def tool(name, description="", **properties):
-    parameters = {"type": "object", "properties": properties, "required": list(properties)}
-    return {"type": "function", "function": {"name": name, "description": description, "parameters": parameters}}
 
 
 ADD = tool("add_numbers", "Add two numbers.", a={"type": "integer"}, b={"type": "integer"})

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import io
-
 import pytest
-from PIL import Image
 
 from qwen_omni.standin import Standin
 from qwen_omni.standin.marked_media import make_audio, make_frames, make_image, make_video
 
-from .conftest import Asker, audio_part, chat, data_uri, frames_part, image_part, video_part
+from .conftest import Asker, audio_part, chat, data_uri, frames_part, image_part, make_png, speech, tool, video_part
 
-TOOL = {"type": "function", "function": {"name": "add", "parameters": {"type": "object", "properties": {}}}}
+TOOL = tool("add")
 PLUS, FLASH, THREE, TURBO = "qwen3.5-omni-plus", "qwen3.5-omni-flash", "qwen3-omni-flash", "qwen-omni-turbo"
 
 
@@ -20,10 +17,6 @@ def plain(**fields):
     """A request that does not stream."""
     body = chat("Say json.", **fields)
     return {name: value for name, value in body.items() if name not in ("stream", "stream_options")}
-
-
-def speech(voice="Tina", **fields):
-    return {"modalities": ["text", "audio"], "audio": {"voice": voice, "format": "wav"}, **fields}
 
 
 def with_messages(*messages, **fields):
@@ -64,11 +57,8 @@ _FIELDS = {
     "tools on turbo": (chat("x", model=TURBO, tools=[TOOL]), "The tool call is not supported."),
     "tools and search": (chat("x", model=PLUS, tools=[TOOL], enable_search=True), "Agent mode does not support tools"),
     "search on 3": (chat("x", model=THREE, enable_search=True), "This model does not support enable_search."),
-    "tool named search": (
-        chat("x", tools=[{"type": "function", "function": {"name": "search"}}]),
-        "Tool names are not allowed to be [search]",
-    ),
-    "tool name": (chat("x", tools=[{"type": "function", "function": {"name": "a b"}}]), "Tool names must match"),
+    "tool named search": (chat("x", tools=[tool("search")]), "Tool names are not allowed to be [search]"),
+    "tool name": (chat("x", tools=[tool("a b")]), "Tool names must match"),
     "required": (
         chat("x", tools=[TOOL], tool_choice="required", enable_thinking=False),
         'tool_choice is one of the strings that should be ["none", "auto"]',
@@ -85,8 +75,8 @@ _FIELDS = {
         chat("json", response_format={"type": "json_schema", "json_schema": {"schema": {}}}),
         "Unknown format of response_format",
     ),
-    "speech on 3.8": (chat("x", **speech()), "does not support audio output"),
-    "speech streams": (plain(model=PLUS, **speech()), "'audio' output only support with stream=true"),
+    "speech on 3.8": (chat("x", **speech("Tina")), "does not support audio output"),
+    "speech streams": (plain(model=PLUS, **speech("Tina")), "'audio' output only support with stream=true"),
     "speech and thinking": (chat("x", model=THREE, enable_thinking=True, **speech("Cherry")), "enable_thinking"),
     "Tina on 3": (chat("x", model=THREE, **speech("Tina")), "Voice 'Tina' is not supported."),
     "Cherry on 3.5": (chat("x", model=PLUS, **speech("Cherry")), "Voice 'Cherry' is not supported."),
@@ -95,10 +85,7 @@ _FIELDS = {
         "Input should be 'Cherry', 'Serena', 'Ethan' or 'Chelsie': parameters.audio.voice",
     ),
     "no voice": (chat("x", model=PLUS, modalities=["text", "audio"]), "parameters.audio.voice"),
-    "speech format": (
-        chat("x", model=PLUS, modalities=["text", "audio"], audio={"voice": "Tina", "format": "mp3"}),
-        "parameters.audio.format",
-    ),
+    "speech format": (chat("x", model=PLUS, **speech("Tina", format="mp3")), "parameters.audio.format"),
     "too long": (chat("word " * 40_000, model=TURBO), "Range of input length should be [1, 30720]"),
     "no user": (
         with_messages({"role": "system", "content": "x"}),
@@ -206,7 +193,6 @@ def test_door(ask):
     assert ask(chat("x"), path="/v1/nothing").status == 404
     assert ask(chat("x"), method="GET").status == 405
     assert ask(b"{").status == 400
-    assert ask(b"[]").status == 400
 
 
 @pytest.mark.parametrize(
@@ -246,12 +232,6 @@ def test_unknown_fields_are_noted(ask, standin):
 
 
 # Media
-
-
-def make_png(size):
-    held = io.BytesIO()
-    Image.new("RGB", size, "red").save(held, "PNG")
-    return held.getvalue()
 
 
 _URL = "The provided URL does not appear to be valid. Ensure it is correctly formatted."

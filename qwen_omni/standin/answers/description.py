@@ -75,8 +75,8 @@ def at(facts: MediaFacts, second: float, offset: float) -> list[str]:
         span = f"from {_time(offset, facts, offset)} " if offset else ""
         return [f"the {facts.kind} goes {span}to {_time(facts.duration, facts, offset)}"]
     scene = next((one for one in facts.observed.scenes if one.start <= time < one.end), None)
-    span = next((one for one in facts.observed.audio if one.start <= time < one.end), None)
-    return [*([scene_phrase(scene)] if scene else []), *([_audio_phrase(span)] if span else [])]
+    heard = next((one for one in facts.observed.audio if one.start <= time < one.end), None)
+    return [*([scene_phrase(scene)] if scene else []), *([_audio_phrase(heard)] if heard else [])]
 
 
 def summary(facts: MediaFacts, *, timed: bool) -> list[str]:
