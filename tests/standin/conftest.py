@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import contextlib
+import functools
 import http.client
 import io
 import json
@@ -54,28 +56,25 @@ class Answered:
         return self.body["error"]["message"]
 
 
-@dataclass
-class Asker:
-    """Posts bodies to the stand-in."""
+def opened(standin, body, *, key=None, path=PATH, method="POST", headers=()):
+    """Send one request on a connection of its own; return that and the response, which is not read yet."""
+    where = urlsplit(standin.base_url)
+    connection = http.client.HTTPConnection(where.hostname, where.port, timeout=20)
+    fields = {"Authorization": f"Bearer {key or standin.api_key}", **dict(headers)}
+    connection.request(method, path, body if isinstance(body, bytes) else json.dumps(body), fields)
+    return connection, connection.getresponse()
 
-    standin: Standin
 
-    def __call__(self, body, *, key=None, path=PATH, method="POST", headers=()):
-        """Send one request on a connection of its own."""
-        where = urlsplit(self.standin.base_url)
-        connection = http.client.HTTPConnection(where.hostname, where.port, timeout=20)
-        try:
-            told = {"Authorization": f"Bearer {key or self.standin.api_key}", **dict(headers)}
-            connection.request(method, path, body if isinstance(body, bytes) else json.dumps(body), told)
-            response = connection.getresponse()
-            raw = response.read()
-        finally:
-            connection.close()
-        answered = Answered(response.status, {k.lower(): v for k, v in response.getheaders()}, raw)
-        if answered.headers.get("content-type", "").startswith("text/event-stream"):
-            lines = [line[6:] for line in raw.split(b"\n\n") if line.startswith(b"data: ")]
-            answered.events = [json.loads(line) for line in lines if line != b"[DONE]"]
-        return answered
+def post(standin, body, **how):
+    """Send one request and return its whole answer."""
+    connection, response = opened(standin, body, **how)
+    with contextlib.closing(connection):
+        raw = response.read()
+    answered = Answered(response.status, {k.lower(): v for k, v in response.getheaders()}, raw)
+    if answered.headers.get("content-type", "").startswith("text/event-stream"):
+        lines = [line[6:] for line in raw.split(b"\n\n") if line.startswith(b"data: ")]
+        answered.events = [json.loads(line) for line in lines if line != b"[DONE]"]
+    return answered
 
 
 @pytest.fixture(scope="session")
@@ -93,7 +92,7 @@ def standin(running):
 
 @pytest.fixture
 def ask(standin):
-    return Asker(standin)
+    return functools.partial(post, standin)
 
 
 @pytest.fixture(scope="session")

@@ -22,17 +22,9 @@ from qwen_omni.standin import Fault, Standin, ToolCall, Turn
 from qwen_omni.standin.media.audio_decode import RATE, find_codes
 from qwen_omni.standin.server.sse import split_text
 
-from .conftest import NO_THINKING, PATH, Asker, chat, speech, tool
+from .conftest import NO_THINKING, PATH, chat, opened, post, speech, tool
 
 TOOL = tool("add")
-
-
-def opened(standin, body):
-    """Send a request and return the connection and its unread response."""
-    where = urlsplit(standin.base_url)
-    connection = http.client.HTTPConnection(where.hostname, where.port, timeout=10)
-    connection.request("POST", PATH, json.dumps(body), {"Authorization": f"Bearer {standin.api_key}"})
-    return connection, connection.getresponse()
 
 
 # Streams
@@ -340,7 +332,7 @@ def test_life_is_short():
     began, before = time.monotonic(), set(threading.enumerate())
     with Standin() as standin:
         where = urlsplit(standin.base_url)
-        Asker(standin)(chat("x"))
+        post(standin, chat("x"))
         held = socket.create_connection((where.hostname, where.port))
     assert time.monotonic() - began < 1
     held.close()
