@@ -48,12 +48,11 @@ def asks_beyond(question: str) -> bool:
     return bool(_BEYOND.search(question))
 
 
-def describe(facts: MediaFacts, number: int, question: str, offset: float) -> str:
-    """Return the description of a part; what the question asks about comes first."""
+def sentences(facts: MediaFacts, question: str, offset: float) -> list[str]:
+    """Return what is known about a part; what the question asks about comes first."""
     asked = [topic for topic, words in _TOPICS.items() if re.search(rf"\b(?:{words})\b", question, re.IGNORECASE)]
-    texts = _sentences(facts, offset)
-    ordered = sorted(texts, key=lambda one: one[0] not in asked)
-    return " ".join([f"{facts.kind} {number}: {shape(facts)}.", *(text for _, text in ordered)])
+    ordered = sorted(_sentences(facts, offset), key=lambda one: one[0] not in asked)
+    return [text for _, text in ordered]
 
 
 def limits(media: Sequence[MediaFacts]) -> str:

@@ -232,11 +232,11 @@ def _second(groups: Sequence[str | None]) -> float:
 def prose(evidence: Evidence) -> str:
     """Return the answer as prose."""
     sentences = _direct_answers(evidence)
-    offset = evidence.offset
-    sentences += [
-        describe(facts, number) if facts.marked else description.describe(facts, number, evidence.question, offset)
-        for number, facts in enumerate(evidence.media, 1)
-    ]
+    for number, facts in enumerate(evidence.media, 1):
+        about = _sentences(facts)
+        if not facts.marked:
+            about = description.sentences(facts, evidence.question, evidence.offset)
+        sentences.append(" ".join([f"{facts.kind} {number}: {description.shape(facts)}.", *about]))
     if ordinary := [facts for facts in evidence.media if not facts.marked]:
         place = 0 if description.asks_beyond(evidence.question) else len(sentences)
         sentences.insert(place, description.limits(ordinary))
@@ -252,11 +252,6 @@ def spoken(evidence: Evidence) -> str:
     """Return what is heard in the documented form of conversations: each utterance is a turn."""
     turns = (f"<sos><{mark.start:.2f}>{mark.code}<{mark.end:.2f}><speaker1><eos>" for mark in evidence.utterances)
     return f"<soc>{''.join(turns)}<eoc>"
-
-
-def describe(facts: MediaFacts, number: int) -> str:
-    """Describe everything known about one media part."""
-    return " ".join([f"{facts.kind} {number}: {description.shape(facts)}.", *_sentences(facts)])
 
 
 def _sentences(facts: MediaFacts) -> list[str]:

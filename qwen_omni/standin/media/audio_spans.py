@@ -116,8 +116,7 @@ def _stretches(levels: NDArray[np.float64]) -> Iterator[tuple[int, int, bool]]:
 
 def _windows(start: float, end: float) -> Iterator[tuple[float, float]]:
     count = max(1, round((end - start) / _WINDOW))
-    edges = np.linspace(start, end, count + 1)
-    yield from zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True)
+    yield from itertools.pairwise(np.linspace(start, end, count + 1).tolist())
 
 
 def _add(found: list[AudioSpan], span: AudioSpan) -> None:

@@ -24,7 +24,6 @@ _SKEW = 900.0  # seconds
 _LONGEST = 7 * 24 * 3600
 _V4 = "OSS4-HMAC-SHA256"
 _STAMP = "%Y%m%dT%H%M%SZ"
-_FORBIDDEN = 403
 # Query fields that are part of a V1 signature.
 _SUBRESOURCES = frozenset((
     "acl", "append", "continuation-token", "cors", "delete", "encryption", "lifecycle", "location", "logging",
@@ -54,6 +53,11 @@ class OssRefusal(Exception):  # noqa: N818 - an answer, not a fault of this prog
     message: str
 
 
+def forbidden(code: str, message: str) -> OssRefusal:
+    """Build a 403."""
+    return OssRefusal(403, code, message)
+
+
 def check_signature(call: StoreCall, keys: Mapping[str, OssKey], region: str, now: float) -> str:
     """Authenticate the caller, and return the id of the key.
 
@@ -69,19 +73,17 @@ def check_signature(call: StoreCall, keys: Mapping[str, OssKey], region: str, no
         return _check_v4_link(call, keys, region, now)
     if "Signature" in call.query:
         return _check_v1_link(call, keys, now)
-    raise OssRefusal(_FORBIDDEN, "AccessDenied", "You have no right to access this object because of bucket acl.")
+    raise forbidden("AccessDenied", "You have no right to access this object because of bucket acl.")
 
 
 def _key_of(name: str, keys: Mapping[str, OssKey], token: str | None, now: float) -> OssKey:
     key = keys.get(name)
     if key is None:
-        raise OssRefusal(
-            _FORBIDDEN, "InvalidAccessKeyId", "The OSS Access Key Id you provided does not exist in our records."
-        )
+        raise forbidden("InvalidAccessKeyId", "The OSS Access Key Id you provided does not exist in our records.")
     if key.token is not None and token != key.token:
-        raise OssRefusal(_FORBIDDEN, "InvalidSecurityToken", "The security token you provided is invalid.")
+        raise forbidden("InvalidSecurityToken", "The security token you provided is invalid.")
     if key.until is not None and now > key.until:
-        raise OssRefusal(_FORBIDDEN, "SecurityTokenExpired", "The security token you provided has expired.")
+        raise forbidden("SecurityTokenExpired", "The security token you provided has expired.")
     return key
 
 
@@ -105,7 +107,7 @@ def _check_v4_link(call: StoreCall, keys: Mapping[str, OssKey], region: str, now
     key = _key_of(name, keys, query.get("x-oss-security-token"), now)
     lifetime = query.get("x-oss-expires", "")
     if not lifetime.isdecimal() or not 0 < int(lifetime) <= _LONGEST:
-        raise OssRefusal(_FORBIDDEN, "AccessDenied", "Invalid x-oss-expires.")
+        raise forbidden("AccessDenied", "Invalid x-oss-expires.")
     unsigned = {field: value for field, value in query.items() if field != "x-oss-signature"}
     additional = query.get("x-oss-additional-headers", "")
     wanted = _v4(replace(call, query=unsigned), key.secret, credential, stamp, additional, region)
@@ -124,7 +126,7 @@ def _v4(call: StoreCall, secret: str, credential: str, stamp: str, additional: s
         for name, value in call.headers.items()
         if name.startswith("x-oss-") or name in ("content-type", "content-md5") or name in extra
     )
-    fields = sorted((_quoted(name), _quoted(value)) for name, value in call.query.items())
+    fields = sorted((quote(name, safe="~"), quote(value, safe="~")) for name, value in call.query.items())
     canonical = "\n".join((
         call.method,
         quote(call.resource, safe="/~"),
@@ -149,7 +151,7 @@ def _check_v1_header(call: StoreCall, authorization: str, keys: Mapping[str, Oss
     try:
         _check_clock(parsedate_to_datetime(date).timestamp(), now)
     except (TypeError, ValueError) as error:
-        raise OssRefusal(_FORBIDDEN, "AccessDenied", "OSS authentication requires a valid Date.") from error
+        raise forbidden("AccessDenied", "OSS authentication requires a valid Date.") from error
     _compare(_v1(call, key.secret, date), signature)
     return name
 
@@ -174,35 +176,28 @@ def _v1(call: StoreCall, secret: str, date: str) -> str:
     return base64.b64encode(hmac.digest(secret.encode(), text.encode(), "sha1")).decode()
 
 
-def _quoted(text: str) -> str:
-    return quote(text, safe="~")
-
-
 def _seconds(stamp: str) -> float:
     try:
         return datetime.strptime(stamp, _STAMP).replace(tzinfo=UTC).timestamp()
     except ValueError as error:
-        raise OssRefusal(_FORBIDDEN, "AccessDenied", "Invalid x-oss-date.") from error
+        raise forbidden("AccessDenied", "Invalid x-oss-date.") from error
 
 
 def _check_clock(then: float, now: float) -> None:
     if abs(now - then) > _SKEW:
-        raise OssRefusal(
-            _FORBIDDEN,
-            "RequestTimeTooSkewed",
-            "The difference between the request time and the current time is too large.",
+        raise forbidden(
+            "RequestTimeTooSkewed", "The difference between the request time and the current time is too large."
         )
 
 
 def _check_end(until: float, now: float) -> None:
     if now > until:
-        raise OssRefusal(_FORBIDDEN, "AccessDenied", "Request has expired.")
+        raise forbidden("AccessDenied", "Request has expired.")
 
 
 def _compare(wanted: str, given: str) -> None:
     if not hmac.compare_digest(wanted.encode(), given.encode()):
-        raise OssRefusal(
-            _FORBIDDEN,
+        raise forbidden(
             "SignatureDoesNotMatch",
             "The request signature we calculated does not match the signature you provided. "
             "Check your key and signing method.",

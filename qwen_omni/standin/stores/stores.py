@@ -211,6 +211,3 @@ def _split(path: str) -> tuple[str, str]:
 
 def _fields(query: str) -> dict[str, str]:
     return dict(parse_qsl(query, keep_blank_values=True))
-
-
-__all__ = ["POLICY_PATH", "LoggedStoreCall", "StoreFault", "Stores"]
