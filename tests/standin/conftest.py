@@ -120,8 +120,12 @@ def data_uri(data, head="data:;base64,"):
     return head + base64.b64encode(data).decode()
 
 
-def video_part(data, **siblings):
-    return {"type": "video_url", "video_url": {"url": data_uri(data)}, **siblings}
+def link_part(kind, url, **siblings):
+    return {"type": f"{kind}_url", f"{kind}_url": {"url": url}, **siblings}
+
+
+def video_part(data, head="data:;base64,", **siblings):
+    return link_part("video", data_uri(data, head), **siblings)
 
 
 def audio_part(data, name="wav"):
@@ -129,7 +133,7 @@ def audio_part(data, name="wav"):
 
 
 def image_part(data, **siblings):
-    return {"type": "image_url", "image_url": {"url": data_uri(data, "data:image/png;base64,")}, **siblings}
+    return link_part("image", data_uri(data, "data:image/png;base64,"), **siblings)
 
 
 def frames_part(images, **siblings):

@@ -17,7 +17,7 @@ from qwen_omni.standin.rules.refusal import Refusal
 from qwen_omni.standin.stores.intake import Intake, Visitor
 from tests.support.rawserver import RawServer
 
-from .conftest import chat, video_part
+from .conftest import chat, link_part, video_part
 
 FOLDER = Path(qwen_omni.standin.__file__).parent
 NO_DOWNLOAD = "Failed to download multimodal content."
@@ -101,7 +101,7 @@ def test_loopback_is_fetched(ask, status, headers, words):
     data = make_image("6006", (120, 120))
     head = f"HTTP/1.0 {status}\r\n{headers.format(size=len(data))}\r\n\r\n".encode()
     with RawServer(lambda: [head, data]) as server:
-        answered = ask(chat({"type": "image_url", "image_url": {"url": f"http://{server.host}/a.png"}}, "which code?"))
+        answered = ask(chat(link_part("image", f"http://{server.host}/a.png"), "which code?"))
     assert words in answered.events[0].get("error", {}).get("message", answered.text)
 
 

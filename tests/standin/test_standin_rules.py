@@ -7,7 +7,7 @@ import pytest
 from qwen_omni.standin import Standin
 from qwen_omni.standin.marked_media import make_audio, make_frames, make_image, make_video
 
-from .conftest import audio_part, chat, data_uri, frames_part, image_part, make_png, post, speech, tool, video_part
+from .conftest import audio_part, chat, frames_part, image_part, link_part, make_png, post, speech, tool, video_part
 
 TOOL = tool("add")
 PLUS, FLASH, THREE, TURBO = "qwen3.5-omni-plus", "qwen3.5-omni-flash", "qwen3-omni-flash", "qwen-omni-turbo"
@@ -21,6 +21,10 @@ def plain(**fields):
 
 def with_messages(*messages, **fields):
     return {**chat("x", **fields), "messages": list(messages)}
+
+
+def calling(arguments):
+    return {"role": "assistant", "tool_calls": [{"id": "c1", "function": {"name": "add", "arguments": arguments}}]}
 
 
 _USER = {"role": "user", "content": "hi"}
@@ -94,7 +98,7 @@ _FIELDS = {
     "role": (with_messages({"role": "developer", "content": "x"}), "developer is not one of"),
     "no messages": ({**chat("x"), "messages": []}, "[] is too short"),
     "audio_url": (
-        chat({"type": "audio_url", "audio_url": {"url": "data:;base64,AAAA"}}),
+        chat(link_part("audio", "data:;base64,AAAA")),
         "Invalid value: audio_url. Supported values are: 'text','image_url','video_url' and 'video'.",
     ),
     "media of an assistant": (
@@ -107,16 +111,9 @@ _FIELDS = {
         with_messages(_USER, {"role": "tool", "tool_call_id": "1", "content": "x"}),
         'role "tool" must be',
     ),
-    "unanswered call": (
-        with_messages(
-            {"role": "assistant", "tool_calls": [{"id": "c1", "function": {"name": "add", "arguments": "{}"}}]}, _USER
-        ),
-        "did not have response messages: c1",
-    ),
+    "unanswered call": (with_messages(calling("{}"), _USER), "did not have response messages: c1"),
     "arguments of a call": (
-        with_messages(
-            _USER, {"role": "assistant", "tool_calls": [{"id": "c1", "function": {"name": "add", "arguments": "{"}}]}
-        ),
+        with_messages(_USER, calling("{")),
         'The "function.arguments" parameter of the code model must be in JSON format.',
     ),
     "fps": (chat(video_part(b"x", fps=11)), "Range of fps should be [0.1, 10]"),
@@ -242,11 +239,8 @@ _URL = "The provided URL does not appear to be valid. Ensure it is correctly for
 @pytest.mark.parametrize("kind", ["image", "audio", "video"])
 def test_addresses(ask, kind, url):
     """Bare base64, paths, broken data URIs and oss:// without its header are no addresses."""
-    part = {
-        "image": {"type": "image_url", "image_url": {"url": url}},
-        "audio": {"type": "input_audio", "input_audio": {"data": url, "format": "wav"}},
-        "video": {"type": "video_url", "video_url": {"url": url}},
-    }[kind]
+    audio = {"type": "input_audio", "input_audio": {"data": url, "format": "wav"}}
+    part = audio if kind == "audio" else link_part(kind, url)
     answered = ask(chat(part))
     assert (answered.status, answered.message.endswith(_URL)) == (400, True)
 
@@ -254,10 +248,9 @@ def test_addresses(ask, kind, url):
 def test_encoded_size(ask):
     """A data URI may have 10,485,760 characters and not one more."""
     filler = "data:;base64," + "A" * (10_485_760 - len("data:;base64,"))
-    wrong = {"type": "video_url", "video_url": {"url": filler + "AAAA"}}
-    assert "Exceeded limit on max bytes per data-uri item : 10485760'." in ask(chat(wrong)).message
-    wrong["video_url"]["url"] = filler[:-1]
-    assert "Exceeded limit" not in ask(chat(wrong)).message
+    message = ask(chat(link_part("video", filler + "AAAA"))).message
+    assert "Exceeded limit on max bytes per data-uri item : 10485760'." in message
+    assert "Exceeded limit" not in ask(chat(link_part("video", filler[:-1]))).message
 
 
 @pytest.mark.parametrize(
@@ -332,7 +325,7 @@ def test_frame_lists(ask, standin):
 def test_resolve_header(ask, standin):
     """An oss:// address is resolved where its header asks for it."""
     standin.media_map["oss://store/a.png"] = make_image("777", (120, 120))
-    part = {"type": "image_url", "image_url": {"url": "oss://store/a.png"}}
+    part = link_part("image", "oss://store/a.png")
     assert _URL in ask(chat(part)).message
     assert ask(chat(part), headers=[("X-DashScope-OssResourceResolve", "enable")]).status == 200
     assert standin.requests[-1].media[0].picture_codes == ("777",)
@@ -341,8 +334,7 @@ def test_resolve_header(ask, standin):
 def test_names_tell_nothing(ask, standin):
     """What an address or a file is called has no part in the answer."""
     standin.media_map["https://example.org/9999.png?sig=1"] = make_image("4242", (120, 120))
-    part = {"type": "image_url", "image_url": {"url": "https://example.org/9999.png?sig=1"}}
-    answered = ask(chat(part, "which code?"))
+    answered = ask(chat(link_part("image", "https://example.org/9999.png?sig=1"), "which code?"))
     assert "4242" in answered.text
     assert "9999" not in answered.text
 
@@ -350,5 +342,4 @@ def test_names_tell_nothing(ask, standin):
 def test_data_uri_heads(ask, media):
     """A data URI may name its media type or not."""
     for head in ("data:;base64,", "data:video/mp4;base64,"):
-        url = data_uri(media["video"].path.read_bytes(), head)
-        assert ask(chat({"type": "video_url", "video_url": {"url": url}}, "x")).status == 200
+        assert ask(chat(video_part(media["video"].path.read_bytes(), head), "x")).status == 200
