@@ -137,21 +137,17 @@ def test_notes_are_summarised():
     assert [chapter["start"] for chapter in told["chapters"]] == [12.5, 90.0]
 
 
+def _between(kind, least, most, lows):
+    return st.builds(lambda low, span: {"type": kind, least: low, most: low + span}, lows, st.integers(0, 9))
+
+
 _LEAVES = st.one_of(
     st.just({"type": "null"}),
     st.just({"type": "boolean"}),
-    st.builds(
-        lambda low, span: {"type": "integer", "minimum": low, "maximum": low + span},
-        st.integers(-99, 99),
-        st.integers(0, 9),
-    ),
+    _between("integer", "minimum", "maximum", st.integers(-99, 99)),
     st.builds(lambda low: {"type": "number", "exclusiveMinimum": low, "exclusiveMaximum": low + 1}, st.integers(-9, 9)),
     st.builds(lambda grid: {"type": "integer", "multipleOf": grid, "minimum": 1}, st.integers(1, 9)),
-    st.builds(
-        lambda low, span: {"type": "string", "minLength": low, "maxLength": low + span},
-        st.integers(0, 30),
-        st.integers(0, 9),
-    ),
+    _between("string", "minLength", "maxLength", st.integers(0, 30)),
     st.sampled_from([{"type": "string", "pattern": p} for p in (r"^\d\d:\d\d$", r"^\d+$", r"^\d+\.\d+$", r"^[a-z]+$")]),
     st.lists(st.text(max_size=5), min_size=1, max_size=3).map(lambda options: {"enum": options}),
     st.integers().map(lambda value: {"const": value}),
@@ -162,15 +158,13 @@ _NAMES = st.sampled_from(["start", "end_time", "code", "title", "summary", "coun
 
 def _deeper(inner):
     objects = st.dictionaries(_NAMES, inner, max_size=4).flatmap(
-        lambda parts: st.builds(
-            lambda required, closed: {
-                "type": "object",
-                "properties": parts,
-                "required": required,
-                "additionalProperties": closed,
-            },
-            st.lists(st.sampled_from(sorted(parts)), unique=True) if parts else st.just([]),
-            st.booleans(),
+        lambda parts: st.fixed_dictionaries(
+            {
+                "type": st.just("object"),
+                "properties": st.just(parts),
+                "required": st.lists(st.sampled_from(sorted(parts)), unique=True) if parts else st.just([]),
+                "additionalProperties": st.booleans(),
+            }
         )
     )
     arrays = st.builds(
