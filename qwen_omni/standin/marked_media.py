@@ -20,7 +20,7 @@ import numpy as np
 import zxingcpp
 from PIL import Image
 
-from qwen_omni.standin.media.dtmf import REST_SECONDS, TONE_SECONDS, sound_code
+from qwen_omni.standin.media.dtmf import REST_SECONDS, TONE_SECONDS, code_audio
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -106,16 +106,16 @@ def make_video(  # noqa: PLR0913 - one keyword per property of the video
     drawn = tuple(codes) if codes is not None else draw_codes(seconds, seed)
     rate = exact_rate(fps)
     with av.open(str(path), "w", format=encoding.container) as output:
-        picture = _video_stream(output, rate, size, encoding)
+        video = _video_stream(output, rate, size, encoding)
         track = _audio_stream(output, encoding) if sound else None
         samples = _track(drawn, encoding) if track else None
         done = 0
         for frame in _frames(drawn, rate, size, encoding.pixel_format):
-            output.mux(picture.encode(frame))
+            output.mux(video.encode(frame))
             if track is not None and samples is not None:
                 upto = int(Fraction((frame.pts or 0) + 1) / rate * encoding.sample_rate)
                 done = _encode_audio(output, track, samples, done, upto)
-        output.mux(picture.encode(None))
+        output.mux(video.encode(None))
         if track is not None and samples is not None:
             _encode_audio(output, track, samples, done, None)
             output.mux(track.encode(None))
@@ -173,15 +173,15 @@ def draw_frame(code: str, second: int, size: tuple[int, int]) -> NDArray[np.uint
     """Draw the RGB frame of one second: its colour, with its code in the middle."""
     width, height = size
     colour = np.array(_COLOURS[second % len(_COLOURS)], np.uint8)
-    picture = np.tile(colour, (height, width, 1))
+    frame = np.tile(colour, (height, width, 1))
     barcode = zxingcpp.create_barcode(code, zxingcpp.BarcodeFormat.QRCode)
     modules = np.array(zxingcpp.write_barcode_to_image(barcode))
     scale = max(1, int(min(width, height) * _QUIET_SHARE) // modules.shape[0])
     square = np.kron(modules, np.ones((scale, scale), np.uint8))
     top, left = (height - square.shape[0]) // 2 & ~1, (width - square.shape[1]) // 2 & ~1
     if top >= 0 and left >= 0:
-        picture[top : top + square.shape[0], left : left + square.shape[1]] = square[..., None]
-    return picture
+        frame[top : top + square.shape[0], left : left + square.shape[1]] = square[..., None]
+    return frame
 
 
 def _frames(codes: Sequence[str], rate: Fraction, size: tuple[int, int], pixel_format: str) -> Iterator[av.VideoFrame]:
@@ -240,7 +240,7 @@ def _track(codes: Sequence[str], encoding: Encoding) -> NDArray[np.int16]:
     tone_seconds = min(TONE_SECONDS, 0.78 / digits - REST_SECONDS)
     for second, code in enumerate(codes):
         start = round((second + encoding.sound_delay) * rate)
-        wave = sound_code(code, rate, tone_seconds=tone_seconds)[: max(0, len(samples) - start)]
+        wave = code_audio(code, rate, tone_seconds=tone_seconds)[: max(0, len(samples) - start)]
         samples[start : start + len(wave)] += wave
     return (samples * 32767).astype(np.int16)
 

@@ -17,7 +17,7 @@ from qwen_omni.errors import ConfigurationError, LocalResourceError, MediaError,
 from qwen_omni.retrieval.passages import complete
 from qwen_omni.retrieval.thumbnails import thumbnail_of
 from qwen_omni.standin.marked_media import TruthMedia, make_audio, make_video
-from qwen_omni.standin.media.pictures import read_codes
+from qwen_omni.standin.media.image_decode import read_codes
 from qwen_omni.video.export import thumbnails
 
 

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import base64
+import contextlib
+import functools
 import http.client
+import io
 import json
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 import pytest
+from PIL import Image
 
 from qwen_omni.standin import Script, Standin
 from qwen_omni.standin.marked_media import make_audio, make_image, make_video
 
 PATH = "/compatible-mode/v1/chat/completions"
+NO_THINKING = {"enable_thinking": False}
 
 
 @dataclass
@@ -51,28 +56,25 @@ class Answered:
         return self.body["error"]["message"]
 
 
-@dataclass
-class Asker:
-    """Posts bodies to the stand-in."""
+def opened(standin, body, *, key=None, path=PATH, method="POST", headers=()):
+    """Send one request on a connection of its own; return that and the response, which is not read yet."""
+    where = urlsplit(standin.base_url)
+    connection = http.client.HTTPConnection(where.hostname, where.port, timeout=20)
+    fields = {"Authorization": f"Bearer {key or standin.api_key}", **dict(headers)}
+    connection.request(method, path, body if isinstance(body, bytes) else json.dumps(body), fields)
+    return connection, connection.getresponse()
 
-    standin: Standin
 
-    def __call__(self, body, *, key=None, path=PATH, method="POST", headers=()):
-        """Send one request on a connection of its own."""
-        where = urlsplit(self.standin.base_url)
-        connection = http.client.HTTPConnection(where.hostname, where.port, timeout=20)
-        try:
-            told = {"Authorization": f"Bearer {key or self.standin.api_key}", **dict(headers)}
-            connection.request(method, path, body if isinstance(body, bytes) else json.dumps(body), told)
-            response = connection.getresponse()
-            raw = response.read()
-        finally:
-            connection.close()
-        answered = Answered(response.status, {k.lower(): v for k, v in response.getheaders()}, raw)
-        if answered.headers.get("content-type", "").startswith("text/event-stream"):
-            lines = [line[6:] for line in raw.split(b"\n\n") if line.startswith(b"data: ")]
-            answered.events = [json.loads(line) for line in lines if line != b"[DONE]"]
-        return answered
+def post(standin, body, **how):
+    """Send one request and return its whole answer."""
+    connection, response = opened(standin, body, **how)
+    with contextlib.closing(connection):
+        raw = response.read()
+    answered = Answered(response.status, {k.lower(): v for k, v in response.getheaders()}, raw)
+    if answered.headers.get("content-type", "").startswith("text/event-stream"):
+        lines = [line[6:] for line in raw.split(b"\n\n") if line.startswith(b"data: ")]
+        answered.events = [json.loads(line) for line in lines if line != b"[DONE]"]
+    return answered
 
 
 @pytest.fixture(scope="session")
@@ -90,16 +92,16 @@ def standin(running):
 
 @pytest.fixture
 def ask(standin):
-    return Asker(standin)
+    return functools.partial(post, standin)
 
 
 @pytest.fixture(scope="session")
 def media(tmp_path_factory):
-    """A small film, a recording and a picture, made once."""
+    """A small video, a recording and an image, made once."""
     folder = tmp_path_factory.mktemp("truth")
     return {
-        "video": make_video(folder / "film.mp4", seconds=4, size=(320, 180)),
-        "audio": make_audio(folder / "sound.wav", seconds=3),
+        "video": make_video(folder / "video.mp4", seconds=4, size=(320, 180)),
+        "audio": make_audio(folder / "audio.wav", seconds=3),
         "image": make_image("5831", (320, 240)),
     }
 
@@ -118,8 +120,12 @@ def data_uri(data, head="data:;base64,"):
     return head + base64.b64encode(data).decode()
 
 
-def video_part(data, **siblings):
-    return {"type": "video_url", "video_url": {"url": data_uri(data)}, **siblings}
+def link_part(kind, url, **siblings):
+    return {"type": f"{kind}_url", f"{kind}_url": {"url": url}, **siblings}
+
+
+def video_part(data, head="data:;base64,", **siblings):
+    return link_part("video", data_uri(data, head), **siblings)
 
 
 def audio_part(data, name="wav"):
@@ -127,11 +133,11 @@ def audio_part(data, name="wav"):
 
 
 def image_part(data, **siblings):
-    return {"type": "image_url", "image_url": {"url": data_uri(data, "data:image/png;base64,")}, **siblings}
+    return link_part("image", data_uri(data, "data:image/png;base64,"), **siblings)
 
 
-def frames_part(pictures, **siblings):
-    return {"type": "video", "video": [data_uri(one, "data:image/jpeg;base64,") for one in pictures], **siblings}
+def frames_part(images, **siblings):
+    return {"type": "video", "video": [data_uri(one, "data:image/jpeg;base64,") for one in images], **siblings}
 
 
 def chat(*content, model="qwen3.8-omni-flash", **fields):
@@ -139,6 +145,22 @@ def chat(*content, model="qwen3.8-omni-flash", **fields):
     told = content[0] if len(content) == 1 and isinstance(content[0], str) else [_part(one) for one in content]
     body = {"model": model, "messages": [{"role": "user", "content": told}], "stream": True}
     return {**body, "stream_options": {"include_usage": True}, **fields}
+
+
+def tool(name, description="", **properties):
+    parameters = {"type": "object", "properties": properties, "required": list(properties)}
+    return {"type": "function", "function": {"name": name, "description": description, "parameters": parameters}}
+
+
+def speech(voice, **fields):
+    """The fields of a request for audio output."""
+    return {"modalities": ["text", "audio"], "audio": {"voice": voice, "format": "wav", **fields}}
+
+
+def make_png(size, colour="red"):
+    held = io.BytesIO()
+    Image.new("RGB", size, colour).save(held, "PNG")
+    return held.getvalue()
 
 
 def _part(one):

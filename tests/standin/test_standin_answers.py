@@ -1,4 +1,4 @@
-"""Answers come from evidence: prose, any JSON schema, tool calls. Another film gives another answer."""
+"""Answers come from evidence: prose, any JSON schema, tool calls. Another video gives another answer."""
 
 from __future__ import annotations
 
@@ -13,10 +13,9 @@ from qwen_omni.standin.answers.schema import fill, find_schema
 from qwen_omni.standin.marked_media import make_video
 from qwen_omni.standin.media.facts import Mark, MediaFacts
 
-from .conftest import chat, video_part
+from .conftest import NO_THINKING, chat, tool, video_part
 
-NO_THINKING = {"enable_thinking": False}
-FILM = MediaFacts(
+VIDEO = MediaFacts(
     kind="video", container="mp4", size_bytes=1, sha256="", width=640, height=360, fps=25.0, duration=3.0, frames=75,
     picture_marks=tuple(Mark(code=str(7000 + k), start=float(k), end=k + 1.0) for k in range(3)),
 )  # fmt: skip
@@ -26,7 +25,7 @@ FILM = MediaFacts(
 
 
 def test_prose_names_what_is_there(ask, media, parts):
-    """A film's answer tells its size, length and every mark; a question about one is answered."""
+    """A video's answer tells its size, length and every mark; a question about one is answered."""
     codes = media["video"].codes
     text = ask(chat(parts["video"], f"When does {codes[2]} come, and what is at second 3?", **NO_THINKING)).text
     assert text.startswith("[stand-in]")
@@ -37,8 +36,8 @@ def test_prose_names_what_is_there(ask, media, parts):
 
 
 def test_another_film_gives_another_answer(ask, parts, tmp_path):
-    """The same question about another film is answered otherwise."""
-    other = make_video(tmp_path / "film.mp4", seconds=4, size=(320, 180))
+    """The same question about another video is answered otherwise."""
+    other = make_video(tmp_path / "video.mp4", seconds=4, size=(320, 180))
     question = "What is shown?"
     texts = [ask(chat(part, question)).text for part in (parts["video"], video_part(other.path.read_bytes()))]
     assert texts[0] != texts[1]
@@ -69,7 +68,7 @@ def test_earlier_turns_are_seen(ask, parts, media):
 
 
 def test_a_schema_in_the_prompt_is_filled(ask, media, parts):
-    """Lists of timed objects get one entry per mark, with times and codes that are in the film."""
+    """Lists of timed objects get one entry per mark, with times and codes that are in the video."""
     schema = {
         "$defs": {
             "Scene": {
@@ -138,21 +137,17 @@ def test_notes_are_summarised():
     assert [chapter["start"] for chapter in told["chapters"]] == [12.5, 90.0]
 
 
+def _between(kind, least, most, lows):
+    return st.builds(lambda low, span: {"type": kind, least: low, most: low + span}, lows, st.integers(0, 9))
+
+
 _LEAVES = st.one_of(
     st.just({"type": "null"}),
     st.just({"type": "boolean"}),
-    st.builds(
-        lambda low, span: {"type": "integer", "minimum": low, "maximum": low + span},
-        st.integers(-99, 99),
-        st.integers(0, 9),
-    ),
+    _between("integer", "minimum", "maximum", st.integers(-99, 99)),
     st.builds(lambda low: {"type": "number", "exclusiveMinimum": low, "exclusiveMaximum": low + 1}, st.integers(-9, 9)),
     st.builds(lambda grid: {"type": "integer", "multipleOf": grid, "minimum": 1}, st.integers(1, 9)),
-    st.builds(
-        lambda low, span: {"type": "string", "minLength": low, "maxLength": low + span},
-        st.integers(0, 30),
-        st.integers(0, 9),
-    ),
+    _between("string", "minLength", "maxLength", st.integers(0, 30)),
     st.sampled_from([{"type": "string", "pattern": p} for p in (r"^\d\d:\d\d$", r"^\d+$", r"^\d+\.\d+$", r"^[a-z]+$")]),
     st.lists(st.text(max_size=5), min_size=1, max_size=3).map(lambda options: {"enum": options}),
     st.integers().map(lambda value: {"const": value}),
@@ -163,15 +158,13 @@ _NAMES = st.sampled_from(["start", "end_time", "code", "title", "summary", "coun
 
 def _deeper(inner):
     objects = st.dictionaries(_NAMES, inner, max_size=4).flatmap(
-        lambda parts: st.builds(
-            lambda required, closed: {
-                "type": "object",
-                "properties": parts,
-                "required": required,
-                "additionalProperties": closed,
-            },
-            st.lists(st.sampled_from(sorted(parts)), unique=True) if parts else st.just([]),
-            st.booleans(),
+        lambda parts: st.fixed_dictionaries(
+            {
+                "type": st.just("object"),
+                "properties": st.just(parts),
+                "required": st.lists(st.sampled_from(sorted(parts)), unique=True) if parts else st.just([]),
+                "additionalProperties": st.booleans(),
+            }
         )
     )
     arrays = st.builds(
@@ -198,7 +191,7 @@ _TREE = {
 def test_any_schema_is_satisfied(schema, seen):
     """Whatever schema a request brings, the answer fits it, with media and without."""
     root = {**schema, "$defs": {"Tree": _TREE}}
-    evidence = gather((FILM,) if seen else (), "What is at second 2?", "What is at second 2? As JSON.")
+    evidence = gather((VIDEO,) if seen else (), "What is at second 2?", "What is at second 2? As JSON.")
     Draft202012Validator(root).validate(fill(root, evidence))
 
 
@@ -208,16 +201,11 @@ def test_any_schema_is_satisfied(schema, seen):
 )
 def test_unique_entries(kind, entry):
     """Entries that must differ differ, as far as their type allows."""
-    told = fill({"type": "array", "items": entry, "uniqueItems": True, "minItems": 2}, gather((FILM,), "", ""))
+    told = fill({"type": "array", "items": entry, "uniqueItems": True, "minItems": 2}, gather((VIDEO,), "", ""))
     assert len({str(one) for one in told}) == len(told) >= (1 if kind == "flags" else 2)
 
 
 # Tools
-
-
-def tool(name, description="", **properties):
-    parameters = {"type": "object", "properties": properties, "required": list(properties)}
-    return {"type": "function", "function": {"name": name, "description": description, "parameters": parameters}}
 
 
 ADD = tool("add_numbers", "Add two numbers.", a={"type": "integer"}, b={"type": "integer"})
@@ -251,7 +239,7 @@ def test_tools_are_chosen_by_their_words(ask, question, expected):
 def test_what_may_be_null_is_left_out_or_of_its_kind(ask):
     """A parameter that may be null gets a number where the text has one, and is left out where it has none."""
     maybe = {"anyOf": [{"type": "number"}, {"type": "null"}]}
-    look = tool("look", "Look at a moment of a film.", path={"type": "string"}, second=maybe)
+    look = tool("look", "Look at a moment of a video.", path={"type": "string"}, second=maybe)
     look["function"]["parameters"]["required"] = ["path"]
     for question, expected in (
         ("look in a.mp4", {"path": "a.mp4"}),

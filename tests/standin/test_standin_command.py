@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import base64
 import contextlib
 import errno
+import http.client
 import os
 import re
 import signal
@@ -14,12 +14,13 @@ import sys
 import time
 from unittest.mock import Mock
 
-import httpx
 import pytest
 
 from qwen_omni.cli.main import run
 from qwen_omni.standin import Exchange, Fault, Standin
 from qwen_omni.standin.marked_media import make_video
+
+from .conftest import PATH, chat, post, video_part
 
 
 def refused(capsys, *options):
@@ -94,29 +95,20 @@ def test_ctrl_c_ends_it_quietly():
 
 def test_every_request_is_a_line(tmp_path):
     """With method, path, model, status and time; without the key, the query, or what was sent."""
-    film = make_video(tmp_path / "film.mp4", seconds=2, size=(96, 64), fps=5)
-    data = base64.b64encode(film.path.read_bytes()).decode()
+    video = make_video(tmp_path / "video.mp4", seconds=2, size=(96, 64), fps=5)
+    body = chat(video_part(video.path.read_bytes()), "What is secret?", modalities=["text"])
     exchanges: list[Exchange] = []
     with Standin(on_exchange=exchanges.append) as standin:
-        body = {
-            "model": "qwen3.8-omni-flash", "stream": True, "modalities": ["text"],
-            "messages": [{"role": "user", "content": [
-                {"type": "video_url", "video_url": {"url": f"data:;base64,{data}"}},
-                {"type": "text", "text": "What is secret?"},
-            ]}],
-        }  # fmt: skip
-        with httpx.Client(base_url=standin.base_url, headers={"Authorization": f"Bearer {standin.api_key}"}) as client:
-            assert client.post("/chat/completions?token=sk-query", json=body).status_code == 200
-            client.post("/chat/completions", json=body, headers={"Authorization": "Bearer sk-wrong-key"})
-            standin.script.fault(Fault.cut(after_bytes=0))
-            with contextlib.suppress(httpx.HTTPError):
-                client.post("/chat/completions", json=body)
-            client.get(standin.base_url.replace("/compatible-mode/v1", "/api/v1/tasks/none"))
+        assert post(standin, body, path=f"{PATH}?token=sk-query").status == 200
+        post(standin, body, key="sk-wrong-key")
+        standin.script.fault(Fault.cut(after_bytes=0))
+        with contextlib.suppress(http.client.HTTPException, ConnectionError):
+            post(standin, body)
+        post(standin, b"", method="GET", path="/api/v1/tasks/none")
     lines = [re.sub(r"[\d,]+ ms$", "N ms", str(one)) for one in exchanges]
-    path = "/compatible-mode/v1/chat/completions"
-    assert lines[0] == f"POST {path} qwen3.8-omni-flash 200 N ms"
-    assert lines[1] == f"POST {path} 401 N ms"
-    assert lines[2].startswith(f"POST {path} qwen3.8-omni-flash ")
+    assert lines[0] == f"POST {PATH} qwen3.8-omni-flash 200 N ms"
+    assert lines[1] == f"POST {PATH} 401 N ms"
+    assert lines[2].startswith(f"POST {PATH} qwen3.8-omni-flash ")
     assert lines[3] == "GET /api/v1/tasks/none 200 N ms"  # of an unknown state
     assert len(lines) == 4
     assert all(one.milliseconds >= 0 for one in exchanges)

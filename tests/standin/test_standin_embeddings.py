@@ -2,11 +2,12 @@
 
 import math
 
-import httpx
 import pytest
 from hypothesis import given, strategies as st
 
 from qwen_omni.standin.answers.embeddings import embed
+
+PATH = "/compatible-mode/v1/embeddings"
 
 
 def near(one, other):
@@ -47,25 +48,18 @@ def test_an_answer_is_nearer_than_something_else(question, answer, other):
         ({"input": "word " * 40_000}, 400, "Range of input length"),
     ],
 )
-def test_rules_of_the_service(standin, change, status, words):
-    body = {"model": "text-embedding-v4", "input": ["a"], **change}
-    reply = httpx.post(
-        f"{standin.base_url}/embeddings", json=body, headers={"Authorization": f"Bearer {standin.api_key}"}
-    )
-    assert reply.status_code == status
-    assert words in reply.json()["error"]["message"]
-    assert standin.requests[-1].refused == reply.json()["error"]["message"]
+def test_rules_of_the_service(ask, standin, change, status, words):
+    answered = ask({"model": "text-embedding-v4", "input": ["a"], **change}, path=PATH)
+    assert answered.status == status
+    assert words in answered.message
+    assert standin.requests[-1].refused == answered.message
 
 
-def test_a_single_text_is_a_list_of_one(standin):
-    headers = {"Authorization": f"Bearer {standin.api_key}"}
-    reply = httpx.post(
-        f"{standin.base_url}/embeddings", json={"model": "text-embedding-v4", "input": "hello"}, headers=headers
-    ).json()
-    assert [one["index"] for one in reply["data"]] == [0]
-    assert reply["usage"]["total_tokens"] == reply["usage"]["prompt_tokens"] > 0
+def test_a_single_text_is_a_list_of_one(ask):
+    answer = ask({"model": "text-embedding-v4", "input": "hello"}, path=PATH).body
+    assert [one["index"] for one in answer["data"]] == [0]
+    assert answer["usage"]["total_tokens"] == answer["usage"]["prompt_tokens"] > 0
 
 
-def test_a_wrong_key_is_refused(standin):
-    reply = httpx.post(f"{standin.base_url}/embeddings", json={"model": "text-embedding-v4", "input": "a"})
-    assert reply.status_code == 401
+def test_a_wrong_key_is_refused(ask):
+    assert ask({"model": "text-embedding-v4", "input": "a"}, path=PATH, key="sk-other").status == 401

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import ast
-import http.server
 import socket
 import subprocess
 import sys
-import threading
 from pathlib import Path
 
 import pytest
@@ -17,8 +15,9 @@ from qwen_omni.standin.marked_media import make_image, make_video
 from qwen_omni.standin.media.open import AUDIO_CONTAINERS, VIDEO_CONTAINERS, UnreadableMediaError, open_media
 from qwen_omni.standin.rules.refusal import Refusal
 from qwen_omni.standin.stores.intake import Intake, Visitor
+from tests.support.rawserver import RawServer
 
-from .conftest import chat, video_part
+from .conftest import chat, link_part, video_part
 
 FOLDER = Path(qwen_omni.standin.__file__).parent
 NO_DOWNLOAD = "Failed to download multimodal content."
@@ -67,12 +66,12 @@ HOSTILE = {
 
 @pytest.mark.parametrize("kind", HOSTILE)
 def test_hostile_files(ask, tmp_path, kind):
-    """A playlist that points at a film or at an address is no film, and nothing is opened."""
-    film = make_video(tmp_path / "film.mp4", seconds=2, size=(160, 90))
+    """A playlist that points at a video or at an address is not a video, and nothing is opened."""
+    video = make_video(tmp_path / "video.mp4", seconds=2, size=(160, 90))
     with socket.create_server(("127.0.0.1", 0)) as trap:
         trap.settimeout(0.2)
         port = trap.getsockname()[1]
-        for target in (str(film.path), f"http://127.0.0.1:{port}/film.mp4", f"file://{film.path}"):
+        for target in (str(video.path), f"http://127.0.0.1:{port}/video.mp4", f"file://{video.path}"):
             data = HOSTILE[kind].format(target=target, port=port).encode()
             for containers in (VIDEO_CONTAINERS, AUDIO_CONTAINERS):
                 with pytest.raises(UnreadableMediaError):
@@ -82,50 +81,28 @@ def test_hostile_files(ask, tmp_path, kind):
             trap.accept()
 
 
-class _Files(http.server.BaseHTTPRequestHandler):
-    def do_GET(self):
-        if self.path == "/away":
-            self.send_response(302)
-            self.send_header("Location", "http://192.0.2.1/a.png")
-            self.send_header("Content-Length", "0")
-            self.end_headers()
-            return
-        data = make_image("6006", (120, 120))
-        self.send_response(403 if self.path == "/expired" else 200)
-        self.send_header("Content-Type", "text/html" if self.path == "/page" else "image/png")
-        if self.path != "/endless":
-            self.send_header("Content-Length", str(len(data)))
-        self.end_headers()
-        self.wfile.write(data)
-
-    def log_message(self, *args):
-        pass
-
-
-@pytest.fixture
-def files():
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Files) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
-        thread.join()
-
-
-def asked(ask, url):
-    return ask(chat({"type": "image_url", "image_url": {"url": url}}, "which code?"))
-
-
-def test_loopback_is_fetched(ask, files):
+@pytest.mark.parametrize(
+    ("status", "headers", "words"),
+    [
+        ("200 OK", "Content-Type: image/png\r\nContent-Length: {size}", "6006"),
+        (
+            "403 Forbidden",
+            "Content-Type: image/png\r\nContent-Length: {size}",
+            "Don't have authorization to access the media resource",
+        ),
+        ("200 OK", "Content-Type: image/png", "Missing Content-Length of multimodal url"),
+        ("200 OK", "Content-Type: text/html\r\nContent-Length: {size}", "Wrong Content-Type of multimodal url"),
+        ("302 Found", "Location: http://192.0.2.1/a.png\r\nContent-Length: 0", NO_DOWNLOAD),
+    ],
+    ids=["good", "expired", "endless", "page", "away"],
+)
+def test_loopback_is_fetched(ask, status, headers, words):
     """An address on this machine is fetched, with the service's words for what is wrong with it."""
-    assert "6006" in asked(ask, f"{files}/a.png").text
-    for path, words in [
-        ("/expired", "Don't have authorization to access the media resource"),
-        ("/endless", "Missing Content-Length of multimodal url"),
-        ("/page", "Wrong Content-Type of multimodal url"),
-        ("/away", NO_DOWNLOAD),
-    ]:
-        assert words in asked(ask, files + path).events[0]["error"]["message"]
+    data = make_image("6006", (120, 120))
+    head = f"HTTP/1.0 {status}\r\n{headers.format(size=len(data))}\r\n\r\n".encode()
+    with RawServer(lambda: [head, data]) as server:
+        answered = ask(chat(link_part("image", f"http://{server.host}/a.png"), "which code?"))
+    assert words in answered.events[0].get("error", {}).get("message", answered.text)
 
 
 @pytest.mark.parametrize(

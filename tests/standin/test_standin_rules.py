@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import io
-
 import pytest
-from PIL import Image
 
 from qwen_omni.standin import Standin
 from qwen_omni.standin.marked_media import make_audio, make_frames, make_image, make_video
 
-from .conftest import Asker, audio_part, chat, data_uri, frames_part, image_part, video_part
+from .conftest import audio_part, chat, frames_part, image_part, link_part, make_png, post, speech, tool, video_part
 
-TOOL = {"type": "function", "function": {"name": "add", "parameters": {"type": "object", "properties": {}}}}
+TOOL = tool("add")
 PLUS, FLASH, THREE, TURBO = "qwen3.5-omni-plus", "qwen3.5-omni-flash", "qwen3-omni-flash", "qwen-omni-turbo"
 
 
@@ -22,12 +19,12 @@ def plain(**fields):
     return {name: value for name, value in body.items() if name not in ("stream", "stream_options")}
 
 
-def speech(voice="Tina", **fields):
-    return {"modalities": ["text", "audio"], "audio": {"voice": voice, "format": "wav"}, **fields}
-
-
 def with_messages(*messages, **fields):
     return {**chat("x", **fields), "messages": list(messages)}
+
+
+def calling(arguments):
+    return {"role": "assistant", "tool_calls": [{"id": "c1", "function": {"name": "add", "arguments": arguments}}]}
 
 
 _USER = {"role": "user", "content": "hi"}
@@ -64,11 +61,8 @@ _FIELDS = {
     "tools on turbo": (chat("x", model=TURBO, tools=[TOOL]), "The tool call is not supported."),
     "tools and search": (chat("x", model=PLUS, tools=[TOOL], enable_search=True), "Agent mode does not support tools"),
     "search on 3": (chat("x", model=THREE, enable_search=True), "This model does not support enable_search."),
-    "tool named search": (
-        chat("x", tools=[{"type": "function", "function": {"name": "search"}}]),
-        "Tool names are not allowed to be [search]",
-    ),
-    "tool name": (chat("x", tools=[{"type": "function", "function": {"name": "a b"}}]), "Tool names must match"),
+    "tool named search": (chat("x", tools=[tool("search")]), "Tool names are not allowed to be [search]"),
+    "tool name": (chat("x", tools=[tool("a b")]), "Tool names must match"),
     "required": (
         chat("x", tools=[TOOL], tool_choice="required", enable_thinking=False),
         'tool_choice is one of the strings that should be ["none", "auto"]',
@@ -85,8 +79,8 @@ _FIELDS = {
         chat("json", response_format={"type": "json_schema", "json_schema": {"schema": {}}}),
         "Unknown format of response_format",
     ),
-    "speech on 3.8": (chat("x", **speech()), "does not support audio output"),
-    "speech streams": (plain(model=PLUS, **speech()), "'audio' output only support with stream=true"),
+    "speech on 3.8": (chat("x", **speech("Tina")), "does not support audio output"),
+    "speech streams": (plain(model=PLUS, **speech("Tina")), "'audio' output only support with stream=true"),
     "speech and thinking": (chat("x", model=THREE, enable_thinking=True, **speech("Cherry")), "enable_thinking"),
     "Tina on 3": (chat("x", model=THREE, **speech("Tina")), "Voice 'Tina' is not supported."),
     "Cherry on 3.5": (chat("x", model=PLUS, **speech("Cherry")), "Voice 'Cherry' is not supported."),
@@ -95,10 +89,7 @@ _FIELDS = {
         "Input should be 'Cherry', 'Serena', 'Ethan' or 'Chelsie': parameters.audio.voice",
     ),
     "no voice": (chat("x", model=PLUS, modalities=["text", "audio"]), "parameters.audio.voice"),
-    "speech format": (
-        chat("x", model=PLUS, modalities=["text", "audio"], audio={"voice": "Tina", "format": "mp3"}),
-        "parameters.audio.format",
-    ),
+    "speech format": (chat("x", model=PLUS, **speech("Tina", format="mp3")), "parameters.audio.format"),
     "too long": (chat("word " * 40_000, model=TURBO), "Range of input length should be [1, 30720]"),
     "no user": (
         with_messages({"role": "system", "content": "x"}),
@@ -107,7 +98,7 @@ _FIELDS = {
     "role": (with_messages({"role": "developer", "content": "x"}), "developer is not one of"),
     "no messages": ({**chat("x"), "messages": []}, "[] is too short"),
     "audio_url": (
-        chat({"type": "audio_url", "audio_url": {"url": "data:;base64,AAAA"}}),
+        chat(link_part("audio", "data:;base64,AAAA")),
         "Invalid value: audio_url. Supported values are: 'text','image_url','video_url' and 'video'.",
     ),
     "media of an assistant": (
@@ -120,16 +111,9 @@ _FIELDS = {
         with_messages(_USER, {"role": "tool", "tool_call_id": "1", "content": "x"}),
         'role "tool" must be',
     ),
-    "unanswered call": (
-        with_messages(
-            {"role": "assistant", "tool_calls": [{"id": "c1", "function": {"name": "add", "arguments": "{}"}}]}, _USER
-        ),
-        "did not have response messages: c1",
-    ),
+    "unanswered call": (with_messages(calling("{}"), _USER), "did not have response messages: c1"),
     "arguments of a call": (
-        with_messages(
-            _USER, {"role": "assistant", "tool_calls": [{"id": "c1", "function": {"name": "add", "arguments": "{"}}]}
-        ),
+        with_messages(_USER, calling("{")),
         'The "function.arguments" parameter of the code model must be in JSON format.',
     ),
     "fps": (chat(video_part(b"x", fps=11)), "Range of fps should be [0.1, 10]"),
@@ -174,10 +158,9 @@ def test_model(ask):
 def test_retired_models(model):
     """They are unknown, unless the stand-in is told to answer as before; the bare name of qwen3-omni-flash is known."""
     with Standin() as today:
-        asked = Asker(today)
-        answered = asked(chat("x", model=model))
+        answered = post(today, chat("x", model=model))
         assert (answered.status, answered.body["error"]["code"]) == (404, "model_not_found")
-        assert asked(chat("x", model="qwen3-omni-flash")).status == 200
+        assert post(today, chat("x", model="qwen3-omni-flash")).status == 200
 
 
 def test_native_models_on_the_chat_route(ask):
@@ -188,16 +171,16 @@ def test_native_models_on_the_chat_route(ask):
 
 
 def test_models_that_only_see(ask, tmp_path):
-    """qwen3.7-plus and qwen3.8-flash take images and video and bill no sound; audio is refused, as by text models."""
+    """qwen3.7-plus and qwen3.8-flash take images and video and bill no audio; audio is refused, as by text models."""
     image = image_part(make_image("1234", (320, 240)))
-    film = video_part(make_video(tmp_path / "film.mp4", seconds=4, size=(320, 240), fps=5).path.read_bytes())
-    sound = audio_part(make_audio(tmp_path / "sound.wav", seconds=2).path.read_bytes())
+    video = video_part(make_video(tmp_path / "video.mp4", seconds=4, size=(320, 240), fps=5).path.read_bytes())
+    audio = audio_part(make_audio(tmp_path / "audio.wav", seconds=2).path.read_bytes())
     for model in ("qwen3.7-plus", "qwen3.8-flash"):
         assert ask(chat(image, model=model)).usage["prompt_tokens_details"]["image_tokens"] == 10 * 8 + 2
-        details = ask(chat(film, "Which?", model=model)).usage["prompt_tokens_details"]
+        details = ask(chat(video, "Which?", model=model)).usage["prompt_tokens_details"]
         assert details["video_tokens"] == 4 * 10 * 8 + 2
         assert not details.get("audio_tokens")
-        assert ask(chat(sound, "What?", model=model)).status == 400
+        assert ask(chat(audio, "What?", model=model)).status == 400
     assert ask(chat(image, model="qwen-plus")).status == 400
 
 
@@ -206,7 +189,6 @@ def test_door(ask):
     assert ask(chat("x"), path="/v1/nothing").status == 404
     assert ask(chat("x"), method="GET").status == 405
     assert ask(b"{").status == 400
-    assert ask(b"[]").status == 400
 
 
 @pytest.mark.parametrize(
@@ -248,26 +230,17 @@ def test_unknown_fields_are_noted(ask, standin):
 # Media
 
 
-def make_png(size):
-    held = io.BytesIO()
-    Image.new("RGB", size, "red").save(held, "PNG")
-    return held.getvalue()
-
-
 _URL = "The provided URL does not appear to be valid. Ensure it is correctly formatted."
 
 
 @pytest.mark.parametrize(
-    "url", ["AAAABBBB", "film.mp4", "file:///etc/passwd", "data:;base64,A", "data:,AAAA", "oss://a/b"]
+    "url", ["AAAABBBB", "video.mp4", "file:///etc/passwd", "data:;base64,A", "data:,AAAA", "oss://a/b"]
 )
 @pytest.mark.parametrize("kind", ["image", "audio", "video"])
 def test_addresses(ask, kind, url):
     """Bare base64, paths, broken data URIs and oss:// without its header are no addresses."""
-    part = {
-        "image": {"type": "image_url", "image_url": {"url": url}},
-        "audio": {"type": "input_audio", "input_audio": {"data": url, "format": "wav"}},
-        "video": {"type": "video_url", "video_url": {"url": url}},
-    }[kind]
+    audio = {"type": "input_audio", "input_audio": {"data": url, "format": "wav"}}
+    part = audio if kind == "audio" else link_part(kind, url)
     answered = ask(chat(part))
     assert (answered.status, answered.message.endswith(_URL)) == (400, True)
 
@@ -275,20 +248,19 @@ def test_addresses(ask, kind, url):
 def test_encoded_size(ask):
     """A data URI may have 10,485,760 characters and not one more."""
     filler = "data:;base64," + "A" * (10_485_760 - len("data:;base64,"))
-    wrong = {"type": "video_url", "video_url": {"url": filler + "AAAA"}}
-    assert "Exceeded limit on max bytes per data-uri item : 10485760'." in ask(chat(wrong)).message
-    wrong["video_url"]["url"] = filler[:-1]
-    assert "Exceeded limit" not in ask(chat(wrong)).message
+    message = ask(chat(link_part("video", filler + "AAAA"))).message
+    assert "Exceeded limit on max bytes per data-uri item : 10485760'." in message
+    assert "Exceeded limit" not in ask(chat(link_part("video", filler[:-1]))).message
 
 
 @pytest.mark.parametrize(
     ("part", "message"),
     [
         (video_part(b""), "Invalid video file."),
-        (video_part(b"not a film" * 99), "Invalid video file."),
+        (video_part(b"not a video" * 99), "Invalid video file."),
         (video_part(make_png((64, 64))), "Invalid video file."),
         (audio_part(b""), "The audio is empty"),
-        (audio_part(b"not a sound" * 99), "The audio format is illegal and cannot be opened."),
+        (audio_part(b"not audio" * 99), "The audio format is illegal and cannot be opened."),
         (image_part(b""), "Failed to decode the image during the data inspection."),
         (image_part(b"\x89PNG broken"), "Failed to decode the image"),
         (image_part(make_png((9, 40))), "[height:40 or width:9 must be larger than 10]"),
@@ -311,19 +283,19 @@ def test_smallest_image(ask):
 
 @pytest.mark.slow
 def test_lengths(ask, tmp_path):
-    """A film has at least 2 s and at most what its model takes; so has a recording."""
+    """A video has at least 2 s and at most what its model takes; so has a recording."""
     short = make_video(tmp_path / "a.mp4", seconds=1, size=(160, 90)).path.read_bytes()
     long = make_video(tmp_path / "b.mp4", seconds=41, size=(64, 64), fps=5, sound=False).path.read_bytes()
-    sound = make_audio(tmp_path / "c.mp3", codes=["1"] * 181).path.read_bytes()
+    audio = make_audio(tmp_path / "c.mp3", codes=["1"] * 181).path.read_bytes()
     told = "The video modality input does not meet the requirements because: The video file is too {}."
     assert told.format("short") in ask(chat(video_part(short))).message
     assert told.format("long") in ask(chat(video_part(long), model=TURBO)).message
     assert ask(chat(video_part(long), model=THREE)).status == 200
-    assert "The audio is too long" in ask(chat(audio_part(sound, "mp3"), model=TURBO)).message
+    assert "The audio is too long" in ask(chat(audio_part(audio, "mp3"), model=TURBO)).message
 
 
 def test_mixtures(ask, parts):
-    """Older models take one kind a message and one film or sound of it; newer ones take all."""
+    """Older models take one kind a message and one video or recording of it; newer ones take all."""
     everything = [parts["image"], parts["audio"], parts["video"], "x"]
     mixed = "mixed modality inputs are currently not applicable to the omni model."
     assert ask(chat(*everything)).status == ask(chat(*everything, model=FLASH)).status == 200
@@ -342,9 +314,9 @@ def test_kinds_may_change_between_turns(ask, parts):
 def test_frame_lists(ask, standin):
     """A frame list has a range per model and is counted in its order."""
     codes = ["1001", "1002", "1003", "1004"]
-    pictures = make_frames(codes, (160, 120))
-    assert ask(chat(frames_part(pictures, fps=2), "x", model=TURBO)).status == 200
-    assert "(4, 80)" in ask(chat(frames_part(pictures[:3]), model=TURBO)).message
+    images = make_frames(codes, (160, 120))
+    assert ask(chat(frames_part(images, fps=2), "x", model=TURBO)).status == 200
+    assert "(4, 80)" in ask(chat(frames_part(images[:3]), model=TURBO)).message
     facts = standin.requests[0].media[0]
     assert (facts.kind, facts.frames, facts.picture_codes) == ("frames", 4, tuple(codes))
     assert [mark.start for mark in facts.picture_marks] == [0.0, 0.5, 1.0, 1.5]
@@ -353,7 +325,7 @@ def test_frame_lists(ask, standin):
 def test_resolve_header(ask, standin):
     """An oss:// address is resolved where its header asks for it."""
     standin.media_map["oss://store/a.png"] = make_image("777", (120, 120))
-    part = {"type": "image_url", "image_url": {"url": "oss://store/a.png"}}
+    part = link_part("image", "oss://store/a.png")
     assert _URL in ask(chat(part)).message
     assert ask(chat(part), headers=[("X-DashScope-OssResourceResolve", "enable")]).status == 200
     assert standin.requests[-1].media[0].picture_codes == ("777",)
@@ -362,8 +334,7 @@ def test_resolve_header(ask, standin):
 def test_names_tell_nothing(ask, standin):
     """What an address or a file is called has no part in the answer."""
     standin.media_map["https://example.org/9999.png?sig=1"] = make_image("4242", (120, 120))
-    part = {"type": "image_url", "image_url": {"url": "https://example.org/9999.png?sig=1"}}
-    answered = ask(chat(part, "which code?"))
+    answered = ask(chat(link_part("image", "https://example.org/9999.png?sig=1"), "which code?"))
     assert "4242" in answered.text
     assert "9999" not in answered.text
 
@@ -371,5 +342,4 @@ def test_names_tell_nothing(ask, standin):
 def test_data_uri_heads(ask, media):
     """A data URI may name its media type or not."""
     for head in ("data:;base64,", "data:video/mp4;base64,"):
-        url = data_uri(media["video"].path.read_bytes(), head)
-        assert ask(chat({"type": "video_url", "video_url": {"url": url}}, "x")).status == 200
+        assert ask(chat(video_part(media["video"].path.read_bytes(), head), "x")).status == 200

@@ -1,4 +1,4 @@
-"""Marks survive the way they are sent, and tell the time of every picture and sound."""
+"""Marks survive the way they are sent, and tell the time of every frame and of the audio."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ def starts(marks):
     ("size", "fps"), [((1280, 720), 25), ((640, 360), 23.976), ((426, 240), 30), ((160, 90), 23.976)], ids=str
 )
 def test_round_trip(tmp_path, size, fps):
-    """All codes are seen and heard in order, pictures exact to the frame, sound within 30 ms."""
-    made = make_video(tmp_path / "film.mp4", seconds=3, size=size, fps=fps)
+    """All codes are seen and heard in order, frames exactly, audio within 30 ms."""
+    made = make_video(tmp_path / "video.mp4", seconds=3, size=size, fps=fps)
     facts = see(made.path)
     assert facts.picture_codes == facts.sound_codes == made.codes
     first_frames = [float(-(-second * exact_rate(fps) // 1) / exact_rate(fps)) for second in range(3)]
@@ -57,7 +57,7 @@ def test_round_trip(tmp_path, size, fps):
     ids=lambda v: v if isinstance(v, str) else "",
 )
 def test_documented_containers(tmp_path, name, encoding):
-    """Every documented video container is read, its sound within a tenth of a second of its picture."""
+    """Every documented video container is read, its audio within a tenth of a second of its frames."""
     made = make_video(tmp_path / name, seconds=3, size=(320, 180), encoding=encoding)
     facts = see(made.path)
     assert facts.picture_codes == facts.sound_codes == made.codes
@@ -111,14 +111,14 @@ def test_no_code_is_a_part_of_a_sample_rate():
 
 
 @pytest.mark.parametrize("delay", [0.5, 0.06])
-def test_shifted_sound_shows(tmp_path, delay):
-    """Sound that comes late is told late, by the amount."""
+def test_shifted_audio_shows(tmp_path, delay):
+    """Audio that comes late is reported late, by the amount."""
     made = make_video(tmp_path / "a.mp4", seconds=3, size=(320, 180), encoding=Encoding(sound_delay=delay))
     assert starts(see(made.path).sound_marks) == pytest.approx([delay, 1 + delay, 2 + delay], abs=0.03)
 
 
 def test_shift_in_the_container_shows(tmp_path):
-    """Sound that the container alone delays is told late, too."""
+    """Audio that the container alone delays is reported late, too."""
     made = make_video(tmp_path / "a.mp4", seconds=3, size=(320, 180))
     shifted = tmp_path / "b.mkv"
     with av.open(str(made.path)) as source, av.open(str(shifted), "w") as output:
@@ -132,7 +132,7 @@ def test_shift_in_the_container_shows(tmp_path):
             packet.stream = copies[packet.stream]
             output.mux(packet)
     facts = see(shifted)
-    apart = [sound.start - picture.start for sound, picture in zip(facts.sound_marks, facts.picture_marks, strict=True)]
+    apart = [audio.start - frame.start for audio, frame in zip(facts.sound_marks, facts.picture_marks, strict=True)]
     assert apart == pytest.approx([0.5, 0.5, 0.5], abs=0.03)
 
 
@@ -141,7 +141,7 @@ def test_shift_in_the_container_shows(tmp_path):
 )
 @pytest.mark.slow
 def test_mutations_show(tmp_path, order):
-    """A dropped, doubled or shuffled second shows in picture and in sound."""
+    """A dropped, doubled or shuffled second shows in the frames and in the audio."""
     codes = draw_codes(5)
     told = tuple(codes[index] for index in order)
     facts = see(make_video(tmp_path / "a.mp4", codes=told, size=(320, 180)).path)
@@ -152,7 +152,7 @@ def test_mutations_show(tmp_path, order):
 
 
 def test_silence_and_absence_differ(tmp_path):
-    """A silent track is sound with nothing in it; no track is no sound."""
+    """A silent track is audio with nothing in it; no track is no audio."""
     quiet = tmp_path / "b.wav"
     with av.open(str(quiet), "w") as output:
         stream = output.add_stream("pcm_s16le", rate=16_000, layout="mono")
@@ -173,7 +173,7 @@ def test_cuts_and_colours_show(tmp_path):
     assert [span.name for span in facts.colours] == ["red", "green", "blue", "yellow"]
 
 
-def test_pictures():
+def test_images():
     """An image tells its code and size, a frame list is made of such."""
     image = Memory().recall("image", make_image("90210", (400, 300), "WEBP"))
     assert (image.container, image.width, image.height, image.picture_codes) == ("webp", 400, 300, ("90210",))

@@ -18,22 +18,13 @@ import httpx
 import numpy as np
 import pytest
 
-from qwen_omni.standin import Fault, Script, Standin, ToolCall, Turn
+from qwen_omni.standin import Fault, Standin, ToolCall, Turn
 from qwen_omni.standin.media.audio_decode import RATE, find_codes
 from qwen_omni.standin.server.sse import split_text
 
-from .conftest import PATH, Asker, chat
+from .conftest import NO_THINKING, PATH, chat, opened, post, speech, tool
 
-TOOL = {"type": "function", "function": {"name": "add", "parameters": {"type": "object", "properties": {}}}}
-NO_THINKING = {"enable_thinking": False}
-
-
-def opened(standin, body):
-    """Send a request and return the connection and its unread response."""
-    where = urlsplit(standin.base_url)
-    connection = http.client.HTTPConnection(where.hostname, where.port, timeout=10)
-    connection.request("POST", PATH, json.dumps(body), {"Authorization": f"Bearer {standin.api_key}"})
-    return connection, connection.getresponse()
+TOOL = tool("add")
 
 
 # Streams
@@ -123,12 +114,8 @@ def test_tool_calls_in_a_plain_answer(ask, standin):
     assert (message["content"], message["tool_calls"][0]["index"]) == ("", 0)
 
 
-def speech(**fields):
-    return chat("Say some words", modalities=["text", "audio"], audio={"voice": "Ethan", "format": "wav"}, **fields)
-
-
 def pcm_of(deltas):
-    """Join the sound of a stream whose pieces may end anywhere."""
+    """Join the audio of a stream whose pieces may end anywhere."""
     joined, held = b"", ""
     for delta in deltas:
         held += delta.get("audio", {}).get("data", "")
@@ -142,7 +129,7 @@ def pcm_of(deltas):
 def test_speech(ask, standin, number):
     """Speech is raw 24 kHz PCM in pieces of any length, after the text, in chunks without content; it is billed."""
     standin.script.reply(f"the answer has number {number} in it and some more words to make it long")
-    answered = ask(speech(model="qwen3.5-omni-plus"))
+    answered = ask(chat("Say some words", model="qwen3.5-omni-plus", **speech("Ethan")))
     pieces = [delta["audio"] for delta in answered.deltas if "audio" in delta]
     assert all({"data", "expires_at", "id"} == set(piece) for piece in pieces)
     assert all("content" not in delta for delta in answered.deltas if "audio" in delta)
@@ -155,7 +142,7 @@ def test_speech(ask, standin, number):
 
 def test_speech_of_old_models(ask):
     """Turbo and 7b put their text into the audio transcript alone."""
-    answered = ask(speech(model="qwen-omni-turbo"))
+    answered = ask(chat("Say some words", model="qwen-omni-turbo", **speech("Ethan")))
     told = "".join(delta.get("audio", {}).get("transcript", "") for delta in answered.deltas)
     assert told.startswith("[stand-in]")
     assert answered.text == ""
@@ -345,19 +332,13 @@ def test_life_is_short():
     began, before = time.monotonic(), set(threading.enumerate())
     with Standin() as standin:
         where = urlsplit(standin.base_url)
-        Asker(standin)(chat("x"))
+        post(standin, chat("x"))
         held = socket.create_connection((where.hostname, where.port))
     assert time.monotonic() - began < 1
     held.close()
     assert set(threading.enumerate()) - before == set()
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection((where.hostname, where.port), timeout=1)
-
-
-def test_a_script_may_be_replaced(ask, standin):
-    """Scripts can be changed while the server runs."""
-    standin.script = Script().reply("new")
-    assert ask(chat("x", **NO_THINKING)).text == "new"
 
 
 def test_serving_ends_with_an_interrupt():

@@ -12,7 +12,6 @@ from qwen_omni.standin.answers import schema
 from qwen_omni.standin.answers.evidence import SIGN, Evidence, gather, material_of, prose, spoken
 from qwen_omni.standin.answers.speech import seconds_of, speak
 from qwen_omni.standin.answers.tools import choose_calls, tool_results, written
-from qwen_omni.standin.media.facts import utterances
 from qwen_omni.standin.rules.messages import last_user_texts, prompt_texts
 from qwen_omni.standin.rules.rules import is_thinking, wants_speech
 from qwen_omni.standin.rules.tokens import text_tokens
@@ -37,9 +36,11 @@ def compose(
     cached: int = 0,
 ) -> Answer:
     """Return what the model says to this request; `cached` is how many of its input tokens the cache holds."""
-    evidence = _evidence(body, media)
+    asked = schema.without_schema(last_user_texts(body))
+    evidence = gather(media, "\n".join(asked), "\n".join(prompt_texts(body)), material=material_of(asked))
     if model.asr and scripted is None:
-        scripted = Turn(text=" ".join(_heard_words(evidence)) + ".")
+        words = evidence.codes or [mark.code for mark in evidence.utterances]
+        scripted = Turn(text=" ".join(words) + ".")
     turn = scripted or _own_turn(body, model, evidence)
     reasoning = turn.reasoning
     if reasoning is None and is_thinking(body, model):
@@ -48,7 +49,8 @@ def compose(
     if turn.tool_calls and finish == "stop":
         finish = "tool_calls"
     pcm = speak(text) if wants_speech(body) and text else b""
-    usage = _usage(media, text_in, (text, reasoning, turn), _speech_tokens(model, pcm))
+    speech_tokens = round(seconds_of(pcm) * model.media.tokens.audio_out) if model.media is not None else 0
+    usage = _usage(media, text_in, (text, reasoning, turn), speech_tokens)
     if cached:
         usage["prompt_tokens_details"]["cached_tokens"] = cached
     if model.asr:
@@ -66,16 +68,6 @@ def compose(
         pcm=pcm,
         annotations=({"type": "audio_info", "language": "en", "emotion": "neutral"},) if model.asr else (),
     )
-
-
-def _heard_words(evidence: Evidence) -> tuple[str, ...]:
-    heard = [mark for one in evidence.media for mark in utterances(one.sound_marks, one.observed.sounds)]
-    return evidence.codes or tuple(mark.code for mark in heard)
-
-
-def _evidence(body: dict[str, Any], media: Sequence[MediaFacts]) -> Evidence:
-    asked = schema.without_schema(last_user_texts(body))
-    return gather(media, "\n".join(asked), "\n".join(prompt_texts(body)), material=material_of(asked))
 
 
 def _own_turn(body: dict[str, Any], model: ModelLimits, evidence: Evidence) -> Turn:
@@ -126,21 +118,15 @@ def _limited(text: str, body: dict[str, Any]) -> tuple[str, str]:
     return text, "stop"
 
 
-def _speech_tokens(model: ModelLimits, pcm: bytes) -> int:
-    if not pcm or model.media is None:
-        return 0
-    return round(seconds_of(pcm) * model.media.tokens.audio_out)
-
-
 def _usage(
     media: Sequence[MediaFacts], text_in: int, said: tuple[str, str | None, Turn], speech: int
 ) -> dict[str, Any]:
     """Count input tokens by kind, and output tokens."""
     text, reasoning, turn = said
     images = sum(one.picture_tokens for one in media if one.kind == "image")
-    films = sum(one.picture_tokens for one in media if one.kind in ("video", "frames"))
-    sounds = sum(one.sound_tokens for one in media)
-    prompt = {"text_tokens": text_in, "image_tokens": images, "video_tokens": films, "audio_tokens": sounds}
+    video = sum(one.picture_tokens for one in media if one.kind in ("video", "frames"))
+    audio = sum(one.sound_tokens for one in media)
+    prompt = {"text_tokens": text_in, "image_tokens": images, "video_tokens": video, "audio_tokens": audio}
     spoken = text_tokens(text) + sum(text_tokens(written(call)) + text_tokens(call.name) for call in turn.tool_calls)
     thought = text_tokens(reasoning or "")
     details = {"text_tokens": spoken, "reasoning_tokens": thought, "audio_tokens": speech}

@@ -31,7 +31,7 @@ _TOPICS = {
     r"|red|green|blue|grey|gray|yellow|brown|orange|pink|purple|black|white",
     "brightness": r"bright\w*|dark\w*|light|night|black|fad\w+|blank",
     "frozen": r"fr[oe]ez\w*|frozen|stuck|stop\w*|still",
-    "sound": r"sounds?|audio|hear\w*|loud\w*|quiet\w*|silen\w+|music|nois\w+|tones?|volume|listen\w*",
+    "audio": r"sounds?|audio|hear\w*|loud\w*|quiet\w*|silen\w+|music|nois\w+|tones?|volume|listen\w*",
     "text": r"text|read\w*|writ\w+|words?|titles?|subtitles?|signs?|caption\w*|letters?",
 }  # fmt: skip
 
@@ -48,12 +48,11 @@ def asks_beyond(question: str) -> bool:
     return bool(_BEYOND.search(question))
 
 
-def describe(facts: MediaFacts, number: int, question: str, offset: float) -> str:
-    """Return the description of a part; what the question asks about comes first."""
+def sentences(facts: MediaFacts, question: str, offset: float) -> list[str]:
+    """Return what is known about a part; what the question asks about comes first."""
     asked = [topic for topic, words in _TOPICS.items() if re.search(rf"\b(?:{words})\b", question, re.IGNORECASE)]
-    texts = _sentences(facts, offset)
-    ordered = sorted(texts, key=lambda one: one[0] not in asked)
-    return " ".join([f"{facts.kind} {number}: {_shape(facts)}.", *(text for _, text in ordered)])
+    ordered = sorted(_sentences(facts, offset), key=lambda one: one[0] not in asked)
+    return [text for _, text in ordered]
 
 
 def limits(media: Sequence[MediaFacts]) -> str:
@@ -63,7 +62,7 @@ def limits(media: Sequence[MediaFacts]) -> str:
     unknown = ["objects", "people", "names"] * pictured + ["speech"] * heard
     unread = pictured and not any(facts.observed.reads_text for facts in media)
     text = f" {UNREAD} {INSTALL}." if unread else ""
-    return f"{MEASURED} {_either(unknown)}.{text}"
+    return f"{MEASURED} {_listed(unknown, 'or')}.{text}"
 
 
 def at(facts: MediaFacts, second: float, offset: float) -> list[str]:
@@ -75,17 +74,17 @@ def at(facts: MediaFacts, second: float, offset: float) -> list[str]:
         span = f"from {_time(offset, facts, offset)} " if offset else ""
         return [f"the {facts.kind} goes {span}to {_time(facts.duration, facts, offset)}"]
     scene = next((one for one in facts.observed.scenes if one.start <= time < one.end), None)
-    sound = next((one for one in facts.observed.sounds if one.start <= time < one.end), None)
-    return [*([scene_phrase(scene)] if scene else []), *([_audio_phrase(sound)] if sound else [])]
+    heard = next((one for one in facts.observed.audio if one.start <= time < one.end), None)
+    return [*([scene_phrase(scene)] if scene else []), *([_audio_phrase(heard)] if heard else [])]
 
 
 def summary(facts: MediaFacts, *, timed: bool) -> list[str]:
     """Return the most important facts as sentences; without `timed`, none of them mentions a time."""
     found = _overview(facts)
     if timed:
-        left_out = {"sound"} | ({"colours"} if len(facts.observed.scenes) > _FEW else set())
+        left_out = {"audio"} | ({"colours"} if len(facts.observed.scenes) > _FEW else set())
         texts = [text for topic, text in _sentences(facts, 0.0) if topic not in left_out or not found]
-        return [f"{facts.kind.capitalize()} of {_shape(facts)}.", *found, *texts]
+        return [f"{facts.kind.capitalize()} of {shape(facts)}.", *found, *texts]
     seen = [line.text for line in facts.observed.text]
     return [*found, f"Text in the picture: {_quoted(dict.fromkeys(seen))}."] if seen else found
 
@@ -114,7 +113,7 @@ def phrases(facts: MediaFacts) -> list[str]:
     if scenes and facts.kind == "video":
         texts.append(_word(_mean(scenes, "movement"), _MOVEMENT))
         texts.append("one scene" if len(scenes) == 1 else f"{len(scenes)} scenes")
-    kinds = dict.fromkeys(_kind_words(span) for span in facts.observed.sounds if span.kind != "silence")
+    kinds = dict.fromkeys(_kind_words(span) for span in facts.observed.audio if span.kind != "silence")
     texts += [f"{kind} {_loudness(facts)}".strip() for kind in kinds]
     if facts.kind == "video" and not facts.sound:
         texts.append("no sound")
@@ -122,13 +121,13 @@ def phrases(facts: MediaFacts) -> list[str]:
 
 
 def moment_phrases(facts: MediaFacts) -> list[tuple[float, float, str]]:
-    """Return what happens when: one entry per scene, or per stretch of sound where there is no picture."""
+    """Return what happens when: one entry per scene, or per stretch of audio where there are no frames."""
     observed = facts.observed
     if not observed.scenes:
-        return [(span.start, span.end, _sentence(_audio_phrase(span))) for span in observed.sounds]
+        return [(span.start, span.end, _sentence(_audio_phrase(span))) for span in observed.audio]
     found = []
     for scene in observed.scenes:
-        heard = _heard_in(scene, observed.sounds)
+        heard = _heard_in(scene, observed.audio)
         read = [line.text for line in observed.text if line.start < scene.end and line.end >= scene.start]
         text = f"; the text {_quoted(read)} can be read" if read else ""
         found.append((scene.start, scene.end, _sentence(f"{scene_phrase(scene)}{heard}{text}")))
@@ -176,24 +175,30 @@ def tempo(media: Sequence[MediaFacts]) -> str:
     return "fast" if seconds < 4 or moving > 15 else "slow" if seconds > 12 and moving < 3 else "moderate"  # noqa: PLR2004
 
 
-def _shape(facts: MediaFacts) -> str:
+def shape(facts: MediaFacts) -> str:
+    """Return the format and the size of a part; of ordinary media in more words than of marked ones."""
     wide, high = facts.width, facts.height
-    form = "square"
-    if max(wide, high) > _SQUARE * min(wide, high):
-        form = "landscape" if wide > high else "portrait"
-    size = f"{wide}x{high} ({form})"
+    size = f"{wide}x{high}"
+    if not facts.marked:
+        upright = "portrait" if high > wide else "landscape"
+        size += f" ({upright if max(wide, high) > _SQUARE * min(wide, high) else 'square'})"
     if facts.kind == "image":
         return f"{size}, {facts.container}"
     if facts.kind == "frames":
         return f"{facts.frames} frames, {size}, {facts.fps:g} fps"
-    channels = "1 channel" if facts.channels == 1 else f"{facts.channels} channels"
-    sound = (
-        f"{facts.sound_codec.removesuffix('float')} {facts.sample_rate} Hz {channels}" if facts.sound else "no sound"
-    )
+    audio, codec = "no sound", facts.sound_codec
+    if facts.sound and facts.marked:
+        audio = f"{codec} {facts.sample_rate} Hz {facts.channels} channel(s)"
+    elif facts.sound:
+        audio = f"{codec.removesuffix('float')} {facts.sample_rate} Hz {_counted(facts.channels, 'channel')}"
     if facts.kind == "audio":
-        return f"{facts.duration:.1f} s, {sound}"
-    frames = "1 frame" if facts.frames == 1 else f"{facts.frames} frames"
-    return f"{facts.duration:.1f} s, {size}, {facts.fps:g} fps, {frames}, {facts.codec}, {sound}"
+        return f"{facts.duration:.1f} s, {audio}"
+    frames = f"{facts.frames} frames" if facts.marked else _counted(facts.frames, "frame")
+    return f"{facts.duration:.1f} s, {size}, {facts.fps:g} fps, {frames}, {facts.codec}, {audio}"
+
+
+def _counted(count: int, word: str) -> str:
+    return f"{count} {word}" if count == 1 else f"{count} {word}s"
 
 
 def _sentences(facts: MediaFacts, offset: float) -> list[tuple[str, str]]:
@@ -211,7 +216,7 @@ def _sentences(facts: MediaFacts, offset: float) -> list[tuple[str, str]]:
     ]
     texts += [("text", text) for text in _text(facts, offset)]
     if facts.sound:
-        texts.append(("sound", _audio(facts, offset)))
+        texts.append(("audio", _audio(facts, offset)))
     return texts
 
 
@@ -222,18 +227,14 @@ def _cuts(facts: MediaFacts, offset: float) -> str:
     texts = []
     for kind, word in (("cut", "cut"), ("fade", "fade through black")):
         times = [_time(scene.start, facts, offset) for scene in changes if scene.opening == kind]
-        more = f" and {len(times) - _MOST} more" if len(times) > _MOST else ""
         plural = word.replace(kind, f"{kind}s", 1) if len(times) > 1 else word
-        texts += [f"{len(times)} {plural} at {', '.join(times[:_MOST])}{more}"] if times else []
+        texts += [f"{len(times)} {plural} at {_first(times, ', ', ' and {} more')}"] if times else []
     return f"{'; '.join(texts)}."
 
 
 def _scenes(facts: MediaFacts, offset: float) -> str:
-    spans = [
-        f"{_span(scene.start, scene.end, facts, offset)} {_look(scene)}" for scene in facts.observed.scenes[:_MOST]
-    ]
-    more = f"; and {len(facts.observed.scenes) - _MOST} more scenes" if len(facts.observed.scenes) > _MOST else ""
-    return f"Scenes: {'; '.join(spans)}{more}."
+    spans = [f"{_span(scene.start, scene.end, facts, offset)} {_look(scene)}" for scene in facts.observed.scenes]
+    return f"Scenes: {_first(spans, '; ', '; and {} more scenes')}."
 
 
 def _dark(facts: MediaFacts, offset: float) -> list[tuple[str, str]]:
@@ -257,20 +258,17 @@ def _text(facts: MediaFacts, offset: float) -> list[str]:
 def _audio(facts: MediaFacts, offset: float) -> str:
     if facts.loudness is None:
         return "The sound is silent."
-    spans = [
-        f"{_span(span.start, span.end, facts, offset)} {_audio_phrase(span)}" for span in facts.observed.sounds[:_MOST]
-    ]
-    more = f"; and {len(facts.observed.sounds) - _MOST} more" if len(facts.observed.sounds) > _MOST else ""
+    spans = [f"{_span(span.start, span.end, facts, offset)} {_audio_phrase(span)}" for span in facts.observed.audio]
     loud = [f"{_time(time, facts, offset)} ({level:.0f} dBFS)" for time, level in facts.observed.loud]
     peaks = f" Loudest at {', '.join(loud)}." if loud else ""
     mean = f"on average {facts.loudness:.1f} dBFS, {_word(facts.loudness, _LOUDNESS)}"
-    return f"Sound: {'; '.join(spans)}{more}; {mean}.{peaks}"
+    return f"Sound: {_first(spans, '; ', '; and {} more')}; {mean}.{peaks}"
 
 
 def _audio_overview(facts: MediaFacts) -> str:
     if facts.loudness is None:
         return "The sound is silent."
-    kinds = list(dict.fromkeys(_kind_words(span) for span in facts.observed.sounds))
+    kinds = list(dict.fromkeys(_kind_words(span) for span in facts.observed.audio))
     return f"Heard: {_listed(kinds)}, {_loudness(facts)}." if kinds else f"There is sound, {_loudness(facts)}."
 
 
@@ -286,9 +284,9 @@ def _kind_words(span: AudioSpan) -> str:
     return names.get(span.kind, f"{span.kind} sound")
 
 
-def _heard_in(scene: Scene, sounds: Sequence[AudioSpan]) -> str:
+def _heard_in(scene: Scene, spans: Sequence[AudioSpan]) -> str:
     """Return what is heard during most of a scene."""
-    shared = [(min(span.end, scene.end) - max(span.start, scene.start), span.kind, span) for span in sounds]
+    shared = [(min(span.end, scene.end) - max(span.start, scene.start), span.kind, span) for span in spans]
     longest = max((one for one in shared if one[0] > 0), key=lambda one: one[0], default=None)
     speech = next((one for one in shared if one[1] == "speech-like" and one[0] >= 1), None)
     chosen = speech or longest
@@ -317,12 +315,14 @@ def _word(value: float, table: tuple[tuple[float, str], ...]) -> str:
     return next((word for most, word in table if value < most), table[-1][1])
 
 
-def _listed(words: Sequence[str]) -> str:
-    return " and ".join(filter(None, (", ".join(words[:-1]), *words[-1:])))
+def _listed(words: Sequence[str], last: str = "and") -> str:
+    return f" {last} ".join(filter(None, (", ".join(words[:-1]), *words[-1:])))
 
 
-def _either(words: Sequence[str]) -> str:
-    return _listed(words).replace(" and ", " or ")
+def _first(texts: Sequence[str], comma: str, rest: str) -> str:
+    """Join the first texts, and the number of the others into `rest`."""
+    more = rest.format(len(texts) - _MOST) if len(texts) > _MOST else ""
+    return f"{comma.join(texts[:_MOST])}{more}"
 
 
 def _quoted(texts: Iterable[str]) -> str:

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from qwen_omni.standin.answers import description
-from qwen_omni.standin.media.facts import utterances
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -102,6 +101,11 @@ class Evidence:
         label = re.compile(rf"^\W*{re.escape(name.removesuffix('s'))}\W+(\d+)\b", re.IGNORECASE)
         found = [(int(match[1]), part) for part in self.text.split("\n\n") if (match := label.match(part))]
         return [number for number, part in found if not self.asked or any(code in part for code in self.asked)]
+
+    @property
+    def utterances(self) -> tuple[Mark, ...]:
+        """What a transcript of the media holds, in order."""
+        return tuple(mark for facts in self.media for mark in facts.utterances)
 
     @property
     def codes(self) -> tuple[str, ...]:
@@ -228,11 +232,11 @@ def _second(groups: Sequence[str | None]) -> float:
 def prose(evidence: Evidence) -> str:
     """Return the answer as prose."""
     sentences = _direct_answers(evidence)
-    offset = evidence.offset
-    sentences += [
-        describe(facts, number) if facts.marked else description.describe(facts, number, evidence.question, offset)
-        for number, facts in enumerate(evidence.media, 1)
-    ]
+    for number, facts in enumerate(evidence.media, 1):
+        about = _sentences(facts)
+        if not facts.marked:
+            about = description.sentences(facts, evidence.question, evidence.offset)
+        sentences.append(" ".join([f"{facts.kind} {number}: {description.shape(facts)}.", *about]))
     if ordinary := [facts for facts in evidence.media if not facts.marked]:
         place = 0 if description.asks_beyond(evidence.question) else len(sentences)
         sentences.insert(place, description.limits(ordinary))
@@ -246,26 +250,8 @@ def prose(evidence: Evidence) -> str:
 
 def spoken(evidence: Evidence) -> str:
     """Return what is heard in the documented form of conversations: each utterance is a turn."""
-    heard = [mark for facts in evidence.media for mark in utterances(facts.sound_marks, facts.observed.sounds)]
-    turns = (f"<sos><{mark.start:.2f}>{mark.code}<{mark.end:.2f}><speaker1><eos>" for mark in heard)
+    turns = (f"<sos><{mark.start:.2f}>{mark.code}<{mark.end:.2f}><speaker1><eos>" for mark in evidence.utterances)
     return f"<soc>{''.join(turns)}<eoc>"
-
-
-def describe(facts: MediaFacts, number: int) -> str:
-    """Describe everything known about one media part."""
-    return " ".join([f"{facts.kind} {number}: {_shape(facts)}.", *_sentences(facts)])
-
-
-def _shape(facts: MediaFacts) -> str:
-    size, rate = f"{facts.width}x{facts.height}", f"{facts.fps:g} fps"
-    if facts.kind == "image":
-        return f"{size}, {facts.container}"
-    if facts.kind == "frames":
-        return f"{facts.frames} frames, {size}, {rate}"
-    sound = f"{facts.sound_codec} {facts.sample_rate} Hz {facts.channels} channel(s)" if facts.sound else "no sound"
-    if facts.kind == "audio":
-        return f"{facts.duration:.1f} s, {sound}"
-    return f"{facts.duration:.1f} s, {size}, {rate}, {facts.frames} frames, {facts.codec}, {sound}"
 
 
 def _sentences(facts: MediaFacts) -> list[str]:

@@ -13,12 +13,13 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from qwen_omni.standin.answers.tools import written
-from qwen_omni.standin.server.script import ToolCall
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from qwen_omni.standin.server.sse import Answer
+
+    Way = Callable[[Answer, random.Random], Answer | None]
 
 _HUGE = ("9" * 400, "1e999", "-1e999", "NaN", "Infinity", "123456789012345678901234567890")
 _FOREIGN: tuple[object, ...] = (True, False, 7, -1.5, "x", [], {}, [[1]], {"a": {"b": None}}, [None])
@@ -63,9 +64,11 @@ class NearlyRight:
         return answer if spoiled is None else spoiled
 
 
-def _object_of(answer: Answer) -> Any:  # noqa: ANN401 - any JSON value
+def _object_of(answer: Answer) -> dict[str, Any] | None:
     """Return the object in an answer's text or in its first call; None if the answer is prose."""
-    text = written(answer.tool_calls[0]) if answer.tool_calls else _bare(answer.text)
+    text = answer.text.removeprefix("```json\n").removesuffix("\n```")
+    if answer.tool_calls:
+        text = written(answer.tool_calls[0])
     try:
         value = json.loads(text)
     except ValueError:
@@ -73,21 +76,27 @@ def _object_of(answer: Answer) -> Any:  # noqa: ANN401 - any JSON value
     return value if isinstance(value, dict) and value else None
 
 
-def _bare(text: str) -> str:
-    return text.removeprefix("```json\n").removesuffix("\n```")
-
-
 def _said(answer: Answer, text: str) -> Answer:
     """Return the answer with its object replaced by a text, which need not be valid JSON."""
     if not answer.tool_calls:
         return replace(answer, text=text)
     first, *others = answer.tool_calls
-    return replace(answer, tool_calls=(ToolCall(name=first.name, arguments=text, id=first.id), *others))
+    return replace(answer, tool_calls=(replace(first, arguments=text), *others))
 
 
-def _changed(answer: Answer, change: Callable[[Any], str]) -> Answer | None:
-    value = _object_of(answer)
-    return None if value is None else _said(answer, change(value))
+def _rewrites(write: Callable[[dict[str, Any], random.Random], str | None]) -> Way:
+    """Return the way in which the object of an answer is written anew; `write` returns None where it does not apply."""
+
+    def way(answer: Answer, draw: random.Random) -> Answer | None:
+        value = _object_of(answer)
+        text = None if value is None else write(value, draw)
+        return None if text is None else _said(answer, text)
+
+    return way
+
+
+def _json(value: Any) -> str:  # noqa: ANN401 - any JSON value
+    return json.dumps(value, ensure_ascii=False)
 
 
 def _places(value: Any) -> list[tuple[Any, Any]]:  # noqa: ANN401 - any JSON value
@@ -106,19 +115,7 @@ def _places(value: Any) -> list[tuple[Any, Any]]:  # noqa: ANN401 - any JSON val
 def _placed(value: Any, draw: random.Random, new: object) -> str:  # noqa: ANN401 - any JSON value
     container, key = draw.choice(_places(value))
     container[key] = new
-    return json.dumps(value, ensure_ascii=False)
-
-
-def _null(answer: Answer, draw: random.Random) -> Answer | None:
-    return _changed(answer, lambda value: _placed(value, draw, None))
-
-
-def _wrong_type(answer: Answer, draw: random.Random) -> Answer | None:
-    return _changed(answer, lambda value: _placed(value, draw, draw.choice(_FOREIGN)))
-
-
-def _huge_number(answer: Answer, draw: random.Random) -> Answer | None:
-    return _changed(answer, lambda value: _placed(value, draw, "<huge>").replace('"<huge>"', draw.choice(_HUGE)))
+    return _json(value)
 
 
 def _timed(value: Any) -> list[dict[str, Any]]:  # noqa: ANN401 - any JSON value
@@ -127,8 +124,8 @@ def _timed(value: Any) -> list[dict[str, Any]]:  # noqa: ANN401 - any JSON value
     return list(unique.values())
 
 
-def _other_names(answer: Answer, draw: random.Random) -> Answer | None:
-    value = _object_of(answer)
+@_rewrites
+def _other_names(value: dict[str, Any], draw: random.Random) -> str | None:
     entries = _timed(value)
     if not entries:
         return None
@@ -137,11 +134,11 @@ def _other_names(answer: Answer, draw: random.Random) -> Answer | None:
         renamed = {names.get(key, key): one for key, one in entry.items()}
         entry.clear()
         entry.update(renamed)
-    return _said(answer, json.dumps(value, ensure_ascii=False))
+    return _json(value)
 
 
-def _other_units(answer: Answer, draw: random.Random) -> Answer | None:
-    value = _object_of(answer)
+@_rewrites
+def _other_units(value: dict[str, Any], draw: random.Random) -> str | None:
     entries = _timed(value)
     if not entries:
         return None
@@ -155,7 +152,7 @@ def _other_units(answer: Answer, draw: random.Random) -> Answer | None:
         else:
             entry.pop("end", None)
             entry["start"] = f"[{_clock(start)}-{_clock(end)}]"
-    return _said(answer, json.dumps(value, ensure_ascii=False))
+    return _json(value)
 
 
 def _clock(seconds: float) -> str:
@@ -163,12 +160,9 @@ def _clock(seconds: float) -> str:
     return f"{whole // 3_600_000:02d}:{whole // 60_000 % 60:02d}:{whole // _THOUSAND % 60:02d}.{whole % _THOUSAND:03d}"
 
 
-def _draft(answer: Answer, draw: random.Random) -> Answer | None:
-    """Put an example, a draft or reasoning before the answer."""
-    value = _object_of(answer)
-    if value is None or answer.tool_calls:
-        return None
-    text = json.dumps(value, ensure_ascii=False)
+@_rewrites
+def _drafted(value: dict[str, Any], draw: random.Random) -> str:
+    text = _json(value)
     sketch = json.dumps({key: "..." if isinstance(one, str) else one for key, one in value.items()})
     drafts = (
         f"The format is {sketch}. Answer:\n```json\n{text}\n```\nI hope this helps {{a lot}}!",
@@ -177,24 +171,24 @@ def _draft(answer: Answer, draw: random.Random) -> Answer | None:
         f"let me see {{\n</think>\n\n```json\n{text}\n```",
         f"\ufeff```json\n{sketch}\n```\nBetter:\n```json\n{text}\n```",
     )
-    return replace(answer, text=draw.choice(drafts))
+    return draw.choice(drafts)
+
+
+def _draft(answer: Answer, draw: random.Random) -> Answer | None:
+    """Put an example, a draft or reasoning before the answer."""
+    return None if answer.tool_calls else _drafted(answer, draw)
 
 
 def _cut(answer: Answer, draw: random.Random) -> Answer | None:
     """Truncate the answer inside the object."""
-    value = _object_of(answer)
-    if value is None:
-        return None
-    text = json.dumps(value, ensure_ascii=False)
-    spoiled = _said(answer, text[: draw.randrange(1, len(text))])
-    return replace(spoiled, finish_reason=draw.choice(_ENDINGS))
+    truncate = _rewrites(lambda value, draw: (text := _json(value))[: draw.randrange(1, len(text))])
+    spoiled = truncate(answer, draw)
+    return spoiled and replace(spoiled, finish_reason=draw.choice(_ENDINGS))
 
 
-def _loose(answer: Answer, draw: random.Random) -> Answer | None:
+@_rewrites
+def _loose(value: dict[str, Any], draw: random.Random) -> str:
     """Write the object with mistakes that do not change its meaning."""
-    value = _object_of(answer)
-    if value is None:
-        return None
     text = json.dumps(value, ensure_ascii=False, indent=1)
     variants = (
         text[:-1].rstrip() + ",\n}",
@@ -203,43 +197,32 @@ def _loose(answer: Answer, draw: random.Random) -> Answer | None:
         f"```json\n{text}",
         "{" + text[1:].replace('":', '"\uff1a', 1),
     )
-    return _said(answer, draw.choice(variants))
+    return draw.choice(variants)
 
 
-def _twice(answer: Answer, draw: random.Random) -> Answer | None:
+@_rewrites
+def _twice(value: dict[str, Any], draw: random.Random) -> str:
     """Write one key twice, with different values."""
-    value = _object_of(answer)
-    if value is None:
-        return None
     again = json.dumps(draw.choice(list(value)))
-    return _said(answer, f'{json.dumps(value, ensure_ascii=False)[:-1]}, {again}: "twice"}}')
+    return f'{_json(value)[:-1]}, {again}: "twice"}}'
 
 
-def _halves(answer: Answer, draw: random.Random) -> Answer | None:
+@_rewrites
+def _halves(value: dict[str, Any], draw: random.Random) -> str | None:
     """Split the object in two."""
-    value = _object_of(answer)
-    if value is None or len(value) < 2:  # noqa: PLR2004
-        return None
     names = list(value)
+    if len(names) < 2:  # noqa: PLR2004
+        return None
     at = draw.randrange(1, len(names))
-    parts = ({name: value[name] for name in names[:at]}, {name: value[name] for name in names[at:]})
-    return _said(answer, "".join(json.dumps(part, ensure_ascii=False) for part in parts))
+    return "".join(_json({name: value[name] for name in part}) for part in (names[:at], names[at:]))
 
 
-def _list_content(answer: Answer, _: random.Random) -> Answer:
-    """Send text as a list of parts."""
-    return replace(answer, content_parts=True)
-
-
-def _merged_calls(answer: Answer, _: random.Random) -> Answer | None:
-    """Send all calls under one index."""
-    return replace(answer, one_index=True) if len(answer.tool_calls) > 1 else None
-
-
-WAYS: dict[str, Callable[[Answer, random.Random], Answer | None]] = {
-    "null": _null,
-    "wrong type": _wrong_type,
-    "huge number": _huge_number,
+WAYS: dict[str, Way] = {
+    "null": _rewrites(lambda value, draw: _placed(value, draw, None)),
+    "wrong type": _rewrites(lambda value, draw: _placed(value, draw, draw.choice(_FOREIGN))),
+    "huge number": _rewrites(
+        lambda value, draw: _placed(value, draw, "<huge>").replace('"<huge>"', draw.choice(_HUGE))
+    ),
     "other names": _other_names,
     "other units": _other_units,
     "draft": _draft,
@@ -247,7 +230,8 @@ WAYS: dict[str, Callable[[Answer, random.Random], Answer | None]] = {
     "loose": _loose,
     "twice": _twice,
     "halves": _halves,
-    "list content": _list_content,
-    "merged calls": _merged_calls,
+    # Text as a list of parts, and all calls under one index.
+    "list content": lambda answer, _: replace(answer, content_parts=True),
+    "merged calls": lambda answer, _: replace(answer, one_index=True) if len(answer.tool_calls) > 1 else None,
 }
 """The ways in which an answer can be nearly right. A way returns None if it does not apply to an answer."""

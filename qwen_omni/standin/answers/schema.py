@@ -25,7 +25,7 @@ _LENGTH = re.compile(r"\b(duration|length)\b")
 _CODE = re.compile(r"\b(code|codes|mark|marks|marker|markers|digits|qr)\b")
 _COUNT = re.compile(r"\b(count|number|total|frames|how many)\b")
 _SHARE = re.compile(r"\b(confidence|score|probability|share)\b")
-_SOUND = re.compile(r"\b(sound|audio|speech|music|voice)\b")
+_AUDIO = re.compile(r"\b(sound|audio|speech|music|voice)\b")
 _PROSE = re.compile(r"\b(summary|description|answer|text|caption)\b")
 _CLOCK = re.compile(r"\b(mm:ss|hh:mm|clock|timecode)\b")
 _DEEPEST = 8
@@ -111,14 +111,9 @@ def _places(text: str) -> Iterator[tuple[Schema, int]]:
 
 
 def _is_schema(value: Schema) -> bool:
-    if isinstance(value.get("properties"), dict):
-        return True
-    if isinstance(value.get("$defs"), dict) or "$ref" in value:
-        return True
-    kinds = value.get("anyOf") or value.get("oneOf")
-    return (value.get("type") in ("array", "object") and ("items" in value or "title" in value)) or isinstance(
-        kinds, list
-    )
+    named = any(isinstance(value.get(key), dict) for key in ("properties", "$defs"))
+    described = value.get("type") in ("array", "object") and ("items" in value or "title" in value)
+    return named or "$ref" in value or described or isinstance(value.get("anyOf") or value.get("oneOf"), list)
 
 
 class _Filler:
@@ -294,7 +289,7 @@ class _Filler:
         return codes[min(spot.index, len(codes) - 1)] if codes else ""
 
     def _truth(self, spot: _Spot) -> bool:
-        if _SOUND.search(spot.name):
+        if _AUDIO.search(spot.name):
             return any(facts.sound and facts.loudness is not None for facts in self._evidence.media)
         return bool(self._evidence.moments)
 

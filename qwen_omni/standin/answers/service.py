@@ -16,7 +16,6 @@ from qwen_omni.standin.answers.answers import compose
 from qwen_omni.standin.answers.embeddings import EMBEDDINGS_PATH, answer_embeddings
 from qwen_omni.standin.answers.schema import BadSchemaError
 from qwen_omni.standin.batch.batches import CHAT_MODELS, UNSUPPORTED
-from qwen_omni.standin.media.facts import utterances
 from qwen_omni.standin.media.perceive import Memory, Perception
 from qwen_omni.standin.rules import refusal
 from qwen_omni.standin.rules.limits import TASK_MODELS, find_model
@@ -28,7 +27,7 @@ from qwen_omni.standin.rules.tokens import text_tokens
 from qwen_omni.standin.server import sse
 from qwen_omni.standin.server.exchange import Reply, Request
 from qwen_omni.standin.server.log import LoggedRequest, without_media, without_secrets
-from qwen_omni.standin.server.script import Fault, RawAnswer, Script
+from qwen_omni.standin.server.script import Fault, Script
 from qwen_omni.standin.stores.intake import Intake, Visitor
 from qwen_omni.standin.stores.stores import Stores
 
@@ -42,7 +41,6 @@ if TYPE_CHECKING:
     from qwen_omni.standin.rules.limits import ModelLimits
     from qwen_omni.standin.rules.prefix_cache import PrefixCache
     from qwen_omni.standin.rules.quotas import Quotas
-    from qwen_omni.standin.server.script import FaultKind
 
 CHAT_PATH = "/compatible-mode/v1/chat/completions"
 QUOTAS_PATH = "/api/v1/quotas"
@@ -50,6 +48,7 @@ BATCH_CHAT_PATH = "/batch/compatible-mode/v1/chat/completions"
 _MOST_BATCHED = 256_000  # input tokens of a Batch Chat request, or of a line
 STREAM_TYPE = "text/event-stream;charset=UTF-8"
 _OVERHEAD = 4  # tokens around each message
+_UNLIMITED: tuple[float, Callable[[int], None]] = (0.0, lambda _: None)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -74,17 +73,13 @@ def respond(request: Request, state: State) -> Reply:
     """Answer one request."""
     if request.path == EMBEDDINGS_PATH:
         return _embedded(request, state)
-    logged = LoggedRequest(
-        method=request.method, path=request.path, headers=without_secrets(request.headers), body={},
-        raw_bytes=len(request.body),
-    )  # fmt: skip
+    logged = _logged(request)
     body: dict[str, Any] = {}
     problem: Refusal | None = None
     model: ModelLimits | None = None
-    wait = 0.0
-    answered: Callable[[int], None] = _count_nothing
+    wait, answered = _UNLIMITED
     try:
-        _check_key(request, state)
+        request.checked_key(state.keys, refusal.wrong_key())
         if request.path == QUOTAS_PATH and state.quotas is not None:
             return _quotas_reply(request.query, state.quotas)
         _check_door(request)
@@ -109,14 +104,11 @@ def respond(request: Request, state: State) -> Reply:
 
 def _embedded(request: Request, state: State) -> Reply:
     """Answer a request for embeddings, unless a scripted fault comes first."""
-    logged = LoggedRequest(
-        method=request.method, path=request.path, headers=without_secrets(request.headers), body={},
-        raw_bytes=len(request.body),
-    )  # fmt: skip
+    logged = _logged(request)
     problem: Refusal | None = None
     pieces: tuple[bytes, ...] = ()
     try:
-        _check_key(request, state)
+        request.checked_key(state.keys, refusal.wrong_key())
         body = json_object(request.body, invalid(NO_OBJECT))
         logged = replace(logged, body=body)
         pieces = (json.dumps(answer_embeddings(body)).encode(),)
@@ -131,6 +123,13 @@ def _embedded(request: Request, state: State) -> Reply:
     return _refused(problem, streams=False) if problem else _impaired(Reply(headers=_ids(), pieces=pieces), fault)
 
 
+def _logged(request: Request) -> LoggedRequest:
+    headers = without_secrets(request.headers)
+    return LoggedRequest(
+        method=request.method, path=request.path, headers=headers, body={}, raw_bytes=len(request.body)
+    )
+
+
 def answer_line(body: dict[str, Any], key: str, state: State) -> tuple[int, dict[str, Any]]:
     """Answer a line of a batch: the status, and the whole answer or the error."""
     streamed = {**body, "stream": True, "stream_options": {"include_usage": True}}
@@ -139,10 +138,6 @@ def answer_line(body: dict[str, Any], key: str, state: State) -> tuple[int, dict
     reply = respond(line, state)
     answer: dict[str, Any] = json.loads(reply.pieces[0].removeprefix(b"data: ")) if reply.pieces else {}
     return (400 if "error" in answer else reply.status), answer
-
-
-def _count_nothing(_: int) -> None:
-    pass
 
 
 def _admit(
@@ -177,8 +172,8 @@ def _reply(  # noqa: PLR0913 - what decides an answer
     if problem is not None or model is None:
         return _refused(problem or invalid("no model"), streams=streams)
     scripted = state.script.next_reply(logged)
-    if isinstance(scripted, RawAnswer):
-        return _impaired(_verbatim(scripted), fault)
+    if isinstance(scripted, Reply):
+        return _impaired(scripted, fault)
     try:
         cached = 0
         if state.prefixes is not None and model.cache_prefix:
@@ -192,17 +187,12 @@ def _reply(  # noqa: PLR0913 - what decides an answer
     plain = plain or not streams or (fault is not None and fault.kind == "plain_json")
     if plain:
         return _impaired(Reply(headers=_ids(), pieces=(sse.body(answer),)), fault)
-    return _impaired(Reply(content_type=STREAM_TYPE, headers=_ids(), pieces=tuple(sse.events(answer))), fault)
+    return _impaired(_streamed(*sse.events(answer)), fault)
 
 
 def prompt_text_tokens(body: dict[str, Any]) -> int:
     """Count the text tokens of a request: its text plus an overhead for every message."""
     return text_tokens(all_text(body)) + _OVERHEAD * len(body["messages"])
-
-
-def _check_key(request: Request, state: State) -> None:
-    if not request.has_key_of(state.keys):
-        raise refusal.wrong_key()
 
 
 def _check_door(request: Request) -> None:
@@ -237,7 +227,7 @@ def _judge(request: Request, body: dict[str, Any], model: ModelLimits, state: St
         visitor = Visitor(model=body["model"], account=request.key, resolves_oss=request.resolves_oss)
         perception = Perception(intake=state.intake, memory=state.memory, limits=model.media, visitor=visitor)
         facts = tuple(perception.perceive(parts))
-        if model.asr and not any(utterances(one.sound_marks, one.observed.sounds) for one in facts):
+        if model.asr and not any(one.utterances for one in facts):
             raise algo("ASR_RESPONSE_HAVE_NO_WORDS")
     most = (is_thinking(body, model) and model.max_input_thinking) or model.max_input
     if request.line or request.path == BATCH_CHAT_PATH:
@@ -249,33 +239,32 @@ def _judge(request: Request, body: dict[str, Any], model: ModelLimits, state: St
 
 def _refused(problem: Refusal, *, streams: bool) -> Reply:
     if problem.late and streams:
-        return Reply(content_type=STREAM_TYPE, headers=_ids(), pieces=(problem.event(),))
+        return _streamed(problem.event())
     body = problem.body()
     return Reply(
         status=problem.status, headers=_ids(body["request_id"]), pieces=(json.dumps(body, ensure_ascii=False).encode(),)
     )
 
 
+def _streamed(*events: bytes, status: int = 200) -> Reply:
+    return Reply(status=status, content_type=STREAM_TYPE, headers=_ids(), pieces=events)
+
+
 def _broken(fault: Fault | None, *, streams: bool) -> Reply | None:
     """Return the answer of a fault that replaces the whole reply."""
-    if fault is None:
+    if fault is None or fault.kind == "in_stream":
         return None
     if fault.kind == "empty":
-        return Reply(content_type=STREAM_TYPE, headers=_ids())
+        return _streamed()
     if fault.kind == "cut" and fault.after_bytes is None:
         return Reply(ending="drop")
-    return _error_reply(fault.kind, fault.answer, streams=streams) if fault.answer is not None else None
-
-
-def _error_reply(kind: FaultKind, problem: Refusal, *, streams: bool) -> Reply | None:
-    if kind == "refuse":
+    problem = fault.answer
+    if problem is None:
+        return None
+    if fault.kind == "refuse":
         return _refused(problem, streams=streams)
-    if kind == "event_only":
-        return Reply(content_type=STREAM_TYPE, headers=_ids(), pieces=(problem.event(),))
-    if kind == "framed":
-        framed = b"data: " + json.dumps(problem.body()).encode() + b"\n\n"
-        return Reply(status=problem.status, content_type=STREAM_TYPE, headers=_ids(), pieces=(framed,))
-    return None
+    framed = b"data: " + json.dumps(problem.body()).encode() + b"\n\n"
+    return _streamed(problem.event() if fault.kind == "event_only" else framed, status=problem.status)
 
 
 def _impaired(reply: Reply, fault: Fault | None) -> Reply:
@@ -285,26 +274,10 @@ def _impaired(reply: Reply, fault: Fault | None) -> Reply:
     if fault.kind == "slow":
         return replace(reply, first_byte_delay=fault.first_byte_delay, bytes_per_second=fault.bytes_per_second)
     if fault.kind == "cut" and fault.after_bytes is not None:
-        return _cut(reply, fault.after_bytes, reset=fault.reset)
+        return reply.cut(fault.after_bytes, reset=fault.reset)
     if fault.kind == "in_stream" and fault.answer is not None:
         return replace(reply, pieces=(*reply.pieces[: fault.after_deltas + 1], fault.answer.event()))
     return reply
-
-
-def _verbatim(answer: RawAnswer) -> Reply:
-    reply = Reply(
-        status=answer.status, content_type=answer.content_type, headers=answer.headers, pieces=answer.pieces,
-        pause=answer.pause,
-    )  # fmt: skip
-    return reply if answer.cut_after is None else _cut(reply, answer.cut_after, reset=answer.reset)
-
-
-def _cut(reply: Reply, after: int, *, reset: bool) -> Reply:
-    kept: list[bytes] = []
-    for piece in reply.pieces:
-        kept.append(piece[:after])
-        after -= len(kept[-1])
-    return replace(reply, pieces=tuple(piece for piece in kept if piece), ending="reset" if reset else "close")
 
 
 def _ids(request_id: str | None = None) -> tuple[tuple[str, str], ...]:

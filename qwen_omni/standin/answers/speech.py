@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from qwen_omni.standin.media.dtmf import sound_code
+from qwen_omni.standin.media.dtmf import code_audio
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,7 +33,7 @@ def spoken_digits(text: str) -> str:
 
 def speak(text: str) -> bytes:
     """Return the audio of a text: signed 16-bit, little-endian, mono, 24 kHz, without a header."""
-    samples = sound_code(spoken_digits(text), RATE, tone_seconds=_TONE_SECONDS)
+    samples = code_audio(spoken_digits(text), RATE, tone_seconds=_TONE_SECONDS)
     return (samples * 32767).astype("<i2").tobytes()
 
 

@@ -22,43 +22,11 @@ _NUMBER = re.compile(r"(?<![\w.])-?\d+(?:\.\d+)?")
 _QUOTED = re.compile(r"\"([^\"]+)\"|'([^']+)'|“([^”]+)”|`([^`]+)`")
 _PLACE = re.compile(r"path|file|source|url")
 _PATH = re.compile(r"[\w./~-]+\.\w{2,4}\b")
-_EMPTY = frozenset(
-    [
-        "the",
-        "and",
-        "for",
-        "with",
-        "you",
-        "your",
-        "this",
-        "that",
-        "what",
-        "which",
-        "from",
-        "are",
-        "was",
-        "were",
-        "can",
-        "could",
-        "would",
-        "will",
-        "how",
-        "all",
-        "any",
-        "one",
-        "use",
-        "tool",
-        "tools",
-        "please",
-        "tell",
-        "give",
-        "into",
-        "has",
-        "have",
-        "not",
-        "its",
-    ]
-)
+_EMPTY = frozenset((
+    "the", "and", "for", "with", "you", "your", "this", "that", "what", "which", "from", "are", "was", "were", "can",
+    "could", "would", "will", "how", "all", "any", "one", "use", "tool", "tools", "please", "tell", "give", "into",
+    "has", "have", "not", "its",
+))  # fmt: skip
 
 
 def choose_calls(body: dict[str, Any], evidence: Evidence) -> tuple[ToolCall, ...]:

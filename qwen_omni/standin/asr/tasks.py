@@ -16,7 +16,8 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import parse_qsl, urlencode
 
-from qwen_omni.standin.asr.transcriber import Dictation, sentences, take_down
+from qwen_omni.standin.asr.transcriber import decode_recording, sentences
+from qwen_omni.standin.media.facts import MediaFacts
 from qwen_omni.standin.media.open import UnreadableMediaError
 from qwen_omni.standin.rules.limits import TASK_MODELS, TaskModel
 from qwen_omni.standin.rules.refusal import NO_OBJECT, Refusal, json_object
@@ -91,7 +92,7 @@ class _Task:
     begun: float
     outcome: Outcome
     parameters: Mapping[str, Any]
-    subtasks: list[tuple[str, Dictation | str]]
+    subtasks: list[tuple[str, MediaFacts | str]]
     polls: int = 0
 
 
@@ -160,25 +161,28 @@ class Tasks:
         return None
 
     def _account(self, asked: Request) -> str:
-        if not asked.has_key_of(self.keys):
-            raise Refusal(401, "InvalidApiKey", "Invalid API-key provided.")
-        return asked.key
+        return asked.checked_key(self.keys, Refusal(401, "InvalidApiKey", "Invalid API-key provided."))
+
+    def _opened(self, asked: Request, *, at_once: bool) -> tuple[dict[str, Any], TaskModel, Visitor]:
+        """Check what tasks and single calls have in common; return the body, its model, and who asks."""
+        account = self._account(asked)
+        if (asked.headers.get("x-dashscope-async") == "enable") == at_once:
+            way = "asynchronous" if at_once else "synchronous"
+            raise Refusal(403, "AccessDenied", f"current user api does not support {way} calls.")
+        body = json_object(asked.body, Refusal(400, "InvalidParameter", NO_OBJECT))
+        model = _model(body, at_once=at_once)
+        return body, model, Visitor(model=model.name, account=account, resolves_oss=asked.resolves_oss)
 
     def _submit(self, asked: Request) -> Reply:
-        account = self._account(asked)
-        if asked.headers.get("x-dashscope-async") != "enable":
-            raise Refusal(403, "AccessDenied", "current user api does not support synchronous calls.")
-        body = json_object(asked.body, Refusal(400, "InvalidParameter", NO_OBJECT))
-        model = _model(body, at_once=False)
+        body, model, visitor = self._opened(asked, at_once=False)
         if model.by_token and not isinstance(body.get("parameters"), dict):
             raise Refusal(400, "InvalidParameter", "Required parameter missing or invalid: parameters")
         links = _links(body, model)
-        visitor = Visitor(model=model.name, account=account, resolves_oss=asked.resolves_oss)
         with self._lock:
             outcome = self._outcomes.pop(0) if self._outcomes else Outcome()
         parameters = body.get("parameters") or {}
         task = _Task(
-            id=str(uuid.uuid4()), account=account, model=model, begun=self.now(), outcome=outcome,
+            id=str(uuid.uuid4()), account=visitor.account, model=model, begun=self.now(), outcome=outcome,
             parameters=parameters, subtasks=[(link, self._heard(link, visitor, model)) for link in links],
         )  # fmt: skip
         with self._lock:
@@ -186,37 +190,32 @@ class Tasks:
         return _state(task.id, "PENDING")
 
     def _call(self, asked: Request) -> Reply:
-        account = self._account(asked)
-        if asked.headers.get("x-dashscope-async") == "enable":
-            raise Refusal(403, "AccessDenied", "current user api does not support asynchronous calls.")
-        body = json_object(asked.body, Refusal(400, "InvalidParameter", NO_OBJECT))
-        model = _model(body, at_once=True)
-        visitor = Visitor(model=model.name, account=account, resolves_oss=asked.resolves_oss)
+        body, model, visitor = self._opened(asked, at_once=True)
         data = self.intake.fetch(_audio(body), visitor=visitor)
         try:
-            heard = take_down(data)
+            heard = decode_recording(data)
         except UnreadableMediaError as error:
             raise Refusal(400, "InvalidParameter", "The audio format is illegal and cannot be opened.") from error
         if heard.duration > model.seconds:
             raise Refusal(400, "InvalidParameter", "The audio is too long")
-        if not heard.marks:
+        if not heard.utterances:
             raise Refusal(400, "InvalidParameter", "ASR_RESPONSE_HAVE_NO_WORDS")
-        text = " ".join(mark.code for mark in heard.marks) + "."
+        text = " ".join(mark.code for mark in heard.utterances) + "."
         return json_reply(with_request_id({"output": {"text": text}, "usage": _usage(model, [heard])}))
 
-    def _heard(self, link: str, visitor: Visitor, model: TaskModel) -> Dictation | str:
+    def _heard(self, link: str, visitor: Visitor, model: TaskModel) -> MediaFacts | str:
         """Transcribe the linked media, or return the error code for it."""
         if link.startswith("data:"):
             return model.download_code
         try:
-            heard = take_down(self.intake.fetch(link, visitor=visitor))
+            heard = decode_recording(self.intake.fetch(link, visitor=visitor))
         except Refusal:
             return model.download_code
         except UnreadableMediaError:
             return "InvalidFile.DecodeFailed"
         if heard.duration > model.seconds:
             return "InvalidFile.DurationExceeded"
-        return heard if heard.marks else "SUCCESS_WITH_NO_VALID_FRAGMENT"
+        return heard if heard.utterances else "SUCCESS_WITH_NO_VALID_FRAGMENT"
 
     def _poll(self, asked: Request) -> Reply:
         account = self._account(asked)
@@ -236,7 +235,7 @@ class Tasks:
     def _ended(self, task: _Task, host: str) -> dict[str, Any]:
         subtasks = [self._subtask(task, place, host) for place in range(len(task.subtasks))]
         failed = [one for one in subtasks if one["subtask_status"] == "FAILED"]
-        usage = _usage(task.model, [heard for _, heard in task.subtasks if isinstance(heard, Dictation)])
+        usage = _usage(task.model, [heard for _, heard in task.subtasks if isinstance(heard, MediaFacts)])
         times = {"submit_time": "2026-05-30 10:00:00.123", "end_time": "2026-05-30 10:00:09.123"}  # local, no zone
         output: dict[str, Any] = {"task_id": task.id, "task_status": "SUCCEEDED", **times}
         if task.outcome.kind == "task" or (failed and not task.model.many):
@@ -274,15 +273,15 @@ class Tasks:
         name, _, place = asked.path.removeprefix(RESULT_PATH).partition("/")
         task = self._held[name]
         link, heard = task.subtasks[int(place.removesuffix(".json"))]
-        if not isinstance(heard, Dictation):
+        if not isinstance(heard, MediaFacts):
             return _xml(404, "NoSuchKey", "The specified key does not exist.")
         return json_reply(_document(task, link, heard))
 
 
-def _document(task: _Task, link: str, heard: Dictation) -> dict[str, Any]:
+def _document(task: _Task, link: str, heard: MediaFacts) -> dict[str, Any]:
     qwen = not task.model.many
     spoken = sentences(
-        heard.marks, first_id=0 if qwen else 1, qwen=qwen,
+        heard.utterances, first_id=0 if qwen else 1, qwen=qwen,
         words=not qwen or task.parameters.get("enable_words") is True,
         speakers=task.parameters.get("diarization_enabled") is True,
     )  # fmt: skip
@@ -291,7 +290,7 @@ def _document(task: _Task, link: str, heard: Dictation) -> dict[str, Any]:
     if qwen:
         about = {"audio_info": {"format": heard.container, "sample_rate": heard.sample_rate}}
         return {"file_url": link, **about, "transcripts": [track]}
-    track["content_duration_in_milliseconds"] = round(sum(mark.end - mark.start for mark in heard.marks) * 1000)
+    track["content_duration_in_milliseconds"] = round(sum(mark.end - mark.start for mark in heard.utterances) * 1000)
     about = {
         "properties": {
             "audio_format": heard.container, "channels": list(range(heard.channels)),
@@ -313,12 +312,12 @@ def _model(body: dict[str, Any], *, at_once: bool) -> TaskModel:
     return model
 
 
-def _usage(model: TaskModel, heard: list[Dictation]) -> dict[str, int]:
+def _usage(model: TaskModel, heard: list[MediaFacts]) -> dict[str, int]:
     if not model.by_token:
         return {model.usage_key: sum(round(one.duration) for one in heard)}
     return {
         "input_tokens": math.ceil(sum(one.duration for one in heard) * _HEARD_TOKENS),
-        "output_tokens": sum(len(one.marks) for one in heard) * _SAID_TOKENS,
+        "output_tokens": sum(len(one.utterances) for one in heard) * _SAID_TOKENS,
     }
 
 

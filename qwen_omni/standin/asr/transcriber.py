@@ -1,19 +1,17 @@
 """The stand-in's transcript of a recording: each tone code is a word, with its start and end time.
 
-It knows only what was decoded: of ordinary sound, one sentence says that speech is not recognised. Words close together
-form a sentence; speakers are distinguished by their codes: those
-that begin with an even digit belong to one speaker, the others to another.
+It knows only what was decoded: of ordinary audio, one sentence says that speech is not recognised. Words close
+together form a sentence; speakers are distinguished by their codes: those that begin with an even digit belong to one
+speaker, the others to another.
 """
 
 from __future__ import annotations
 
-import hashlib
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from qwen_omni.standin.media.audio_decode import listen
-from qwen_omni.standin.media.facts import utterances
-from qwen_omni.standin.media.open import AUDIO_CONTAINERS, VIDEO_CONTAINERS, UnreadableMediaError, open_media
+from qwen_omni.standin.media.facts import MediaFacts
+from qwen_omni.standin.media.open import AUDIO_CONTAINERS, VIDEO_CONTAINERS
+from qwen_omni.standin.media.perceive import decode_audio
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,33 +24,13 @@ _PAUSE = 1.5  # seconds between two words that end a sentence
 _MS = 1000
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Dictation:
-    """The transcript of one file."""
-
-    duration: float
-    sample_rate: int
-    channels: int
-    container: str
-    marks: tuple[Mark, ...]
-    sha256: str
-
-
-def take_down(data: bytes) -> Dictation:
+def decode_recording(data: bytes) -> MediaFacts:
     """Decode the audio of a file.
 
     Raises:
         UnreadableMediaError: It is not media, or has no audio.
     """
-    with open_media(data, _ALL_CONTAINERS) as container:
-        heard = listen(container)
-        name = container.format.name
-    if heard is None:
-        raise UnreadableMediaError("no sound stream")
-    return Dictation(
-        duration=heard.duration, sample_rate=heard.sample_rate, channels=heard.channels, container=name,
-        marks=utterances(heard.marks, heard.sounds), sha256=hashlib.sha256(data).hexdigest(),
-    )  # fmt: skip
+    return decode_audio(MediaFacts(kind="audio", container="", size_bytes=len(data), sha256=""), data, _ALL_CONTAINERS)
 
 
 def speaker_of(code: str) -> int:

@@ -124,23 +124,21 @@ class Batches:
 
     def respond(self, asked: Request) -> Reply:
         """Answer one request."""
-        operation = _operation(asked)
+        operation, name = _route(asked)
         with self._lock:
             fault = next((one for one in self._faults if one.operation == operation and one.times > 0), None)
             if fault is not None:
                 fault.times -= 1
             if fault is None or fault.after or fault.cut_after is not None:
-                reply = self._respond(operation, asked)
+                reply = self._respond(operation, name, asked)
             if fault is not None:
                 reply = _impaired(fault, reply if fault.cut_after is not None else None)
             self.calls.append((operation, 0 if reply.ending == "drop" else reply.status))
         return reply
 
-    def _respond(self, operation: Operation, asked: Request) -> Reply:
-        found = _ROUTES.fullmatch(asked.path)
-        name = (found[2] if found else None) or ""
+    def _respond(self, operation: Operation, name: str, asked: Request) -> Reply:
         try:
-            account = self._account(asked)
+            account = asked.checked_key(self.keys, refusal.wrong_key())
             if operation in ("upload", "create", "list"):
                 return {"upload": self._upload, "create": self._create, "list": self._list}[operation](asked, account)
             if operation in ("content", "file"):
@@ -154,11 +152,6 @@ class Batches:
             return json_reply(_shown(batch))
         except Refusal as problem:
             return json_reply(problem.body(), problem.status)
-
-    def _account(self, asked: Request) -> str:
-        if not asked.has_key_of(self.keys):
-            raise refusal.wrong_key()
-        return asked.key
 
     def _file(self, name: str, account: str) -> bytes:
         owner, content = self._files.get(name, ("", b""))
@@ -275,7 +268,8 @@ class Batches:
         most = _TEST_LINES if test else _MOST_LINES
         if not rows or len(rows) > most or (test and len(content) > _TEST_BYTES):
             errors.append({"code": "InvalidFile", "message": f"The file holds {len(rows)} lines.", "line": None})
-        batch.stuck = any(_is_local(body) for body in (line["body"] for line in batch.lines))
+        links = (link for line in batch.lines for _, link in _links(line["body"]))
+        batch.stuck = any(not link.startswith(("http://", "https://", "data:")) for link in links)
         return errors
 
     def _answer(self, batch: _Batch, lines: list[dict[str, Any]]) -> None:
@@ -298,14 +292,16 @@ class Batches:
                 batch.bad.append({**answered, "response": {**whole, "body": None}, "error": said})
 
 
-def _operation(asked: Request) -> Operation:
+def _route(asked: Request) -> tuple[Operation, str]:
+    """Return what a request asks for, and the id in its path."""
     found = _ROUTES.fullmatch(asked.path)
     assert found is not None
-    if found[1] == "files":
-        return "upload" if asked.method == "POST" else "content" if found[3] else "file"
+    kind, name, action = found.groups(default="")
+    if kind == "files":
+        return "upload" if asked.method == "POST" else "content" if action else "file", name
     if asked.method == "POST":
-        return "cancel" if found[3] else "create"
-    return "retrieve" if found[2] else "list"
+        return "cancel" if action else "create", name
+    return "retrieve" if name else "list", name
 
 
 def _impaired(fault: BatchFault, reply: Reply | None) -> Reply:
@@ -355,10 +351,6 @@ def _links(body: dict[str, Any]) -> Iterator[tuple[str, str]]:
             for one in value if isinstance(value, list) else [value]:
                 held = one if isinstance(one, str) else (one or {}).get("url") or (one or {}).get("data")
                 yield kind, str(held)
-
-
-def _is_local(body: dict[str, Any]) -> bool:
-    return any(not link.startswith(("http://", "https://", "data:")) for _, link in _links(body))
 
 
 def _fixed(body: dict[str, Any]) -> dict[str, Any]:

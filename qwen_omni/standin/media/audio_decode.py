@@ -8,16 +8,16 @@ that is out of sync with the video is reported as such.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import av
 import numpy as np
 
+from qwen_omni.standin.media.audio_spans import divide, loud_moments
 from qwen_omni.standin.media.dtmf import HIGH, KEYS, LOW
-from qwen_omni.standin.media.facts import AudioSpan, Mark
+from qwen_omni.standin.media.facts import Mark
 from qwen_omni.standin.media.open import UnreadableMediaError, origin
-from qwen_omni.standin.media.sounds import divide, loud_moments
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from av.audio.stream import AudioStream
     from av.container import InputContainer
     from numpy.typing import NDArray
+
+    from qwen_omni.standin.media.facts import MediaFacts
 
 RATE = 8000
 _WINDOW = 320  # samples, 40 ms
@@ -39,35 +41,14 @@ _JUMP = 0.02  # a longer gap between two frames is silence, not rounding
 _CANCELLED = 0.1  # of the loudest channel's power; a mix with less has cancelled the signal
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Heard:
-    """The content of a file's audio; `sounds` and `loud` are empty if it holds codes."""
-
-    codec: str
-    sample_rate: int
-    channels: int
-    duration: float
-    loudness: float | None
-    marks: tuple[Mark, ...]
-    sounds: tuple[AudioSpan, ...]
-    loud: tuple[tuple[float, float], ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Tone:
-    key: str
-    start: float
-    end: float
-
-
-def listen(container: InputContainer) -> Heard | None:
-    """Decode the audio of an opened file; None if it has none.
+def with_audio(facts: MediaFacts, container: InputContainer) -> MediaFacts:
+    """Decode the audio of an opened file and add it to the facts about the file, which stay as they are if it has none.
 
     Raises:
         UnreadableMediaError: There is an audio stream, but none of it can be decoded.
     """
     if not container.streams.audio:
-        return None
+        return facts
     stream = container.streams.audio[0]
     shift = origin(container)
     runs = list(_runs(container, stream))
@@ -79,16 +60,19 @@ def listen(container: InputContainer) -> Heard | None:
         _place(timeline, samples, round((start - shift) * RATE))
     context = stream.codec_context
     marks = find_codes(timeline)
-    coded = any(len(mark.code) > 1 for mark in marks)
-    return Heard(
-        codec=context.name,
+    observed = facts.observed
+    if not any(len(mark.code) > 1 for mark in marks):
+        observed = replace(observed, audio=divide(timeline, RATE), loud=loud_moments(timeline, RATE))
+    return replace(
+        facts,
+        sound=True,
+        sound_codec=context.name,
+        sound_duration=round(sum(len(samples) for _, samples in runs) / RATE, 4),
         sample_rate=context.sample_rate,
         channels=context.channels,
-        duration=round(sum(len(samples) for _, samples in runs) / RATE, 4),
+        sound_marks=marks,
         loudness=loudness(timeline),
-        marks=marks,
-        sounds=() if coded else divide(timeline, RATE),
-        loud=() if coded else loud_moments(timeline, RATE),
+        observed=observed,
     )
 
 
@@ -104,9 +88,9 @@ def find_codes(samples: NDArray[np.float32]) -> tuple[Mark, ...]:
     for tone in _tones(samples):
         last = marks[-1] if marks else None
         if last and tone.start - last.end < _CODE_REST:
-            marks[-1] = Mark(code=last.code + tone.key, start=last.start, end=tone.end)
+            marks[-1] = Mark(code=last.code + tone.code, start=last.start, end=tone.end)
         else:
-            marks.append(Mark(code=tone.key, start=tone.start, end=tone.end))
+            marks.append(tone)
     return tuple(marks)
 
 
@@ -177,7 +161,7 @@ def _place(timeline: NDArray[np.float32], samples: NDArray[np.float32], at: int)
     timeline[at : at + len(samples)] = samples[:room]
 
 
-def _tones(samples: NDArray[np.float32]) -> Iterator[_Tone]:
+def _tones(samples: NDArray[np.float32]) -> Iterator[Mark]:
     """Yield every digit: a run of windows dominated by the same pair of tones."""
     keys, strength = _spectrum(samples)
     edges = np.flatnonzero(np.diff(keys)) + 1
@@ -186,7 +170,7 @@ def _tones(samples: NDArray[np.float32]) -> Iterator[_Tone]:
             continue
         half = float(np.percentile(strength[first:last], 80)) / 2
         start, end = _edge(strength, int(first), half, -1), _edge(strength, int(last) - 1, half, 1)
-        yield _Tone(key=KEYS[int(keys[first])], start=round(start, 4), end=round(end, 4))
+        yield Mark(code=KEYS[int(keys[first])], start=round(start, 4), end=round(end, 4))
 
 
 def _edge(strength: NDArray[np.float64], at: int, half: float, step: int) -> float:

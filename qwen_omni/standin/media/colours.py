@@ -1,4 +1,7 @@
-"""Common names of colours, and how much of a small image has each. Arithmetic only."""
+"""Names of colours: the common ones, with the share of a small image that each has, and a few for the dominant colour.
+
+Arithmetic only.
+"""
 
 from __future__ import annotations
 
@@ -29,6 +32,22 @@ _PALE = {
     "blue": "light blue", "purple": "pink", "pink": "pink",
 }  # fmt: skip
 _LEVELS = 32  # per channel of the table
+_FEW = {
+    "black": (16, 16, 16),
+    "white": (240, 240, 240),
+    "grey": (128, 128, 128),
+    "red": (196, 48, 48),
+    "green": (48, 150, 60),
+    "blue": (52, 78, 200),
+    "yellow": (214, 196, 40),
+    "magenta": (176, 60, 180),
+    "cyan": (40, 176, 186),
+    "orange": (236, 132, 32),
+    "brown": (110, 72, 40),
+    "skin": (206, 164, 140),
+}
+_FEW_NAMES = tuple(_FEW)
+_FEW_VALUES = np.array([_FEW[name] for name in _FEW_NAMES], np.int32)
 
 
 def shares(rgb: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -45,6 +64,15 @@ def most_common(of: NDArray[np.float32], most: int = 3, least: float = 0.12) -> 
     order = np.argsort(-of, kind="stable")[:most]
     kept = [(NAMES[int(index)], round(float(of[index]), 3)) for index in order]
     return tuple(one for place, one in enumerate(kept) if place == 0 or one[1] >= least)
+
+
+def colour_name(rgb: NDArray[np.uint8]) -> str:
+    """Return the colour that most pixels of a small RGB image are closest to; other colours outrank black and white."""
+    pixels = rgb.reshape(-1, 3).astype(np.int32)
+    nearest = np.argmin(((pixels[:, None, :] - _FEW_VALUES[None, :, :]) ** 2).sum(axis=2), axis=1)
+    counts = np.bincount(nearest, minlength=len(_FEW_NAMES))
+    counts[:2] //= 2  # black and white are often codes, subtitles and letterboxes
+    return _FEW_NAMES[int(np.argmax(counts))]
 
 
 @cache

@@ -36,7 +36,7 @@ def tone(key: str, rate: int, seconds: float = TONE_SECONDS) -> NDArray[np.float
     return (wave * edge * _AMPLITUDE).astype(np.float32)
 
 
-def sound_code(code: str, rate: int, *, tone_seconds: float = TONE_SECONDS) -> NDArray[np.float32]:
+def code_audio(code: str, rate: int, *, tone_seconds: float = TONE_SECONDS) -> NDArray[np.float32]:
     """Return the tones of all keys of `code`, each followed by a rest."""
     rest = np.zeros(round(REST_SECONDS * rate), np.float32)
     pieces = [piece for key in code for piece in (tone(key, rate, tone_seconds), rest)]

@@ -12,6 +12,8 @@ from typing import Literal
 Kind = Literal["image", "audio", "video", "frames"]
 Opening = Literal["start", "cut", "fade"]
 AudioKind = Literal["silence", "speech-like", "music-like", "tone", "sound"]
+_SURE = ("silence", "tone")  # contain no speech
+_UNRECOGNISED = "[stand-in] There is sound that may be speech, but the stand-in does not recognise speech"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +35,7 @@ class ColourSpan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scene:
-    """What the picture is like between two of its changes.
+    """What the frames are like between two changes.
 
     `opening` is how it begins: with the video, with a cut, or with a fade through black. `colours` are the most common
     ones with their shares, `brightness` is the mean from 0 to 255, `movement` the mean change between two looks in
@@ -62,7 +64,7 @@ class AudioSpan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReadText:
-    """A line of text that was read in the picture, and when it was first and last seen."""
+    """A line of text that was read in an image, and when it was first and last seen."""
 
     text: str
     start: float
@@ -80,7 +82,7 @@ class Observed:
     scenes: tuple[Scene, ...] = ()
     black: tuple[tuple[float, float], ...] = ()
     frozen: tuple[tuple[float, float], ...] = ()
-    sounds: tuple[AudioSpan, ...] = ()
+    audio: tuple[AudioSpan, ...] = ()
     loud: tuple[tuple[float, float], ...] = ()
     text: tuple[ReadText, ...] = ()
     reads_text: bool = False
@@ -125,12 +127,23 @@ class MediaFacts:
 
     @property
     def marked(self) -> bool:
-        """Whether it holds the codes of marked media: digits in the picture, or at least two tones in a row.
+        """Whether it holds the codes of marked media: digits in an image, or at least two tones in a row.
 
         A QR code of other media holds an address or a word, and music sounds like a single key now and then.
         """
         shown = any(mark.code.isdigit() for mark in self.picture_marks)
         return shown or any(len(mark.code) > 1 for mark in self.sound_marks)
+
+    @property
+    def utterances(self) -> tuple[Mark, ...]:
+        """What a transcript holds: the codes of marked media, or the one thing that can be said about other audio.
+
+        It is empty only where there is certainly no speech: in silence, and where there are only tones.
+        """
+        if any(len(mark.code) > 1 for mark in self.sound_marks):
+            return self.sound_marks
+        heard = [span for span in self.observed.audio if span.kind not in _SURE]
+        return (Mark(code=_UNRECOGNISED, start=heard[0].start, end=heard[-1].end),) if heard else ()
 
     @property
     def picture_codes(self) -> tuple[str, ...]:
@@ -141,18 +154,3 @@ class MediaFacts:
     def sound_codes(self) -> tuple[str, ...]:
         """The codes in the audio, in the order in which they were played."""
         return tuple(mark.code for mark in self.sound_marks)
-
-
-_SURE = ("silence", "tone")  # contain no speech
-_UNRECOGNISED = "[stand-in] There is sound that may be speech, but the stand-in does not recognise speech"
-
-
-def utterances(marks: tuple[Mark, ...], sounds: tuple[AudioSpan, ...]) -> tuple[Mark, ...]:
-    """Return what a transcript holds: the codes of marked media, or the one thing that can be said about other sound.
-
-    It is empty only where there is certainly no speech: in silence, and where there are only tones.
-    """
-    if any(len(mark.code) > 1 for mark in marks):
-        return marks
-    heard = [span for span in sounds if span.kind not in _SURE]
-    return (Mark(code=_UNRECOGNISED, start=heard[0].start, end=heard[-1].end),) if heard else ()

@@ -1,6 +1,6 @@
-"""Read text in pictures, if RapidOCR is installed (`pip install 'qwen-omni[ocr]'`); else nothing is read.
+"""Read text in images, if RapidOCR is installed (`pip install 'qwen-omni[ocr]'`); else nothing is read.
 
-RapidOCR carries its models in its package, so that reading needs no network. It takes half a second per picture on one
+RapidOCR carries its models in its package, so that reading needs no network. It takes half a second per image on one
 core: a bounded number of frames, spread over the video, are kept and read, and only if the video has no marks.
 """
 

@@ -1,7 +1,7 @@
 """Turn media parts into facts: fetch, decode, measure, count tokens, and enforce the model's limits.
 
-Decoding is done by `video_decode`, `audio_decode` and `stills` and cached by content, so that the same media in the
-next turn of a conversation costs nothing.
+Decoding is done by `video_decode`, `audio_decode` and `image_decode` and cached by content, so that the same media in
+the next turn of a conversation costs nothing.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from qwen_omni.standin.media.audio_decode import Heard, listen
+from qwen_omni.standin.media.audio_decode import with_audio
 from qwen_omni.standin.media.facts import ColourSpan, Kind, MediaFacts, Observed, ReadText, Scene
+from qwen_omni.standin.media.image_decode import with_image
 from qwen_omni.standin.media.open import AUDIO_CONTAINERS, VIDEO_CONTAINERS, UnreadableMediaError, open_media
-from qwen_omni.standin.media.stills import look, observe
-from qwen_omni.standin.media.video_decode import MarkLog, watch
+from qwen_omni.standin.media.video_decode import MarkLog, with_frames
 from qwen_omni.standin.rules import refusal
 from qwen_omni.standin.rules.limits import SHORTEST_VIDEO, SMALLEST_SIDE, WIDEST_ASPECT, MediaLimits
 from qwen_omni.standin.rules.refusal import algo
@@ -48,7 +48,8 @@ class Memory:
         with self._locks[kind, digest]:  # each file is decoded once, different files concurrently
             known = self._known.get((kind, digest))
             if known is None:
-                known = _DECODERS[kind](data, digest)
+                known = _DECODERS[kind](MediaFacts(kind=kind, container="", size_bytes=len(data), sha256=digest), data)
+                known = replace(known, observed=Observed()) if known.marked else known
                 self._known[kind, digest] = known
         return known
 
@@ -68,208 +69,131 @@ class Perception:
         Raises:
             Refusal: The model does not accept this media.
         """
-        _check_mixture(self.limits, parts)
         _check_counts(self.limits, parts)
         return [self._one(part) for part in parts]
 
     def _one(self, part: MediaPart) -> MediaFacts:
-        if part.kind == "frames":
-            return self._frame_list(part)
-        data = self.intake.fetch(part.urls[0], visitor=self.visitor)
-        _check_size(self.limits, part.kind, data)
-        try:
-            facts = self.memory.recall(part.kind, data)
-        except UnreadableMediaError as error:
-            raise algo(_unreadable(part.kind, data)) from error
-        _check_facts(self.limits, facts)
+        if part.kind != "frames":
+            facts = self._file(part.kind, part.urls[0])
+        else:
+            low, high = self.limits.frames
+            if not low <= len(part.urls) <= high:
+                raise algo(refusal.FRAME_RANGE.format(low=low, high=high))
+            images = [self._file("image", url) for url in part.urls]
+            facts = _joined(images, part.sampling.fps or _FRAME_LIST_FPS)
         return _counted(self.limits.tokens, facts, part.sampling)
 
-    def _frame_list(self, part: MediaPart) -> MediaFacts:
-        low, high = self.limits.frames
-        if not low <= len(part.urls) <= high:
-            raise algo(refusal.FRAME_RANGE.format(low=low, high=high))
-        pictures = []
-        for url in part.urls:
-            data = self.intake.fetch(url, visitor=self.visitor)
-            _check_size(self.limits, "image", data)
-            try:
-                pictures.append(self.memory.recall("image", data))
-            except UnreadableMediaError as error:
-                raise algo(refusal.BAD_IMAGE) from error
-            _check_facts(self.limits, pictures[-1])
-        return _counted(self.limits.tokens, _film(pictures, part.sampling.fps or _FRAME_LIST_FPS), part.sampling)
+    def _file(self, kind: Kind, url: str) -> MediaFacts:
+        data = self.intake.fetch(url, visitor=self.visitor)
+        limits = self.limits
+        most = {"image": limits.image_bytes, "audio": limits.audio_bytes, "video": limits.video_bytes}[kind]
+        if len(data) > most:
+            raise algo(refusal.TOO_LARGE_FILE)
+        try:
+            facts = self.memory.recall(kind, data)
+        except UnreadableMediaError as error:
+            bad_audio = refusal.BAD_AUDIO if data else refusal.EMPTY_AUDIO
+            raise algo({"image": refusal.BAD_IMAGE, "audio": bad_audio, "video": refusal.BAD_VIDEO}[kind]) from error
+        _check_facts(limits, facts)
+        return facts
 
 
-def _film(pictures: list[MediaFacts], fps: float) -> MediaFacts:
+def _joined(images: list[MediaFacts], fps: float) -> MediaFacts:
     """Join the images of a frame list into one part: frame n is shown at n / fps."""
     log, colours = MarkLog(), list[ColourSpan]()
-    for index, picture in enumerate(pictures):
-        log.read(picture.picture_codes, index / fps)
-        for span in picture.colours:
+    for index, image in enumerate(images):
+        log.read(image.picture_codes, index / fps)
+        for span in image.colours:
             if not colours or colours[-1].name != span.name:
                 colours.append(ColourSpan(name=span.name, start=index / fps))
-    digest = hashlib.sha256("".join(picture.sha256 for picture in pictures).encode()).hexdigest()
-    marks = log.close(len(pictures) / fps)
-    observed = Observed() if any(picture.marked for picture in pictures) else _observed_frames(pictures, fps)
+    digest = hashlib.sha256("".join(image.sha256 for image in images).encode()).hexdigest()
+    marks = log.close(len(images) / fps)
+    observed = Observed() if any(image.marked for image in images) else _observed_frames(images, fps)
     return MediaFacts(
         kind="frames",
-        container=pictures[0].container,
-        size_bytes=sum(picture.size_bytes for picture in pictures),
+        container=images[0].container,
+        size_bytes=sum(image.size_bytes for image in images),
         sha256=digest,
-        width=pictures[0].width,
-        height=pictures[0].height,
+        width=images[0].width,
+        height=images[0].height,
         fps=fps,
-        duration=len(pictures) / fps,
-        frames=len(pictures),
+        duration=len(images) / fps,
+        frames=len(images),
         picture_marks=marks,
         colours=tuple(colours),
         observed=observed,
     )
 
 
-def _observed_frames(pictures: list[MediaFacts], fps: float) -> Observed:
+def _observed_frames(images: list[MediaFacts], fps: float) -> Observed:
     """Join what was observed in each image; images of one colour after each other are one scene."""
     scenes: list[Scene] = []
     text: list[ReadText] = []
-    for index, picture in enumerate(pictures):
+    for index, image in enumerate(images):
         start, end = index / fps, (index + 1) / fps
-        text += [replace(line, start=start, end=end) for line in picture.observed.text]
-        for scene in picture.observed.scenes:
+        text += [replace(line, start=start, end=end) for line in image.observed.text]
+        for scene in image.observed.scenes:
             if scenes and scenes[-1].colours[0][0] == scene.colours[0][0]:
                 scenes[-1] = replace(scenes[-1], end=end)
             else:
                 scenes.append(replace(scene, start=start, end=end, opening="cut" if scenes else "start"))
-    return Observed(scenes=tuple(scenes), text=tuple(text), reads_text=pictures[0].observed.reads_text)
+    return Observed(scenes=tuple(scenes), text=tuple(text), reads_text=images[0].observed.reads_text)
 
 
-def _decode_image(data: bytes, digest: str) -> MediaFacts:
-    still = look(data)
-    log = MarkLog()
-    log.read(still.codes, 0.0)
-    facts = MediaFacts(
-        kind="image",
-        container=still.image_format,
-        size_bytes=len(data),
-        sha256=digest,
-        width=still.width,
-        height=still.height,
-        frames=1,
-        picture_marks=log.close(0.0),
-        colours=(ColourSpan(name=still.colour, start=0.0),),
-    )
-    return facts if facts.marked else replace(facts, observed=observe(data))
+def decode_audio(facts: MediaFacts, data: bytes, containers: str = AUDIO_CONTAINERS) -> MediaFacts:
+    """Add what the audio of a file holds.
 
-
-def _decode_audio(data: bytes, digest: str) -> MediaFacts:
-    with open_media(data, AUDIO_CONTAINERS) as container:
-        heard = listen(container)
-        name = container.format.name
-    if heard is None:
+    Raises:
+        UnreadableMediaError: It is not one of these containers, or has no audio.
+    """
+    with open_media(data, containers) as container:
+        facts = with_audio(replace(facts, container=container.format.name), container)
+    if not facts.sound:
         raise UnreadableMediaError("no sound stream")
-    facts = MediaFacts(
-        kind="audio",
-        container=name,
-        size_bytes=len(data),
-        sha256=digest,
-        codec=heard.codec,
-        duration=heard.duration,
-    )
-    return _with_sound(facts, heard, Observed())
+    return replace(facts, codec=facts.sound_codec, duration=facts.sound_duration)
 
 
-def _decode_video(data: bytes, digest: str) -> MediaFacts:
+def _decode_video(facts: MediaFacts, data: bytes) -> MediaFacts:
     with open_media(data, VIDEO_CONTAINERS) as container:
-        seen = watch(container)
-        name = container.format.name
+        facts = with_frames(replace(facts, container=container.format.name), container)
     with open_media(data, VIDEO_CONTAINERS) as container:
-        heard = listen(container)
-    facts = MediaFacts(
-        kind="video",
-        container=name,
-        size_bytes=len(data),
-        sha256=digest,
-        codec=seen.codec,
-        width=seen.width,
-        height=seen.height,
-        fps=seen.fps,
-        duration=seen.duration,
-        frames=seen.frames,
-        picture_marks=seen.marks,
-        cuts=seen.cuts,
-        colours=seen.colours,
-    )
-    if heard is None:
-        return replace(facts, observed=Observed() if facts.marked else seen.observed)
-    return _with_sound(facts, heard, seen.observed)
+        return with_audio(facts, container)
 
 
-def _with_sound(facts: MediaFacts, heard: Heard, observed: Observed) -> MediaFacts:
-    """Add what was heard, and what was observed unless the media is marked."""
-    facts = replace(
-        facts,
-        sound=True,
-        sound_codec=heard.codec,
-        sound_duration=heard.duration,
-        sample_rate=heard.sample_rate,
-        channels=heard.channels,
-        sound_marks=heard.marks,
-        loudness=heard.loudness,
-    )
-    observed = replace(observed, sounds=heard.sounds, loud=heard.loud)
-    return facts if facts.marked else replace(facts, observed=observed)
-
-
-_DECODERS = {"image": _decode_image, "audio": _decode_audio, "video": _decode_video}
+_DECODERS = {"image": with_image, "audio": decode_audio, "video": _decode_video}
 
 
 def _counted(rule: TokenRule, facts: MediaFacts, sampling: Sampling) -> MediaFacts:
     """Add the tokens of a part, as counted for this model."""
     size = (facts.width, facts.height)
-    picture = 0
+    frames = 0
     if facts.kind == "image":
-        picture = image_tokens(rule, *size, sampling)
+        frames = image_tokens(rule, *size, sampling)
     elif facts.kind == "video":
-        picture = video_tokens(rule, size, facts.duration, facts.fps, sampling)
+        frames = video_tokens(rule, size, facts.duration, facts.fps, sampling)
     elif facts.kind == "frames":
-        picture = frame_tokens(rule, size, facts.frames, sampling)
-    return replace(facts, picture_tokens=picture, sound_tokens=audio_tokens(rule, facts.sound_duration))
-
-
-def _check_mixture(limits: MediaLimits, parts: list[MediaPart]) -> None:
-    """Check that older models get text and one other kind per message, and at most one audio or video."""
-    if limits.mixed:
-        return
-    for message in {part.message for part in parts}:
-        kinds = Counter(part.kind for part in parts if part.message == message)
-        single = all(count == 1 for kind, count in kinds.items() if kind != "image")
-        if len(kinds) > 1 or not single:
-            raise algo(refusal.MIXED)
+        frames = frame_tokens(rule, size, facts.frames, sampling)
+    return replace(facts, picture_tokens=frames, sound_tokens=audio_tokens(rule, facts.sound_duration))
 
 
 def _check_counts(limits: MediaLimits, parts: list[MediaPart]) -> None:
-    """Check the number of parts per request; base64 parts have a separate limit."""
-    allowed = {"image": limits.images, "audio": limits.audios, "video": limits.videos, "frames": limits.videos}
-    urls: Counter[str] = Counter(part.kind for part in parts)
-    inline: Counter[str] = Counter(part.kind for part in parts if part.urls and part.urls[0].startswith("data:"))
+    """Check the number of parts: in the request, and those in base64 separately; on older models in each message.
+
+    Older models get text and one other kind per message, and at most one audio or video.
+    """
     if not limits.mixed:
-        return  # one per message, checked above; earlier turns may have others
+        for message in {part.message for part in parts}:
+            kinds = Counter(part.kind for part in parts if part.message == message)
+            if len(kinds) > 1 or any(count > 1 for kind, count in kinds.items() if kind != "image"):
+                raise algo(refusal.MIXED)
+        return
+    allowed = {"image": limits.images, "audio": limits.audios, "video": limits.videos, "frames": limits.videos}
     for kind, (by_url, as_base64) in allowed.items():
-        if urls[kind] > by_url:
+        inline = [bool(part.urls) and part.urls[0].startswith("data:") for part in parts if part.kind == kind]
+        if len(inline) > by_url:
             raise algo(f"The number of {kind} inputs exceeds the limit of {by_url}.")
-        if inline[kind] > as_base64:
+        if sum(inline) > as_base64:
             raise algo(f"The number of base64 {kind} inputs exceeds the limit of {as_base64}.")
-
-
-def _check_size(limits: MediaLimits, kind: Kind, data: bytes) -> None:
-    most = {"image": limits.image_bytes, "audio": limits.audio_bytes, "video": limits.video_bytes}[kind]
-    if len(data) > most:
-        raise algo(refusal.TOO_LARGE_FILE)
-
-
-def _unreadable(kind: Kind, data: bytes) -> str:
-    if kind == "audio":
-        return refusal.BAD_AUDIO if data else refusal.EMPTY_AUDIO
-    return refusal.BAD_VIDEO if kind == "video" else refusal.BAD_IMAGE
 
 
 def _check_facts(limits: MediaLimits, facts: MediaFacts) -> None:

@@ -15,7 +15,7 @@ import numpy as np
 
 from qwen_omni.standin.media.colours import most_common, shares
 from qwen_omni.standin.media.facts import Opening, Scene
-from qwen_omni.standin.media.pictures import difference
+from qwen_omni.standin.media.image_decode import difference
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,16 +27,16 @@ if TYPE_CHECKING:
 _SUSPECT = 6.0  # grey levels between two frames; less is never a cut
 _SUDDEN = 2.5  # times the change of the frames around it
 _MEMORY = 0.8  # of the mean change of the frames before
-_CUT_PICTURE = 24.0  # levels of the small image: another picture
-_CUT_COLOURS = 0.3  # share of it whose colour changed, with a smaller change of the picture
+_CUT_IMAGE = 24.0  # levels of the small image: another image
+_CUT_COLOURS = 0.3  # share of it whose colour changed, with a smaller change of the image
 _OTHER_COLOURS = 0.5  # the same, if brightness did not change
 _SOON = 8  # looks
-_DARK = 30.0  # mean brightness of a black picture, or of the middle of a fade
-_BLACK_PEAK = 44  # brightness that a black picture has nowhere
+_DARK = 30.0  # mean brightness of a black frame, or of the middle of a fade
+_BLACK_PEAK = 44  # brightness that a black frame has nowhere
 _FLASH = 0.4  # seconds
 _OF_ITS_OWN = 1.0  # seconds for which a dark stretch is a scene of its own
 _NEAR = 0.7  # seconds around a dark stretch that belong to its fade
-_FROZEN = 0.2  # grey levels; encoders change a picture at rest by less
+_FROZEN = 0.2  # grey levels; encoders change an image at rest by less
 _FROZEN_SECONDS = 2.0
 _USUAL_LOOK = 0.25  # seconds
 _BINS = (96, 64)  # of the profiles of columns and rows
@@ -122,9 +122,9 @@ class SceneLog:
         return tuple(span for span in spans if span[1] - span[0] >= 2 * _USUAL_LOOK)
 
     def frozen(self, end: float) -> tuple[Span, ...]:
-        """Return the stretches in which the picture does not change at all for some seconds, black ones aside."""
-        still = np.frombuffer(self._changes, np.float32)[1:] < _FROZEN
-        runs = [(first, last + 1) for first, last in _runs(list(still))]
+        """Return the stretches in which the image does not change at all for some seconds, black ones aside."""
+        unchanged = np.frombuffer(self._changes, np.float32)[1:] < _FROZEN
+        runs = [(first, last + 1) for first, last in _runs(list(unchanged))]
         spans = [(self._times[first], self._times[last]) for first, last in runs]
         dark = self.black(end)
         return tuple(
@@ -163,9 +163,9 @@ class SceneLog:
         return [min(self._looks[first : last + 1], key=lambda look: look.brightness).time]
 
     def _is_cut(self, place: int) -> bool:
-        """Whether the picture is another one, the change is sudden, and it is not taken back at once."""
+        """Whether the image is another one, the change is sudden, and it is not taken back at once."""
         look = self._looks[place]
-        if look.moved < _CUT_PICTURE and (look.moved < _CUT_PICTURE / 2 or look.recoloured < _CUT_COLOURS):
+        if look.moved < _CUT_IMAGE and (look.moved < _CUT_IMAGE / 2 or look.recoloured < _CUT_COLOURS):
             return False
         return self._is_sudden(place) and not self._is_flash(place)
 
@@ -184,7 +184,7 @@ class SceneLog:
         return look.recoloured >= _OTHER_COLOURS and calm
 
     def _is_flash(self, place: int) -> bool:
-        """Whether this change begins or ends a moment after which the picture is as before."""
+        """Whether this change begins or ends a moment after which the image is as before."""
         look, before = self._looks[place], self._looks[place - 1]
         after = [one for one in self._looks[place + 1 :][:_SOON] if one.time - look.time <= _FLASH]
         if any(_same(before, one) for one in after):
@@ -207,7 +207,7 @@ class SceneLog:
 
 
 def _same(one: _Look, other: _Look) -> bool:
-    return difference(one.layout, other.layout) < _CUT_PICTURE / 2
+    return difference(one.layout, other.layout) < _CUT_IMAGE / 2
 
 
 def _runs(flags: list[bool]) -> Iterator[tuple[int, int]]:
@@ -222,7 +222,7 @@ def _runs(flags: list[bool]) -> Iterator[tuple[int, int]]:
 
 
 def _profile(grey: NDArray[np.uint8], axis: int) -> NDArray[np.float32]:
-    """Return the mean brightness of the columns (axis 0) or rows of a picture, without its slow trend."""
+    """Return the mean brightness of the columns (axis 0) or rows of a frame, without its slow trend."""
     step, bins = max(1, grey.shape[axis] // 32), _BINS[axis]
     lines = grey[::step] if axis == 0 else grey[:, ::step]
     means = lines.mean(axis=axis, dtype=np.float32)
@@ -253,7 +253,7 @@ def _power(profile: NDArray[np.float32], shifts: NDArray[np.intp]) -> NDArray[np
 
 
 def _pan(looks: list[_Look]) -> str:
-    """Return where the camera moves if nearly all looks agree; the picture moves the other way."""
+    """Return where the camera moves if nearly all looks agree; the image moves the other way."""
     measured = [look.shift for look in looks if look.shift is not None]
     if len(measured) < _FEWEST:
         return ""

@@ -2,27 +2,30 @@
 
 Every frame is decoded and timed. Codes are read where the image changes and several times a second
 in between, so that a dropped, doubled or reordered second is found with the exact time of its frame.
-Audio is handled by `audio_decode`, images by `stills`.
+Audio is handled by `audio_decode`, images by `image_decode`.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import av
 import numpy as np
 
+from qwen_omni.standin.media.colours import colour_name
 from qwen_omni.standin.media.facts import ColourSpan, Mark, Observed
+from qwen_omni.standin.media.image_decode import difference, read_codes
 from qwen_omni.standin.media.ocr import LONGEST_SIDE, TextLog
 from qwen_omni.standin.media.open import UnreadableMediaError, origin
-from qwen_omni.standin.media.pictures import colour_name, difference, read_codes
 from qwen_omni.standin.media.scenes import SceneLog
 
 if TYPE_CHECKING:
     from av.container import InputContainer
     from av.video.stream import VideoStream
     from numpy.typing import NDArray
+
+    from qwen_omni.standin.media.facts import MediaFacts
 
 _CHANGED = 1.5  # grey levels: less is coding noise
 _CUT = 24.0  # levels of a small RGB image: more is a new scene
@@ -32,22 +35,6 @@ _MERGE_GAP = 0.5  # a code that is unreadable for at most this long counts as sh
 _THUMB = (32, 18)
 _COARSE = 48  # grid points per side for the quick comparison
 _PLANAR_GREY = ("yuv420p", "yuvj420p", "yuv422p", "yuvj422p", "yuv444p", "yuvj444p", "nv12", "gray")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Seen:
-    """The content of a video's frames."""
-
-    codec: str
-    width: int
-    height: int
-    fps: float
-    duration: float
-    frames: int
-    marks: tuple[Mark, ...]
-    cuts: tuple[float, ...]
-    colours: tuple[ColourSpan, ...]
-    observed: Observed
 
 
 @dataclass(slots=True)
@@ -77,8 +64,8 @@ class MarkLog:
         return tuple(healed)
 
 
-def watch(container: InputContainer) -> Seen:
-    """Decode the frames of an opened video, from first to last.
+def with_frames(facts: MediaFacts, container: InputContainer) -> MediaFacts:
+    """Decode the frames of an opened video, from first to last, and add them to the facts about the file.
 
     Raises:
         UnreadableMediaError: There is no video stream, or none of it can be decoded.
@@ -96,7 +83,7 @@ def watch(container: InputContainer) -> Seen:
             raise UnreadableMediaError(str(error)) from error
     if not viewer.times:
         raise UnreadableMediaError("no frame could be decoded")
-    return viewer.report(stream)
+    return viewer.report(facts, stream)
 
 
 @dataclass(slots=True)
@@ -166,7 +153,7 @@ class _Viewer:
         if not self.colours or self.colours[-1].name != name:
             self.colours.append(ColourSpan(name=name, start=time))
 
-    def report(self, stream: VideoStream) -> Seen:
+    def report(self, facts: MediaFacts, stream: VideoStream) -> MediaFacts:
         times = sorted(self.times)
         span = times[-1] - times[0]
         rate = float(stream.average_rate or stream.guessed_rate or 0)
@@ -180,14 +167,15 @@ class _Viewer:
                 scenes=self.scenes.scenes(end), black=self.scenes.black(end), frozen=self.scenes.frozen(end),
                 text=self.text.read(), reads_text=self.text.available,
             )  # fmt: skip
-        return Seen(
+        return replace(
+            facts,
             codec=stream.codec_context.name,
             width=self.size[0],
             height=self.size[1],
             fps=round(fps, 3),
             duration=round(end - min(0.0, times[0]), 4),
             frames=len(times),
-            marks=self.marks.close(end),
+            picture_marks=self.marks.close(end),
             cuts=tuple(self.cuts),
             colours=tuple(self.colours),
             observed=observed,
@@ -196,17 +184,18 @@ class _Viewer:
 
 def _small(frame: av.VideoFrame) -> NDArray[np.uint8]:
     """Return a frame as an RGB image of a few hundred pixels."""
-    small = frame.reformat(width=_THUMB[0], height=_THUMB[1], format="rgb24")
-    return small.to_ndarray().astype(np.uint8, copy=False)
+    return _rgb(frame, *_THUMB)
 
 
 def _readable(frame: av.VideoFrame) -> NDArray[np.uint8]:
     """Return a frame as an RGB image in which text can still be read."""
     shrink = min(1.0, LONGEST_SIDE / max(frame.width, frame.height))
-    width, height = max(1, round(frame.width * shrink)), max(1, round(frame.height * shrink))
-    shrunk = frame.reformat(width=width, height=height, format="rgb24")
-    pixels: NDArray[np.uint8] = shrunk.to_ndarray().astype(np.uint8, copy=False)
-    return pixels
+    return _rgb(frame, max(1, round(frame.width * shrink)), max(1, round(frame.height * shrink)))
+
+
+def _rgb(frame: av.VideoFrame, width: int, height: int) -> NDArray[np.uint8]:
+    resized = frame.reformat(width=width, height=height, format="rgb24")
+    return resized.to_ndarray().astype(np.uint8, copy=False)
 
 
 def _grey(frame: av.VideoFrame) -> NDArray[np.uint8]:

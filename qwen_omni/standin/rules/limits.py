@@ -106,61 +106,15 @@ _ASR = MediaLimits(
     images=(0, 0), image_bytes=0, mixed=False, tokens=tokens.ASR,
 )  # fmt: skip
 
-_VOICES_3_5 = frozenset(
-    [
-        "Tina",
-        "Cindy",
-        "Liora Mira",
-        "Sunnybobi",
-        "Raymond",
-        "Ethan",
-        "Theo Calm",
-        "Serena",
-        "Harvey",
-        "Maia",
-        "Evan",
-        "Qiao",
-        "Momo",
-        "Wil",
-        "Angel",
-        "Mia",
-        "Joyner",
-        "Katerina",
-        "Ryan",
-        "Jennifer",
-        "Aiden",
-        "Mione",
-        "Dylan",
-        "Eric",
-        "Peter",
-        "Marcus",
-        "Rocky",
-        "Sohee",
-        "Lenn",
-        "Ono Anna",
-    ]
-)
-_VOICES_3_SEPTEMBER = frozenset(
-    [
-        "Cherry",
-        "Ethan",
-        "Nofish",
-        "Jennifer",
-        "Ryan",
-        "Katerina",
-        "Elias",
-        "Jada",
-        "Dylan",
-        "Sunny",
-        "Li",
-        "Marcus",
-        "Roy",
-        "Peter",
-        "Rocky",
-        "Kiki",
-        "Eric",
-    ]
-)
+_VOICES_3_5 = frozenset((
+    "Tina", "Cindy", "Liora Mira", "Sunnybobi", "Raymond", "Ethan", "Theo Calm", "Serena", "Harvey", "Maia", "Evan",
+    "Qiao", "Momo", "Wil", "Angel", "Mia", "Joyner", "Katerina", "Ryan", "Jennifer", "Aiden", "Mione", "Dylan",
+    "Eric", "Peter", "Marcus", "Rocky", "Sohee", "Lenn", "Ono Anna",
+))  # fmt: skip
+_VOICES_3_SEPTEMBER = frozenset((
+    "Cherry", "Ethan", "Nofish", "Jennifer", "Ryan", "Katerina", "Elias", "Jada", "Dylan", "Sunny", "Li", "Marcus",
+    "Roy", "Peter", "Rocky", "Kiki", "Eric",
+))  # fmt: skip
 _VOICES_3 = _VOICES_3_SEPTEMBER | {"Serena", "Chelsie", "Momo"}
 _VOICES_TURBO = frozenset({"Cherry", "Serena", "Ethan", "Chelsie"})
 _BOTH = frozenset({"enable_thinking", "reasoning_effort"})

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from qwen_omni.standin.rules import refusal
@@ -122,20 +123,13 @@ def _reader(part: dict[str, Any], role: str) -> Callable[[dict[str, Any], str], 
     return read
 
 
-def _url_of(part: dict[str, Any], key: str, place: str) -> str:
+def _read_url(kind: Kind, part: dict[str, Any], place: str) -> tuple[Kind, tuple[str, ...]]:
+    key = f"{kind}_url"
     held = part.get(key)
     url = held.get("url") if isinstance(held, dict) else None
     if not isinstance(url, str) or not url:
         raise invalid(f"Input should be an object with a url: {place}.{key}")
-    return url
-
-
-def _read_image(part: dict[str, Any], place: str) -> tuple[Kind, tuple[str, ...]]:
-    return "image", (_url_of(part, "image_url", place),)
-
-
-def _read_video(part: dict[str, Any], place: str) -> tuple[Kind, tuple[str, ...]]:
-    return "video", (_url_of(part, "video_url", place),)
+    return kind, (url,)
 
 
 def _read_audio(part: dict[str, Any], place: str) -> tuple[Kind, tuple[str, ...]]:
@@ -154,7 +148,10 @@ def _read_frames(part: dict[str, Any], place: str) -> tuple[Kind, tuple[str, ...
     return "frames", tuple(urls)
 
 
-_READERS = {"image_url": _read_image, "video_url": _read_video, "input_audio": _read_audio, "video": _read_frames}
+_READERS: dict[str, Callable[[dict[str, Any], str], tuple[Kind, tuple[str, ...]]]] = {
+    "image_url": partial(_read_url, "image"), "video_url": partial(_read_url, "video"),
+    "input_audio": _read_audio, "video": _read_frames,
+}  # fmt: skip
 
 
 def _sampling(part: dict[str, Any], *, high_resolution: bool) -> Sampling:

@@ -15,19 +15,12 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from qwen_omni.standin.rules import refusal
-from qwen_omni.standin.rules.refusal import Refusal
+from qwen_omni.standin.rules.refusal import rate_limited
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 _MINUTE, _SECOND = 60.0, 1.0
-_REQUESTS = "You exceeded your current requests list."
-_TOKENS = "You exceeded your current quota, please check your plan and billing details."
-_BURST = (
-    "Request rate increased too quickly. To ensure system stability, please adjust your client logic to scale requests "
-    "more smoothly over time."
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,12 +60,12 @@ class Quotas:
             used = self._used[key, model]
             used[:] = [one for one in used if one.at > now - _MINUTE]
             if quota.rpm is not None and len(used) >= quota.rpm:
-                raise _too_many("limit_requests", _REQUESTS)
+                raise rate_limited("limit_requests")
             if quota.tpm is not None and used and sum(one.tokens for one in used) + tokens > quota.tpm:
-                raise _too_many("insufficient_quota", _TOKENS)
+                raise rate_limited("insufficient_quota")
             at = self._free_at([one.at for one in used], quota, now)
             if at - now > patience:
-                raise _too_many("limit_burst_rate", _BURST)
+                raise rate_limited("limit_burst_rate")
             mine = _Used(at, tokens)
             used.append(mine)
 
@@ -101,7 +94,3 @@ def _row(name: str, quota: Quota) -> dict[str, Any]:
         "usage_limit_field": "total_tokens", "usage_limit_period": 60,
     }  # fmt: skip
     return {"model": name, "workspace_id": "ws-standin", "model_limit": limit, "workspace_limit": None}
-
-
-def _too_many(code: str, message: str) -> Refusal:
-    return Refusal(429, code, message + refusal.HELP, kind=code, gateway=True)

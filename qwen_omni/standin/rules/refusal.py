@@ -74,6 +74,21 @@ def native_model(name: str) -> Refusal:
     return Refusal(404, "model_not_supported", message, gateway=True)
 
 
+def rate_limited(code: str) -> Refusal:
+    """Build the 429 of a limit; `code` says which one is reached."""
+    message = _RATE_LIMITS.get(code, _RATE_LIMITS["limit_requests"])
+    return Refusal(429, code, message + HELP, kind=code, gateway=True)
+
+
+_RATE_LIMITS = {
+    "limit_requests": "You exceeded your current requests list.",
+    "Throttling": "Requests throttling triggered.",
+    "Throttling.RateQuota": "Requests rate limit exceeded, please try again later.",
+    "limit_burst_rate": "Request rate increased too quickly. To ensure system stability, please adjust your client "
+    "logic to scale requests more smoothly over time.",
+    "Throttling.AllocationQuota": "Allocated quota exceeded, please increase your quota limit.",
+    "insufficient_quota": "You exceeded your current quota, please check your plan and billing details.",
+}
 STREAM_ONLY = "This model only support stream mode, please enable the stream parameter to access the model. "
 BAD_URL = "The provided URL does not appear to be valid. Ensure it is correctly formatted."
 NO_DOWNLOAD = "Failed to download multimodal content."

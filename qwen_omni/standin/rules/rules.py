@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 _TOOL_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _SEED_MOST = 2**31 - 1
-_TEMPERATURE = (0.0, 2.0)
-_PENALTY = (-2.0, 2.0)
+_HOTTEST = 2.0
+_PENALTY = 2.0
 
 
 def is_thinking(body: dict[str, Any], model: ModelLimits) -> bool:
@@ -157,43 +157,29 @@ def _check_speech(body: dict[str, Any], model: ModelLimits) -> None:
 
 
 def _check_ranges(body: dict[str, Any], model: ModelLimits) -> None:
-    low, high = _TEMPERATURE
-    temperature = _number(body, "temperature")
-    if temperature is not None and not low <= temperature < high:
-        raise algo("Temperature should be in [0.0, 2.0)")
-    top_p = _number(body, "top_p")
-    if top_p is not None and not 0 < top_p <= 1:
-        raise algo("Range of top_p should be (0.0, 1.0]")
-    for name in ("presence_penalty", "frequency_penalty"):
-        penalty = _number(body, name)
-        if penalty is not None and not _PENALTY[0] <= penalty <= _PENALTY[1]:
-            raise algo(f"Range of {name} should be [-2.0, 2.0]")
-    seed = _number(body, "seed")
-    if seed is not None and not (seed == int(seed) and 0 <= seed <= _SEED_MOST):
-        raise algo(f"Range of seed should be [0, {_SEED_MOST}]")
-    for name in ("max_tokens", "max_completion_tokens"):
-        most = _number(body, name)
-        if most is not None and not 1 <= most <= model.max_output:
-            raise algo(f"Range of max_tokens should be [1, {model.max_output}]")
+    for name, holds, message in _RANGES:
+        value = body.get(name)
+        if value is not None and not holds(value, model):
+            raise algo(message.format(name=name, most=model.max_output))
 
 
-def _check_counts(body: dict[str, Any], model: ModelLimits) -> None:
-    if body.get("n") not in (None, 1) and model.media is not None:
-        raise algo("Range of n should be [1, 1]")
-    top_k = _number(body, "top_k")
-    if top_k is not None and top_k < 0:
-        raise algo("Range of top_k should be [0, 100]")
-    repetition = _number(body, "repetition_penalty")
-    if repetition is not None and repetition <= 0:
-        raise algo("repetition_penalty should be greater than 0.0")
-
-
-def _number(body: dict[str, Any], name: str) -> float | None:
-    value = body.get(name)
-    return None if value is None else float(value)
-
-
+_RANGES: tuple[tuple[str, Callable[[float, ModelLimits], bool], str], ...] = (
+    ("temperature", lambda value, _: 0 <= value < _HOTTEST, "Temperature should be in [0.0, 2.0)"),
+    ("top_p", lambda value, _: 0 < value <= 1, "Range of top_p should be (0.0, 1.0]"),
+    ("presence_penalty", lambda value, _: abs(value) <= _PENALTY, "Range of {name} should be [-2.0, 2.0]"),
+    ("frequency_penalty", lambda value, _: abs(value) <= _PENALTY, "Range of {name} should be [-2.0, 2.0]"),
+    ("seed", lambda value, _: 0 <= value <= _SEED_MOST, f"Range of seed should be [0, {_SEED_MOST}]"),
+    ("max_tokens", lambda value, model: 1 <= value <= model.max_output, "Range of max_tokens should be [1, {most}]"),
+    (
+        "max_completion_tokens",
+        lambda value, model: 1 <= value <= model.max_output,
+        "Range of max_tokens should be [1, {most}]",
+    ),
+    ("n", lambda value, model: value == 1 or model.media is None, "Range of n should be [1, 1]"),
+    ("top_k", lambda value, _: value >= 0, "Range of top_k should be [0, 100]"),
+    ("repetition_penalty", lambda value, _: value > 0, "repetition_penalty should be greater than 0.0"),
+)
 _CHECKS: tuple[Callable[[dict[str, Any], ModelLimits], None], ...] = (
-    _check_stream, _check_ranges, _check_counts, _check_thinking, _check_tools, _check_tool_choice, _check_search,
+    _check_stream, _check_ranges, _check_thinking, _check_tools, _check_tool_choice, _check_search,
     _check_format, _check_speech,
 )  # fmt: skip

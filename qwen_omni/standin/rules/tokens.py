@@ -77,6 +77,9 @@ class Sampling:
     high_resolution: bool = False
 
 
+_DEFAULT = Sampling()
+
+
 def text_tokens(text: str) -> int:
     """Estimate text tokens: 1.5 Chinese characters or 4 others per token (the documentation's rule of thumb)."""
     wide = len(_CJK.findall(text))
@@ -88,34 +91,32 @@ def audio_tokens(rule: TokenRule, seconds: float) -> int:
     return math.floor(max(1.0, seconds) * rule.audio_in + 0.5) if seconds > 0 else 0
 
 
-def image_tokens(rule: TokenRule, width: int, height: int, sampling: Sampling | None = None) -> int:
+def image_tokens(rule: TokenRule, width: int, height: int, sampling: Sampling = _DEFAULT) -> int:
     """Count tokens of one image."""
-    asked = sampling or Sampling()
     least, most = rule.image_min_tokens * rule.area, rule.image_max_tokens * rule.area
     if rule.obeys_sampling:
-        least = max(least, asked.min_pixels or 0)
-        most = min(asked.max_pixels or most, HIGH_RESOLUTION_TOKENS * rule.area)
-        most = HIGH_RESOLUTION_TOKENS * rule.area if asked.high_resolution else most
+        least = max(least, sampling.min_pixels or 0)
+        most = min(sampling.max_pixels or most, HIGH_RESOLUTION_TOKENS * rule.area)
+        most = HIGH_RESOLUTION_TOKENS * rule.area if sampling.high_resolution else most
     high, wide = fit(rule.factor, width, height, least, most)
     return high * wide // rule.area + _MARKERS
 
 
 def video_tokens(
-    rule: TokenRule, size: tuple[int, int], seconds: float, fps: float, sampling: Sampling | None = None
+    rule: TokenRule, size: tuple[int, int], seconds: float, fps: float, sampling: Sampling = _DEFAULT
 ) -> int:
     """Count tokens of a video's frames from its measured duration and frame rate; audio is counted separately."""
-    asked = sampling or Sampling()
-    wanted = asked.fps if rule.obeys_sampling and asked.fps else rule.sampling_fps
+    wanted = sampling.fps if rule.obeys_sampling and sampling.fps else rule.sampling_fps
     total = math.ceil(seconds * fps) if seconds % 1 > 0.5 else math.ceil(int(seconds) * fps)  # noqa: PLR2004
     total = max(total, 1)
     most = min(rule.max_frames, total) // _PAIR * _PAIR
     count = int(min(max(total / fps * wanted, rule.min_frames), most, total))
-    return frame_tokens(rule, size, count, asked)
+    return frame_tokens(rule, size, count, sampling)
 
 
-def frame_tokens(rule: TokenRule, size: tuple[int, int], count: int, sampling: Sampling | None = None) -> int:
+def frame_tokens(rule: TokenRule, size: tuple[int, int], count: int, sampling: Sampling = _DEFAULT) -> int:
     """Count tokens of `count` sampled frames of one size."""
-    asked = sampling if sampling and rule.obeys_sampling else Sampling()
+    asked = sampling if rule.obeys_sampling else _DEFAULT
     least = asked.min_pixels or rule.frame_min_tokens * rule.area
     ceiling = asked.max_pixels or rule.frame_max_tokens * rule.area
     pool = asked.total_pixels or rule.total_tokens * rule.area

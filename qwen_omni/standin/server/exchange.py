@@ -5,13 +5,15 @@ from __future__ import annotations
 import hmac
 import json
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from starlette.requests import Request as HTTPRequest
+
+    from qwen_omni.standin.rules.refusal import Refusal
 
 JSON_TYPE = "application/json"
 
@@ -53,6 +55,12 @@ class Request:
         known = any(hmac.compare_digest(self.key.encode(), one.encode()) for one in keys)
         return scheme.lower() == "bearer" and known
 
+    def checked_key(self, keys: Iterable[str], refused: Refusal) -> str:
+        """Return the key that it was sent with; raise `refused` if it is not one of these."""
+        if not self.has_key_of(keys):
+            raise refused
+        return self.key
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reply:
@@ -71,6 +79,14 @@ class Reply:
     bytes_per_second: float | None = None
     ending: Literal["complete", "close", "reset", "drop"] = "complete"
     model: str = ""
+
+    def cut(self, after: int, *, reset: bool) -> Reply:
+        """Return this answer with a body that ends after so many bytes, with the connection."""
+        kept: list[bytes] = []
+        for piece in self.pieces:
+            kept.append(piece[:after])
+            after -= len(kept[-1])
+        return replace(self, pieces=tuple(piece for piece in kept if piece), ending="reset" if reset else "close")
 
 
 def json_reply(value: Mapping[str, Any], status: int = 200) -> Reply:

@@ -55,7 +55,7 @@ class Listener:
     async def _serve(self) -> None:
         self._loop, self._ending = asyncio.get_running_loop(), asyncio.Event()
         self._config.load()
-        server = await self._loop.create_server(self._protocol, sock=self._socket)
+        server = await self._loop.create_server(lambda: _Protocol(self, self._config, self._state), sock=self._socket)
         self._ready.set()
         await self._ending.wait()
         # asyncio leaks a connection that is being accepted while its server closes: stop accepting first, then wait.
@@ -73,9 +73,6 @@ class Listener:
                 transport.abort()
             for task in list(self._state.tasks):
                 task.cancel()
-
-    def _protocol(self) -> H11Protocol:
-        return _Protocol(self, self._config, self._state)
 
 
 class _Protocol(H11Protocol):

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
 from qwen_omni.standin.rules import refusal
 from qwen_omni.standin.rules.refusal import Refusal
+from qwen_omni.standin.server.exchange import Reply
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -44,19 +45,6 @@ class Turn:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RawAnswer:
-    """Bytes to send verbatim, piece by piece."""
-
-    pieces: tuple[bytes, ...]
-    status: int = 200
-    content_type: str = "text/event-stream;charset=UTF-8"
-    headers: tuple[tuple[str, str], ...] = ()
-    pause: float = 0.0
-    cut_after: int | None = None
-    reset: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Fault:
     """A fault. Create one with the class methods below."""
 
@@ -71,8 +59,7 @@ class Fault:
     @classmethod
     def rate_limit(cls, code: str = "limit_requests") -> Fault:
         """Return a 429. `code` is one of the documented kinds; `insufficient_quota` is the per-minute limit."""
-        message = _RATE_MESSAGES.get(code, "You exceeded your current requests list.")
-        return cls(kind="refuse", answer=Refusal(429, code, message + refusal.HELP, kind=code, gateway=True))
+        return cls(kind="refuse", answer=refusal.rate_limited(code))
 
     @classmethod
     def server_error(cls, status: int = 500, message: str | None = None) -> Fault:
@@ -143,7 +130,7 @@ class Script:
     """
 
     def __init__(self) -> None:
-        self._replies: list[_Entry[Turn | RawAnswer]] = []
+        self._replies: list[_Entry[Turn | Reply]] = []
         self._faults: list[_Entry[Fault]] = []
         self._lock = threading.Lock()
 
@@ -167,10 +154,9 @@ class Script:
     ) -> Script:
         """Send these bytes, with `pause` seconds between pieces; cut the connection after `cut_after` bytes."""
         held = (pieces,) if isinstance(pieces, bytes) else tuple(pieces)
-        answer = RawAnswer(
-            pieces=held, status=status, content_type=content_type, headers=tuple(headers), pause=pause,
-            cut_after=cut_after, reset=reset,
-        )  # fmt: skip
+        answer = Reply(status=status, content_type=content_type, headers=tuple(headers), pieces=held, pause=pause)
+        if cut_after is not None:
+            answer = answer.cut(cut_after, reset=reset)
         return self._add(self._replies, answer, when, times)
 
     def fault(self, fault: Fault, *, times: int | None = None, when: When | None = None) -> Script:
@@ -183,7 +169,7 @@ class Script:
             self._replies.clear()
             self._faults.clear()
 
-    def next_reply(self, request: LoggedRequest) -> Turn | RawAnswer | None:
+    def next_reply(self, request: LoggedRequest) -> Turn | Reply | None:
         """Take the step that answers this request, if one is scripted."""
         return self._take(self._replies, request)
 
@@ -209,12 +195,3 @@ class Script:
 
 
 _OVERLOAD = "<503> InternalError.Algo: The model is overloaded, too many requests"
-_RATE_MESSAGES = {
-    "limit_requests": "You exceeded your current requests list.",
-    "Throttling": "Requests throttling triggered.",
-    "Throttling.RateQuota": "Requests rate limit exceeded, please try again later.",
-    "limit_burst_rate": "Request rate increased too quickly. To ensure system stability, please adjust your client "
-    "logic to scale requests more smoothly over time.",
-    "Throttling.AllocationQuota": "Allocated quota exceeded, please increase your quota limit.",
-    "insufficient_quota": "You exceeded your current quota, please check your plan and billing details.",
-}

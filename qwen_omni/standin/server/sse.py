@@ -140,20 +140,15 @@ def _call_deltas(index: int, call: ToolCall, *, with_nulls: bool) -> Iterator[di
     shared = {"content": None, "reasoning_content": None} if with_nulls else {}
     arguments = written(call)
     opening = arguments[:_ARGUMENT_PIECE] if index else ""
-    head = {
-        "index": index,
-        "id": _call_id(call),
-        "type": "function",
-        "function": {"name": call.name, "arguments": opening},
-    }
-    yield {**shared, "tool_calls": [head]}
     rest = arguments[len(opening) :]
-    pieces: list[str | None] = [rest[at : at + _ARGUMENT_PIECE] for at in range(0, len(rest), _ARGUMENT_PIECE)]
-    for piece in [*pieces, None]:
-        yield {
-            **shared,
-            "tool_calls": [{"index": index, "id": "", "type": "function", "function": {"arguments": piece}}],
-        }
+
+    def delta(call_id: str, function: dict[str, str | None]) -> dict[str, Any]:
+        return {**shared, "tool_calls": [{"index": index, "id": call_id, "type": "function", "function": function}]}
+
+    yield delta(_call_id(call), {"name": call.name, "arguments": opening})
+    for at in range(0, len(rest), _ARGUMENT_PIECE):
+        yield delta("", {"arguments": rest[at : at + _ARGUMENT_PIECE]})
+    yield delta("", {"arguments": None})
 
 
 def _audio_deltas(answer: Answer) -> Iterator[dict[str, Any]]:

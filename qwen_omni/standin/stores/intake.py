@@ -122,12 +122,10 @@ def _download(parts: SplitResult) -> bytes:
 
 
 def _complaint(response: http.client.HTTPResponse) -> Refusal | None:
-    if response.status in _FORBIDDEN:
-        return algo("Don't have authorization to access the media resource", late=True)
-    if response.status != _OK:
-        return algo(refusal.NO_DOWNLOAD, late=True)
-    if response.getheader("content-length") is None:
-        return algo("Missing Content-Length of multimodal url", late=True)
-    if (response.getheader("content-type") or "").startswith("text/"):
-        return algo("Wrong Content-Type of multimodal url", late=True)
-    return None
+    problems = (
+        (response.status in _FORBIDDEN, "Don't have authorization to access the media resource"),
+        (response.status != _OK, refusal.NO_DOWNLOAD),
+        (response.getheader("content-length") is None, "Missing Content-Length of multimodal url"),
+        (response.getheader("content-type", "").startswith("text/"), "Wrong Content-Type of multimodal url"),
+    )
+    return next((algo(words, late=True) for wrong, words in problems if wrong), None)

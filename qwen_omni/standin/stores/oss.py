@@ -42,6 +42,11 @@ class StoreCall:
     headers: Mapping[str, str]
     body: Spool
 
+    @property
+    def resource(self) -> str:
+        """What a signature is about."""
+        return f"/{self.bucket}/{self.key}"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoreReply:

@@ -11,7 +11,7 @@ import tempfile
 import threading
 import time
 import uuid
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from email.utils import formatdate
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,7 +23,7 @@ from qwen_omni.standin.server.spool import Spool
 from qwen_omni.standin.stores import temporary
 from qwen_omni.standin.stores.objects import Objects, Stored
 from qwen_omni.standin.stores.oss import StoreCall, StoreReply, operation_of, refuse, respond_oss
-from qwen_omni.standin.stores.signing import OssKey, OssRefusal, Signed, check_signature
+from qwen_omni.standin.stores.signing import OssKey, OssRefusal, check_signature
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -143,13 +143,8 @@ class Stores:
             reply, code = refuse(error, request_id), error.code
         self._log(asked, operation, body.size_bytes, reply, code or (fault.code if fault else ""))
         date = formatdate(self.now(), usegmt=True)
-        return StoreReply(
-            status=reply.status,
-            headers={"x-oss-request-id": request_id, "date": date, **reply.headers},
-            body=b"" if asked.method == "HEAD" else reply.body,
-            files=() if asked.method == "HEAD" else reply.files,
-            span=reply.span,
-        )
+        reply = replace(reply, headers={"x-oss-request-id": request_id, "date": date, **reply.headers})
+        return replace(reply, body=b"", files=()) if asked.method == "HEAD" else reply
 
     def find(self, url: str, model: str, account: str) -> Stored | None:
         """Return the object behind an `oss://` address of the temporary store; `account` is the chat key."""
@@ -162,17 +157,13 @@ class Stores:
 
     def _carry_out(self, asked: Request, operation: str, body: Spool) -> StoreReply:
         bucket, key = _split(asked.path)
-        query = _fields(asked.query)
         call = StoreCall(
-            operation=operation, method=asked.method, bucket=bucket, key=key, query=query, headers=asked.headers,
-            body=body,
+            operation=operation, method=asked.method, bucket=bucket, key=key, query=_fields(asked.query),
+            headers=asked.headers, body=body,
         )  # fmt: skip
         if operation == "post_form":
             return temporary.take_form(call, self.objects, self.now())
-        signed = Signed(
-            method=asked.method, resource=f"/{bucket}/{key}", query=query, headers=asked.headers,
-        )  # fmt: skip
-        check_signature(signed, self.oss_keys, self.region, self.now())
+        check_signature(call, self.oss_keys, self.region, self.now())
         return respond_oss(call, self.objects, self.now())
 
     def _policy(self, asked: Request, chat_keys: tuple[str, ...]) -> StoreReply:
@@ -220,6 +211,3 @@ def _split(path: str) -> tuple[str, str]:
 
 def _fields(query: str) -> dict[str, str]:
     return dict(parse_qsl(query, keep_blank_values=True))
-
-
-__all__ = ["POLICY_PATH", "LoggedStoreCall", "StoreFault", "Stores"]

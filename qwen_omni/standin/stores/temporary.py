@@ -11,14 +11,13 @@ import hmac
 import json
 import re
 import uuid
-from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from qwen_omni.standin.server.spool import copy_range
 from qwen_omni.standin.stores.objects import Objects, Stored
 from qwen_omni.standin.stores.oss import StoreCall, StoreReply
-from qwen_omni.standin.stores.signing import OssRefusal
+from qwen_omni.standin.stores.signing import OssRefusal, forbidden
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -30,7 +29,6 @@ _STAMP = "%Y-%m-%dT%H:%M:%S.000Z"
 _HEAD_BYTES = 65_536
 _NAME = re.compile(rb'name="([^"]*)"')
 _TYPE = re.compile(rb"content-type:\s*([^\r\n]+)", re.IGNORECASE)
-_FORBIDDEN = 403
 
 
 def make_policy(model: str, account: str, host: str, *, now: float, lifetime: float, limit_mb: int) -> dict[str, Any]:
@@ -70,12 +68,9 @@ def take_form(call: StoreCall, objects: Objects, now: float) -> StoreReply:
     stored = Stored(
         files=(path,), size_bytes=stop - start, crc=None, etag=call.body.path.name.upper(),
         content_type=fields.get("x-oss-content-type", content_type), acl=fields.get("x-oss-object-acl", "default"),
-        made_at=now,
+        made_at=now, model=decoded["standin-model"], account=decoded["standin-account"], until=now + LIFETIME,
     )  # fmt: skip
-    objects.put(
-        BUCKET, fields["key"],
-        replace(stored, model=decoded["standin-model"], account=decoded["standin-account"], until=now + LIFETIME),
-    )  # fmt: skip
+    objects.put(BUCKET, fields["key"], stored)
     return StoreReply(status=int(fields.get("success_action_status") or 204))
 
 
@@ -98,7 +93,7 @@ def _judge(fields: Mapping[str, str], objects: Objects, now: float, size: int) -
             _check_condition(condition, fields, size)
     for name in ("x-oss-object-acl", "x-oss-forbid-overwrite"):
         if fields.get(name) != exact[name]:
-            raise OssRefusal(_FORBIDDEN, "AccessDenied", f"Invalid according to Policy: {name}")
+            raise forbidden("AccessDenied", f"Invalid according to Policy: {name}")
     if objects.get(BUCKET, fields["key"]) is not None:
         raise OssRefusal(
             409, "FileAlreadyExists", "The object you specified already exists and can not be overwritten."
@@ -109,19 +104,19 @@ def _judge(fields: Mapping[str, str], objects: Objects, now: float, size: int) -
 def _checked_policy(fields: Mapping[str, str], now: float) -> dict[str, Any]:
     policy = fields.get("policy", "")
     if fields.get("OSSAccessKeyId") != _KEY_ID:
-        raise OssRefusal(_FORBIDDEN, "InvalidAccessKeyId", "The OSS Access Key Id you provided does not exist.")
+        raise forbidden("InvalidAccessKeyId", "The OSS Access Key Id you provided does not exist.")
     if not hmac.compare_digest(_sign(policy), fields.get("Signature", "")):
-        raise OssRefusal(_FORBIDDEN, "SignatureDoesNotMatch", "The request signature we calculated does not match.")
+        raise forbidden("SignatureDoesNotMatch", "The request signature we calculated does not match.")
     decoded: dict[str, Any] = json.loads(base64.b64decode(policy))
     end = datetime.strptime(decoded["expiration"], _STAMP).replace(tzinfo=UTC).timestamp()
     if now > end:
-        raise OssRefusal(_FORBIDDEN, "AccessDenied", "Invalid according to Policy: Policy expired.")
+        raise forbidden("AccessDenied", "Invalid according to Policy: Policy expired.")
     return decoded
 
 
 def _check_condition(condition: list[Any], fields: Mapping[str, str], size: int) -> None:
     if condition[0] == "starts-with" and not fields.get("key", "").startswith(f"{condition[2]}/"):
-        raise OssRefusal(_FORBIDDEN, "AccessDenied", 'Invalid according to Policy: ["starts-with", "$key"]')
+        raise forbidden("AccessDenied", 'Invalid according to Policy: ["starts-with", "$key"]')
     if condition[0] == "content-length-range" and not condition[1] <= size <= condition[2]:
         raise OssRefusal(400, "EntityTooLarge", "Your proposed upload exceeds the maximum allowed size.")
 

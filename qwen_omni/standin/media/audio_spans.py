@@ -1,7 +1,7 @@
-"""Divide ordinary audio into stretches: silence, a tone, what sounds like speech or like music, and other sound.
+"""Divide ordinary audio into stretches: silence, a tone, what sounds like speech or like music, and other audio.
 
 Speech changes its spectrum all the time and pauses between syllables; music holds its spectrum and has no such
-pauses; a tone is one steady peak. What is neither for sure is just sound. Nothing is recognised. Arithmetic on mono
+pauses; a tone is one steady peak. What is neither for sure is "sound". Nothing is recognised. Arithmetic on mono
 samples of 8,000 per second; time and memory are bounded by working on a few seconds at a time.
 """
 
@@ -101,7 +101,7 @@ def _levels(samples: NDArray[np.float32], rate: int) -> NDArray[np.float64]:
 
 
 def _stretches(levels: NDArray[np.float64]) -> Iterator[tuple[int, int, bool]]:
-    """Yield runs of blocks, `last` excluded, and whether they are silent; short pauses belong to the sound around."""
+    """Yield runs of blocks, `last` excluded, and whether they are silent; short pauses belong to the audio around."""
     silent = levels < _SILENT
     edges = [0, *(int(edge) + 1 for edge in np.flatnonzero(np.diff(silent))), len(silent)]
     joined: list[tuple[int, int, bool]] = []
@@ -116,8 +116,7 @@ def _stretches(levels: NDArray[np.float64]) -> Iterator[tuple[int, int, bool]]:
 
 def _windows(start: float, end: float) -> Iterator[tuple[float, float]]:
     count = max(1, round((end - start) / _WINDOW))
-    edges = np.linspace(start, end, count + 1)
-    yield from zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True)
+    yield from itertools.pairwise(np.linspace(start, end, count + 1).tolist())
 
 
 def _add(found: list[AudioSpan], span: AudioSpan) -> None:
