@@ -24,8 +24,7 @@ from qwen_omni.pricing import costs
 from qwen_omni.profiles import Profile, profile_for
 from qwen_omni.responses import Response, Usage
 from qwen_omni.structured.parse import CaptionStream, Parsed, parse_caption
-from qwen_omni.structured.prompts import complaint, instructions
-from qwen_omni.structured.schema import CaptionSchema
+from qwen_omni.structured.schema import CaptionSchema, complaint, instructions
 
 T = TypeVar("T")
 Q = TypeVar("Q")

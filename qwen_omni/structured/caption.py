@@ -21,8 +21,7 @@ from qwen_omni.ranges import check_numbers
 from qwen_omni.request.question import as_part, kind_of, look, misfits, takes_frame
 from qwen_omni.structured.ask import CaptionPlan, CaptionResult, acarry_out, carry_out, object_request
 from qwen_omni.structured.models import VideoCaption
-from qwen_omni.structured.prompts import TASK, TIMED_TASK, instructions
-from qwen_omni.structured.schema import CaptionSchema, SchemaLike, read_schema
+from qwen_omni.structured.schema import TASK, TIMED_TASK, CaptionSchema, SchemaLike, instructions, read_schema
 from qwen_omni.structured.timed import TimedCaptions
 
 T = TypeVar("T")

@@ -1,4 +1,4 @@
-"""A caller's schema, in any notation → its JSON schema and its check. Pure; `prompts` puts it into words.
+"""A caller's schema, in any notation → its JSON schema, its check, and the words in which models are asked. Pure.
 
 Three notations: a pydantic model (answers are instances of it), a `TypedDict` and a JSON schema (answers are
 dictionaries). Validation is left to pydantic and to `jsonschema`; neither fills in missing values, beyond the defaults
@@ -7,11 +7,14 @@ that the schema's author wrote.
 `check` is the one boundary between model output and the program: whatever a value is (a `null` where a field has a
 default, a number of 400 digits, a type that a validator did not expect), the result follows the schema or is a
 `MismatchError`.
+
+`ask` decides where the words go in a conversation. The prompts of long videos are in `video/schemas`.
 """
 
 import abc
 import contextlib
 import inspect
+import json
 import math
 import re
 import sys
@@ -31,12 +34,13 @@ from pydantic import (
 )
 from pydantic_core import to_json
 
-from qwen_omni.errors import ConfigurationError
+from qwen_omni.errors import CaptionSyntaxError, ConfigurationError
 
 SchemaLike = type[Any] | Mapping[str, Any]
 """A pydantic model, a `TypedDict`, or a JSON schema."""
 
 _MOST_PROBLEMS = 10  # problems reported at once
+_MOST_LISTED = 5  # of them in a request to correct an answer
 _LONGEST_PROBLEM = 300  # characters; validators quote values of any length
 _FOREIGN = (ArithmeticError, AssertionError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
 """Exceptions that foreign code raises for a value it did not expect."""
@@ -449,3 +453,60 @@ def _rebuilt_hint(hint: Any) -> Any:  # noqa: ANN401  (any annotation)
     if origin in (list, tuple, set, dict):
         return GenericAlias(origin, tuple(_rebuilt_hint(part) for part in inner))
     return hint
+
+
+# --- The wording of prompts ---
+
+TASK = "Describe this for a catalogue: only what can be seen or heard."
+TIMED_TASK = (
+    "Write captions with times for all of this, from the first second to the last: only what can be seen or heard."
+)
+
+
+def instructions(
+    schema: CaptionSchema | Mapping[str, Any], *, language: str | None = None, format_only: bool = False
+) -> str:
+    """Return the instructions for the answer. They contain "json", without which the service refuses JSON mode.
+
+    Args:
+        schema: schema of the answer, or a JSON schema alone.
+        language: of the texts in the answer, as you would write it ("French", "中文").
+        format_only: leave out the rules of behaviour, as in a parser's format instructions.
+    """
+    if isinstance(schema, CaptionSchema):
+        json_schema, arrays = schema.json_schema, schema.arrays
+    else:
+        json_schema, arrays = schema, schema.get("type") == "array"
+    task = f"Answer with one JSON {'value' if arrays else 'object'} that follows this JSON schema, on one line and "
+    lines = [f"{task}with nothing else:", _written(json_schema)]
+    if not format_only:
+        lines.append("Where you cannot tell, say so in words or leave the list empty; do not make anything up.")
+    if language:
+        lines.append(f"Write every text in {language}; keep the names of the fields as they are.")
+    return "\n".join(lines)
+
+
+def complaint(error: CaptionSyntaxError) -> str:
+    """Return the request to correct an answer, with a list of its problems."""
+    problems = error.problems[:_MOST_LISTED] or (str(error),)
+    listed = "\n".join(f"- {problem}" for problem in problems)
+    more = len(error.problems) - len(problems)
+    rest = f"\n- and {more} more" if more > 0 else ""
+    return (
+        f"That answer cannot be used:\n{listed}{rest}\n"
+        "Answer again in the same form, in full, corrected, and with nothing else."
+    )
+
+
+def _written(json_schema: Mapping[str, Any]) -> str:
+    return json.dumps(_brief(json_schema), ensure_ascii=False, separators=(",", ":"))
+
+
+def _brief(value: Any, *, names: bool = False) -> Any:  # noqa: ANN401  (any JSON value)
+    """Drop the titles that pydantic derives from names: they add nothing and cost tokens."""
+    if isinstance(value, Mapping):
+        kept = {key: part for key, part in value.items() if names or key != "title" or not isinstance(part, str)}
+        return {key: _brief(part, names=not names and key in ("properties", "$defs")) for key, part in kept.items()}
+    if isinstance(value, list):
+        return [_brief(part) for part in value]
+    return value

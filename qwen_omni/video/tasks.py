@@ -21,11 +21,11 @@ from qwen_omni.responses import Usage
 from qwen_omni.structured.ask import CaptionPlan, CaptionResult, object_request
 from qwen_omni.structured.schema import Frozen, SchemaLike, read_schema
 from qwen_omni.structured.timed import STARTS, TEXTS, Spread, TimedAnswer
-from qwen_omni.video import prompts
 from qwen_omni.video.engine.machine import Reduce
 from qwen_omni.video.options import SummaryOptions
 from qwen_omni.video.results import Bill, FailedSegment
 from qwen_omni.video.schemas import (
+    PROMPTS_VERSION,
     ChapterTime,
     JoinAnswer,
     Joined,
@@ -35,9 +35,14 @@ from qwen_omni.video.schemas import (
     TimedNote,
     VideoFacts,
     WholeAnswer,
+    Words,
     clock,
     notes_text,
+    seconds_text,
+    system_text,
+    task_text,
     to_notes,
+    words_for,
 )
 
 T = TypeVar("T")
@@ -90,11 +95,11 @@ def plan_asking(
         profile_of: what a model can do on the server that is asked; by default on DashScope.
     """
     wanted = read_schema(schema)
-    text = prompts.task_text(task, focus=options.focus, language=options.language)
+    text = task_text(task, focus=options.focus, language=options.language)
     joins = isinstance(about, str)
     question = user(text, about) if isinstance(about, str) else user(about, text)
     model = options.text_model_name if joins else options.model
-    rules = prompts.system_text(wanted, language=options.language)
+    rules = system_text(wanted, language=options.language)
     foreign = joins and not isinstance(options.text_model, str)  # its name says nothing about what it can do
     profile = profile_for(DEFAULT_TEXT_MODEL) if foreign else profile_of(model)
     request = object_request(wanted, question, model=model, rules=rules, thinking=options.thinking, profile=profile)
@@ -117,22 +122,22 @@ class _VideoTask:
     profile_of: Callable[[str], Profile] = profile_for
 
     @property
-    def words(self) -> prompts.Words:
+    def words(self) -> Words:
         """The prompts in the language of the options."""
-        return prompts.words_for(self.options.language)
+        return words_for(self.options.language)
 
     def _key(self, task: str, words: str, schema: SchemaLike, **others: Any) -> Mapping[str, Any]:  # noqa: ANN401  (JSON)
         return {
-            "task": task, "version": prompts.PROMPTS_VERSION, "model": self.options.model,
+            "task": task, "version": PROMPTS_VERSION, "model": self.options.model,
             "thinking": self.options.thinking, "words": words,
-            "system": prompts.system_text(read_schema(schema), language=self.options.language),
+            "system": system_text(read_schema(schema), language=self.options.language),
             **self.options.chat_key, **others,
         }  # fmt: skip
 
     def _plan(
         self, schema: SchemaLike, words: str, about: MediaPart | str, seconds: float, question: str = ""
     ) -> CaptionPlan:
-        task = words.format(seconds=prompts.seconds_text(seconds), question=question)
+        task = words.format(seconds=seconds_text(seconds), question=question)
         return plan_asking(schema, task, self.options, about=about, duration=seconds, profile_of=self.profile_of)
 
 

@@ -12,8 +12,7 @@ from qwen_omni.structured.schema import read_schema
 from qwen_omni.tools.handlers import Moment, merged
 from qwen_omni.video.engine.machine import group
 from qwen_omni.video.overlap import says_the_same, to_timeline
-from qwen_omni.video.prompts import system_text, words_for
-from qwen_omni.video.schemas import SegmentAnswer, SegmentNotes, TimedNote, to_notes
+from qwen_omni.video.schemas import SegmentAnswer, SegmentNotes, TimedNote, system_text, to_notes, words_for
 
 
 @given(st.lists(st.integers(1, 5000), min_size=1, max_size=300), st.integers(1000, 9000))
