@@ -11,7 +11,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Literal, Self, assert_never
 
-from qwen_omni.addresses import is_vendor
+from qwen_omni.addresses import Server, is_vendor
 from qwen_omni.errors import MediaDoesNotFitError, NotFoundError, UnsupportedMediaError
 from qwen_omni.media.budget import BudgetName, MediaBudget, PlanInputs, Sampling, budget_named
 from qwen_omni.media.files.safe_open import open_plain, version_of
@@ -36,7 +36,6 @@ from qwen_omni.options import ChatRequest
 from qwen_omni.profiles import DEFAULT_MODEL, Profile, has_profile, near_names, retirement_of
 from qwen_omni.profiles.catalog import OMNI
 from qwen_omni.responses import SentMedia
-from qwen_omni.servers import Server
 from qwen_omni.settings import Settings
 from qwen_omni.upload.uploader import AvailableRoutes
 

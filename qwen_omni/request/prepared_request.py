@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
-from qwen_omni.addresses import long_enough, names_seconds
+from qwen_omni.addresses import Server, long_enough, names_seconds, remember_refusal
 from qwen_omni.errors import (
     ConfigurationError,
     ContentFilterError,
@@ -65,7 +65,6 @@ from qwen_omni.request.fit import (
 )
 from qwen_omni.request.media_estimate import MediaEstimator
 from qwen_omni.responses import SentMedia
-from qwen_omni.servers import Server, remember_refusal
 from qwen_omni.settings import Settings
 from qwen_omni.transport.api import find_server
 from qwen_omni.transport.chat import HttpCall

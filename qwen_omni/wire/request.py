@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, assert_never
 
 from pydantic_core import from_json
 
-from qwen_omni.addresses import check_headers
+from qwen_omni.addresses import Server, check_headers
 from qwen_omni.errors import ConfigurationError, UnsupportedContentError
 from qwen_omni.media.budget import Sampling, budget_named
 from qwen_omni.messages import (
@@ -31,7 +31,6 @@ from qwen_omni.messages import (
 from qwen_omni.options import ChatOptions, ChatRequest, Dialect, Tool
 from qwen_omni.profiles import ANSWER_RANGES, Profile
 from qwen_omni.ranges import Range, checked
-from qwen_omni.servers import Server
 from qwen_omni.wire.values import whole_characters
 from qwen_omni.wire.vllm import (
     Look,

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import pytest
 
+from qwen_omni.addresses import TRANSFORMERS, Server, guess_server
 from qwen_omni.errors import ConfigurationError, StreamInterruptedError, UnsupportedContentError
 from qwen_omni.media.budget import Sampling
 from qwen_omni.media.source import MediaSource
@@ -16,7 +17,6 @@ from qwen_omni.options import ChatOptions, ChatRequest, Tool
 from qwen_omni.profiles.open_models import open_profile
 from qwen_omni.request.prepared_request import RequestBody
 from qwen_omni.responses import AudioDelta, TextDelta
-from qwen_omni.servers import TRANSFORMERS, Server, guess_server
 from qwen_omni.settings import Settings
 from qwen_omni.wire.request import notices
 from qwen_omni.wire.stream import StreamState
