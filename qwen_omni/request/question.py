@@ -77,7 +77,10 @@ def takes_frame(source: MediaSource, media_root: Path = Path(), *, frame: int = 
 
 
 def misfits(
-    source: MediaSource, kind: MediaKind, sampling: Sampling, audio_track: AudioTrackChoice = "auto"
+    source: MediaSource,
+    kind: MediaKind,
+    sampling: Sampling = DEFAULT_SAMPLING,
+    audio_track: AudioTrackChoice = "auto",
 ) -> list[UnsupportedMediaError]:
     """Return an error for each option that does not suit the kind of a source."""
     found = []
@@ -108,8 +111,9 @@ def as_part(
     Raises:
         UnsupportedMediaError: an option does not suit this kind of media.
     """
-    for error in misfits(source, kind, sampling, audio_track):
-        raise error
+    wrong = misfits(source, kind, sampling, audio_track)
+    if wrong:
+        raise wrong[0]
     match kind:
         case "image":
             return ImagePart(source=source, sampling=sampling, tile=tile, frame=frame)
@@ -200,9 +204,9 @@ def _check_choices(parts: Sequence[Part], choices: MediaChoices) -> None:
     found = [part for part in parts if isinstance(part, ImagePart | AudioPart | VideoPart)]
     timed = [part for part in found if not isinstance(part, ImagePart)]
     seen = [part for part in found if not isinstance(part, AudioPart)]
-    if found and not timed:
-        for error in misfits(found[0].source, "image", DEFAULT_SAMPLING, choices.audio_track):
-            raise error
+    wrong = misfits(found[0].source, "image", audio_track=choices.audio_track) if found and not timed else []
+    if wrong:
+        raise wrong[0]
     wanted = (
         ("fps=", "video", choices.sampling.fps, [part for part in seen if isinstance(part, VideoPart)]),
         ("max_pixels=", "images and video", choices.sampling.max_pixels, seen),
