@@ -77,10 +77,7 @@ def takes_frame(source: MediaSource, media_root: Path = Path(), *, frame: int = 
 
 
 def misfits(
-    source: MediaSource,
-    kind: MediaKind,
-    sampling: Sampling = DEFAULT_SAMPLING,
-    audio_track: AudioTrackChoice = "auto",
+    source: MediaSource, kind: MediaKind, sampling: Sampling, audio_track: AudioTrackChoice = "auto"
 ) -> list[UnsupportedMediaError]:
     """Return an error for each option that does not suit the kind of a source."""
     found = []
@@ -111,8 +108,7 @@ def as_part(
     Raises:
         UnsupportedMediaError: an option does not suit this kind of media.
     """
-    wrong = misfits(source, kind, sampling, audio_track)
-    if wrong:
+    if wrong := misfits(source, kind, sampling, audio_track):
         raise wrong[0]
     match kind:
         case "image":
@@ -204,8 +200,7 @@ def _check_choices(parts: Sequence[Part], choices: MediaChoices) -> None:
     found = [part for part in parts if isinstance(part, ImagePart | AudioPart | VideoPart)]
     timed = [part for part in found if not isinstance(part, ImagePart)]
     seen = [part for part in found if not isinstance(part, AudioPart)]
-    wrong = misfits(found[0].source, "image", audio_track=choices.audio_track) if found and not timed else []
-    if wrong:
+    if found and not timed and (wrong := misfits(found[0].source, "image", DEFAULT_SAMPLING, choices.audio_track)):
         raise wrong[0]
     wanted = (
         ("fps=", "video", choices.sampling.fps, [part for part in seen if isinstance(part, VideoPart)]),
