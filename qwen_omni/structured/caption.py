@@ -130,6 +130,8 @@ def unsuited(options: CaptionOptions, source: MediaSource, media_root: Path = Pa
     Raises:
         MediaError: the media is missing, damaged, or of unknown kind.
     """
+    if (options.frame, options.sampling, options.audio_track) == (None, DEFAULT_SAMPLING, "auto"):
+        return {}
     without = options
     found: dict[str, MediaKind] = {}
     if options.frame is not None and not takes_frame(source, media_root):
