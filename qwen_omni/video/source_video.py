@@ -102,6 +102,11 @@ class SourceVideo:
         return count_segments(self.duration, seconds=self.seconds, overlap=self.overlap)
 
     @property
+    def segments_text(self) -> str:
+        """How many segments there will be, in words."""
+        return "1 segment" if self.about == 1 else f"about {self.about} segments of at most {float(self.seconds):g} s"
+
+    @property
     def facts(self) -> VideoFacts:
         """Facts about the source."""
         info = self.look.info
@@ -307,10 +312,5 @@ def _sees_as_much(video: SourceVideo, options: SummaryOptions) -> bool:
     """Whether the model sees as many frames in one call as in segments; audio is heard in full either way."""
     if video.look.info.kind == "audio":
         return True
-    seconds = float(video.duration)
-    return _frames(video.profile, seconds, options) >= _SAME_FRAMES * DETAIL_FPS[options.detail] * seconds
-
-
-def _frames(profile: Profile, seconds: float, options: SummaryOptions) -> int:
-    fps = DETAIL_FPS[options.detail]
-    return frames_seen(profile, seconds, 2 * fps, Sampling(fps=fps))
+    seconds, fps = float(video.duration), DETAIL_FPS[options.detail]
+    return frames_seen(video.profile, seconds, 2 * fps, Sampling(fps=fps)) >= _SAME_FRAMES * fps * seconds

@@ -8,7 +8,7 @@ promising ones at a higher one; the findings are joined, in a tree when they are
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Annotated, Any, Protocol, TypeVar
+from typing import Annotated, Any, ClassVar, Protocol, TypeVar
 
 from pydantic import AliasChoices, BeforeValidator, Field
 
@@ -73,6 +73,12 @@ class Task(Protocol[T]):
 
     def text(self, answer: T) -> str:
         """Return a value as text for the model that joins."""
+
+    joined: ClassVar["type[Joined | Answered]"]
+    """Type of what the model that joins returns, as it is stored."""
+
+    def join(self, step: Reduce) -> CaptionPlan:
+        """Return the request to the model that joins."""
 
 
 def plan_asking(
@@ -145,6 +151,7 @@ class _VideoTask:
 class NotesTask(_VideoTask):
     """Takes notes of every segment and joins them to a summary with chapters."""
 
+    joined: ClassVar["type[Joined | Answered]"] = Joined
     video: VideoFacts | None = None
     segments: int = 0
     whole: bool = False
@@ -192,11 +199,6 @@ class NotesTask(_VideoTask):
         """Build the request for a summary with chapters."""
         words = self.words.combine if step.last else self.words.combine_parts
         return self._plan(JoinAnswer, words, step.text, self.duration)
-
-    @property
-    def joining(self) -> "Joining":
-        """How notes are joined."""
-        return Joining(self.join, Joined)
 
 
 MOST_LOOKED_AT_AGAIN = 8
@@ -270,24 +272,6 @@ class Answered(Frozen):
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Joining:
-    """How answers are joined.
-
-    Attributes:
-        plan: builds the request to the model that joins.
-        kind: type of the value to store.
-    """
-
-    plan: Callable[[Reduce], CaptionPlan]
-    kind: type[Joined] | type[Answered]
-
-    def keep(self, captioned: CaptionResult[Any], model: str) -> Joined | Answered:
-        """Build the value to store from the answer of the model that joins."""
-        how: dict[str, Any] = {"model": model, "usages": captioned.usages, "truncated": captioned.truncated}
-        return self.kind(**dict(captioned.value), **how)
-
-
 class VideoAnswer(Frozen):
     """The answer to a question about a video.
 
@@ -326,6 +310,7 @@ class VideoAnswer(Frozen):
 class QuestionTask(_VideoTask):
     """Asks every segment what it contributes to a question."""
 
+    joined: ClassVar[type[Joined] | type[Answered]] = Answered
     question: str
 
     def __post_init__(self) -> None:
@@ -372,11 +357,6 @@ class QuestionTask(_VideoTask):
         """Build the request for the answer or, for part of the findings, for what they contribute to it."""
         words = self.words.ask_whole if step.last else self.words.ask_part
         return self._plan(AnswerSchema, words, step.text or "Nothing was found.", self.duration, self.question)
-
-    @property
-    def joining(self) -> "Joining":
-        """How findings are joined."""
-        return Joining(self.join, Answered)
 
 
 def promising(findings: Sequence[Findings], most: int = MOST_LOOKED_AT_AGAIN) -> frozenset[int]:
