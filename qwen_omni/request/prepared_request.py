@@ -14,7 +14,7 @@ import threading
 import time
 import warnings
 import weakref
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
@@ -264,9 +264,7 @@ class PreparedRequest:
 
     def _release(self) -> None:
         media, self._delivered = self._delivered, {}
-        for delivered in media.values():
-            with contextlib.suppress(QwenOmniError):
-                self._uploader.release(delivered)
+        release_media(media, self._uploader)
 
     def _renew(self, *, gone: bool) -> bool:
         """Repair links; return whether anything changed."""
@@ -388,11 +386,16 @@ def upload_media(fitted: FittedMedia, uploader: Uploader, model: str) -> dict[Me
         for source, one in fitted.media.items():
             media[source] = uploader.carry(one.ready, one.route, model=model, name=one.name)
     except BaseException:
-        for delivered in media.values():
-            with contextlib.suppress(QwenOmniError):
-                uploader.release(delivered)
+        release_media(media, uploader)
         raise
     return media
+
+
+def release_media(media: Mapping[MediaSource, MediaPayload], uploader: Uploader) -> None:
+    """Delete what was uploaded for one request only; errors are ignored."""
+    for delivered in media.values():
+        with contextlib.suppress(QwenOmniError):
+            uploader.release(delivered)
 
 
 @dataclass(slots=True, kw_only=True)
