@@ -18,7 +18,7 @@ import json
 import math
 import re
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import GenericAlias, UnionType
 from typing import Annotated, Any, ClassVar, Literal, Union, get_args, get_origin, get_type_hints
@@ -213,7 +213,8 @@ def _boundary() -> Iterator[None]:
     except MismatchError:
         raise
     except ValidationError as error:
-        raise _mismatch(error) from error
+        found = error.errors(include_url=False, include_input=False, include_context=False)
+        raise _mismatch([(one["loc"], one["msg"]) for one in found]) from error
     except _FOREIGN as error:
         problem = f"the answer: cannot be read ({type(error).__name__}: {_short(str(error))})"
         raise MismatchError([problem], None) from error
@@ -233,13 +234,18 @@ def without_nulls(value: object, schema: Mapping[str, Any]) -> object:
 
 
 def _holds_null(value: object) -> bool:
+    return any(one is None for one in _leaves(value))
+
+
+def _leaves(value: object) -> Iterator[object]:
+    """Yield what a JSON value holds that is neither a mapping nor a list."""
     waiting = [value]
     while waiting:
         one = waiting.pop()
-        if one is None:
-            return True
-        waiting += one.values() if isinstance(one, Mapping) else one if isinstance(one, list) else ()
-    return False
+        if isinstance(one, Mapping | list):
+            waiting += one.values() if isinstance(one, Mapping) else one
+        else:
+            yield one
 
 
 class _Nulls:
@@ -314,32 +320,26 @@ class _Nulls:
 
 def _is_endless(value: object) -> bool:
     """Whether a value holds a number that may become infinite, or a word for one."""
-    waiting = [value]
-    while waiting:
-        one = waiting.pop()
-        if isinstance(one, str) and _ENDLESS.fullmatch(one):
-            return True
-        if isinstance(one, int) and not -_LARGEST < one < _LARGEST:
-            return True
-        waiting += one.values() if isinstance(one, Mapping) else one if isinstance(one, list) else ()
-    return False
+    return any(
+        _ENDLESS.fullmatch(one) if isinstance(one, str) else isinstance(one, int) and not -_LARGEST < one < _LARGEST
+        for one in _leaves(value)
+    )
 
 
-def _refuse_infinity(value: object, place: tuple[str, ...] = ()) -> None:
+def _refuse_infinity(value: object, place: tuple[str | int, ...] = ()) -> None:
     """Raise if a checked value holds a number that JSON does not have.
 
     Raises:
         MismatchError: it does; names the place.
     """
     if isinstance(value, float) and not math.isfinite(value):
-        key = next((part for part in reversed(place) if not part.isdigit()), None)
-        raise MismatchError([f"{'.'.join(place) or 'the answer'}: is not a finite number"], key)
+        raise _mismatch([(place, "is not a finite number")])
     if isinstance(value, Mapping):
         for name, one in value.items():
             _refuse_infinity(one, (*place, str(name)))
     elif isinstance(value, list | tuple | set | frozenset):
         for index, one in enumerate(value):
-            _refuse_infinity(one, (*place, str(index)))
+            _refuse_infinity(one, (*place, index))
 
 
 def _is_pydantic_1(schema: object) -> bool:
@@ -365,10 +365,10 @@ def _other_names(kind: object) -> frozenset[str]:
     return frozenset(name for name, field in fields.items() if field.validation_alias is not None)
 
 
-def _mismatch(error: ValidationError) -> MismatchError:
-    found = error.errors(include_url=False, include_input=False, include_context=False)
-    problems = [f"{'.'.join(map(str, one['loc'])) or 'the answer'}: {one['msg']}" for one in found]
-    keys = [part for part in found[0]["loc"] if isinstance(part, str)]
+def _mismatch(found: Sequence[tuple[Sequence[str | int], str]]) -> MismatchError:
+    """Return the error for problems, each with its place in the value."""
+    problems = [f"{'.'.join(map(str, place)) or 'the answer'}: {problem}" for place, problem in found]
+    keys = [part for part in found[0][0] if isinstance(part, str)]
     return MismatchError(problems, keys[-1] if keys else None)
 
 
@@ -408,9 +408,7 @@ def _from_json_schema(schema: dict[str, Any]) -> CaptionSchema:
             found = sorted(validator.iter_errors(value), key=lambda one: list(map(str, one.absolute_path)))
         if not found:
             return value
-        problems = [f"{'.'.join(map(str, one.absolute_path)) or 'the answer'}: {one.message}" for one in found]
-        keys = [part for part in found[0].absolute_path if isinstance(part, str)]
-        raise MismatchError(problems, keys[-1] if keys else None)
+        raise _mismatch([(one.absolute_path, one.message) for one in found])
 
     name = re.sub(r"\W+", "_", str(schema.get("title") or "caption"))
     return CaptionSchema(
