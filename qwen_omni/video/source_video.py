@@ -188,15 +188,9 @@ class SourceVideo:
 
 
 def look_over(
-    source: Anything,
-    options: SummaryOptions,
-    profile: Profile,
-    *,
-    media_root: Path,
-    room_bytes: int | None = None,
-    whole: bool = False,
+    source: Anything, options: SummaryOptions, profile: Profile, *, media_root: Path, room_bytes: int | None = None
 ) -> SourceVideo:
-    """Inspect a source and decide how it is cut; `whole` keeps it in one piece.
+    """Inspect a source and decide how it is cut.
 
     Raises:
         MediaError: it is a link, an image, damaged, or has no known length.
@@ -225,12 +219,10 @@ def look_over(
             f"{profile.name} takes {', '.join(sorted(profile.inputs))}, not {look.info.kind} ({look.label}). "
             f"Use model={DEFAULT_MODEL!r}."
         ).with_option("model")
-    return _planned(look, budget, options, choices, whole=whole)
+    return _planned(look, budget, options, choices)
 
 
-def _planned(
-    look: MediaLook, budget: MediaBudget, options: SummaryOptions, choices: PrepareOptions, *, whole: bool
-) -> SourceVideo:
+def _planned(look: MediaLook, budget: MediaBudget, options: SummaryOptions, choices: PrepareOptions) -> SourceVideo:
     plan = plan_for(look, budget=budget, start=options.start, end=options.end, choices=choices)
     if plan.end is None:
         raise MediaDoesNotFitError(
@@ -242,8 +234,7 @@ def _planned(
     profile = choices.model
     assert isinstance(profile, Profile)
     most = profile.limits.audio_seconds if look.info.kind == "audio" else profile.limits.video_seconds
-    wanted = float(plan.end - plan.start) if whole else options.segment_seconds
-    longest = min(exact_seconds(wanted), exact_seconds(most))
+    longest = min(exact_seconds(options.segment_seconds), exact_seconds(most))
     first = plan.start + min(longest, (plan.end - plan.start) / 2)
     piece = plan_for(look, budget=budget, start=plan.start, end=first, choices=choices)
     return SourceVideo(
