@@ -73,12 +73,9 @@ class Account:
     def end(self, error: QwenOmniError | None = None) -> None:
         """Record how an attempt ended, with as much of its answer as arrived; only the first report counts."""
         used = self._used(error)
-        if used is None or self._estimate is None:
-            return
-        counts, came, cut = used
-        if self._held is not None:
-            self._held.settle(counts)
-        self._record(counts, came, cut=cut)
+        if used is not None and self._held is not None:
+            self._held.settle(used[0])
+        self._record(used)
 
     def close(self) -> None:
         """Release what is still reserved: the call is over."""
@@ -93,8 +90,7 @@ class Account:
         used, held, self._held = self._used(None), self._held, None
         if held is not None:
             held.abandon(None if used is None else held.cost.pricing.cost(used[0]))
-        if used is not None and self._estimate is not None:
-            self._record(used[0], used[1], cut=used[2], late=True)
+        self._record(used, late=True)
 
     def _used(self, error: QwenOmniError | None) -> tuple[TokenCounts, Response, bool] | None:
         """Return the current attempt's usage, its answer and whether that is a guess; `None` if it costs nothing."""
@@ -106,8 +102,9 @@ class Account:
             return TokenCounts.of(came.usage), came, False
         return (self._guess(came), came, True) if error is None or is_billed(error, came) else None
 
-    def _record(self, counts: TokenCounts, came: Response, *, cut: bool, late: bool = False) -> None:
-        if self._ledger is not None and self._estimate is not None:
+    def _record(self, used: tuple[TokenCounts, Response, bool] | None, *, late: bool = False) -> None:
+        if used is not None and self._ledger is not None and self._estimate is not None:
+            counts, came, cut = used
             self._ledger.record(
                 counts,
                 model=came.model or self._estimate.model,

@@ -8,6 +8,7 @@ blocks no other run. Callers serialise their own steps to text; cuts are read ba
 claims end, see `work_store`.
 """
 
+import contextlib
 import functools
 import json
 import re
@@ -155,7 +156,11 @@ class Worker(Generic[T]):
     def _end(self, action: Action, captioned: CaptionResult[Any]) -> "News[T]":
         """Store an answer; it is on disk when this returns."""
         if isinstance(action, Reduce):
-            how = {"model": self._text_model, "usages": captioned.usages, "truncated": captioned.truncated}
+            how: dict[str, Any] = {
+                "model": self._text_model,
+                "usages": captioned.usages,
+                "truncated": captioned.truncated,
+            }
             joined = self.task.joined(**dict(captioned.value), **how)
             first = self.checkpoint.finish(self._joins[action.name], joined.model_dump_json())
             joined = (None if first is None else self._load_join(self._joins[action.name], first)) or joined
@@ -246,24 +251,21 @@ class Worker(Generic[T]):
 
     def _load(self, segment: Segment, written: str) -> T | None:
         """Read a stored answer; remove and ignore it if it is damaged, truncated, or about other seconds."""
-        try:
+        answer: T | None = None
+        with contextlib.suppress(ValueError):
             answer = self.task.load(written)
-        except ValueError:
-            self.checkpoint.discard(step_of(segment), written)
-            return None
         placed: Any = answer
         place = (segment.index, float(segment.start), float(segment.end))
-        if (placed.index, placed.start, placed.end) != place or not self._usable(answer):
+        if answer is None or (placed.index, placed.start, placed.end) != place or not self._usable(answer):
             self.checkpoint.discard(step_of(segment), written)
             return None
         return answer
 
     def _load_join(self, step: str, written: str) -> Any:  # noqa: ANN401  (what the join's kind makes)
         """Read a stored join; `None`, and removed, if it is damaged, or truncated where that is not allowed."""
-        try:
+        joined = None
+        with contextlib.suppress(ValueError):
             joined = self.task.joined.model_validate_json(written)
-        except ValueError:
-            joined = None
         if joined is None or not self._usable(joined):
             self.checkpoint.discard(step, written)
             return None
