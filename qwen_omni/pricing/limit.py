@@ -7,15 +7,19 @@ money is already spent, and the next call is refused.
 
 import math
 import threading
+import weakref
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol, Self
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from qwen_omni.errors import ConfigurationError, SpendLimitError
 from qwen_omni.pricing.costs import Cost, Pricing, TokenCounts
 from qwen_omni.ranges import MONEY, TOKENS, check_given
 from qwen_omni.responses import Usage
+
+if TYPE_CHECKING:
+    import asyncio
 
 _STEP = (
     "Raise the limit, or make the call cheaper: a shorter clip, fewer frames per second, fewer pixels, a cheaper model."
@@ -265,6 +269,12 @@ class Reservation:
                 self.settle()
             else:
                 self.release()
+
+
+def closed(loop: "asyncio.AbstractEventLoop") -> Callable[[], bool]:
+    """Return whether an event loop is closed or gone, for `Reservation.watch`: such a loop runs nothing."""
+    found = weakref.ref(loop)
+    return lambda: (there := found()) is None or there.is_closed()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

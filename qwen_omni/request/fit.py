@@ -121,7 +121,7 @@ class Fitter:
             MediaError: it is unreadable, not of its part's kind, or exceeds a limit that preparation cannot meet.
         """
         assert not isinstance(part, FramesPart)
-        key = replace(part, cache=None)
+        key = part if part.cache is None else _unmarked(part)
         done = self._done.get(key)
         if done is None:
             done = self._done[key] = self._prepare(part, place)

@@ -36,12 +36,12 @@ from qwen_omni.errors import (
 from qwen_omni.messages import MediaPayload, Upload
 from qwen_omni.options import ChatOptions, ChatRequest
 from qwen_omni.profiles.transcription import RESULT_SECONDS, TranscriptionProfile
-from qwen_omni.request.accounting import AudioAccount
 from qwen_omni.request.prepared_request import RequestBody
 from qwen_omni.responses import Response
 from qwen_omni.settings import Settings, region_of
 from qwen_omni.structured.ask import ask_until_valid
 from qwen_omni.transcription import protocol as wire
+from qwen_omni.transcription.accounting import AudioAccount
 from qwen_omni.transcription.options import TranscriptionOptions, choose_transcriber
 from qwen_omni.transcription.protocol import TaskState, encode_chat_options, encode_task, is_silence
 from qwen_omni.transcription.recording import Recording, prepare_recording
