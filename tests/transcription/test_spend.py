@@ -1,6 +1,7 @@
 """What transcriptions that are billed by the second may cost: reserved before anything is uploaded, settled after."""
 
 import asyncio
+import copy
 import dataclasses
 import gc
 
@@ -172,7 +173,7 @@ def test_a_submission_that_ends_badly(
 ) -> None:
     """A refusal is free, and so is a failed task; one whose answer got lost may be billed, and counts as reserved."""
     fault, error, seconds = end
-    standin.tasks.fail(fault)
+    standin.tasks.fail(copy.copy(fault))
     used, limit, ledger = limited(settings, cny=1)
     with pytest.raises(error):
         ask(recording.path, client_settings=used)
