@@ -25,8 +25,7 @@ from qwen_omni.profiles import profile_for
 from qwen_omni.request.question import kind_of, look
 from qwen_omni.structured.ask import follows_media, json_mode
 from qwen_omni.structured.models import VideoCaption
-from qwen_omni.structured.prompts import TASK, TIMED_TASK, instructions
-from qwen_omni.structured.schema import CaptionSchema
+from qwen_omni.structured.schema import TASK, TIMED_TASK, CaptionSchema, instructions
 from qwen_omni.structured.timed import TimedCaptions
 
 CaptionInput = str | os.PathLike[str] | Mapping[str, Any] | HumanMessage | PromptValue | Sequence[Any]

@@ -40,8 +40,7 @@ from qwen_omni.structured.ask import (
     warn_if_truncated,
 )
 from qwen_omni.structured.models import VideoCaption
-from qwen_omni.structured.prompts import instructions
-from qwen_omni.structured.schema import CaptionSchema, read_schema
+from qwen_omni.structured.schema import CaptionSchema, instructions, read_schema
 from qwen_omni.transport.flow import adrive, drive
 
 # ruff: noqa: ANN401, A002  (LangChain's own signatures: anything, and an argument called input)

@@ -14,8 +14,7 @@ from llama_index_qwen_omni._convert_output import finish_of
 from llama_index_qwen_omni.callbacks import usage_of
 from qwen_omni.structured.ask import AnswerText, ReadOptions, read_answer, warn_if_truncated
 from qwen_omni.structured.models import VideoCaption
-from qwen_omni.structured.prompts import instructions
-from qwen_omni.structured.schema import SchemaLike, read_schema
+from qwen_omni.structured.schema import SchemaLike, instructions, read_schema
 
 
 class CaptionOutputParser(BaseOutputParser):

@@ -16,7 +16,7 @@ from urllib.parse import urlencode, urljoin, urlsplit
 
 from PIL import Image
 
-from qwen_omni.addresses import expiry_of, host_kind, is_private_host, most_seconds, native_url
+from qwen_omni.addresses import Server, expiry_of, host_kind, is_private_host, most_seconds, native_url
 from qwen_omni.client import OmniClient
 from qwen_omni.errors import (
     AccountError,
@@ -34,7 +34,6 @@ from qwen_omni.options import ChatOptions, ChatRequest
 from qwen_omni.profiles import DEFAULT_MODEL
 from qwen_omni.profiles.rate_limits import RateLimits
 from qwen_omni.redact import redact
-from qwen_omni.servers import Server
 from qwen_omni.settings import Settings, region_of
 from qwen_omni.transport.api import Resolve, find_server, resolve_host, run
 from qwen_omni.transport.flow import Flow, Reply, Request, ask

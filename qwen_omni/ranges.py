@@ -152,19 +152,14 @@ def check_numbers(options: Any, ranges: Mapping[str, Range]) -> None:
             object.__setattr__(options, name, plain)
 
 
-def check_given(
-    given: Mapping[str, Any], ranges: Mapping[str, Range], *, place: str = "",
-    error: type[QwenOmniError] = ConfigurationError,
-) -> dict[str, Any]:  # fmt: skip
+def check_given(given: Mapping[str, Any], ranges: Mapping[str, Range]) -> dict[str, Any]:
     """Check the numbers among keyword arguments or in a mapping; `None` counts as missing.
 
     Raises:
-        QwenOmniError: `error`; one is not a number, or is outside its range.
+        ConfigurationError: one is not a number, or is outside its range.
     """
     return {
-        name: checked(name, value, ranges[name], place=place, error=error)
-        if name in ranges and value is not None
-        else value
+        name: checked(name, value, ranges[name]) if name in ranges and value is not None else value
         for name, value in given.items()
     }
 

@@ -142,10 +142,7 @@ class SentMedia:
     def as_dict(self) -> dict[str, Any]:
         """Return the known values in plain JSON types; unknown ones are left out."""
         values = {one.name: getattr(self, one.name) for one in fields(self)}
-        if self.kind == "image":
-            values |= {"start": None}
-        else:
-            values |= {"page": None}
+        values["start" if self.kind == "image" else "page"] = None
         if self.link:
             values = {"place": self.place, "kind": self.kind, "link": True}
         known = {name: value for name, value in values.items() if value is not None and value is not False}

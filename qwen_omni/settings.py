@@ -22,16 +22,20 @@ from qwen_omni.addresses import (
     NATIVE_PATH,
     VENDOR,
     HiddenHeaders,
+    Server,
     StoreAddress,
     check_header_value,
     check_headers,
     host_kind,
     host_of,
+    is_dashscope,
     is_host,
     is_vendor,
+    known_server,
     long_enough,
     most_seconds,
     origin_of,
+    server_at,
     workspace_url,
     zone_of,
 )
@@ -46,7 +50,6 @@ from qwen_omni.profiles.open_models import open_profile
 from qwen_omni.profiles.rate_limits import LimitsOverride, RateLimits, check_limits, published_limits
 from qwen_omni.ranges import COUNT, POSITIVE_COUNT, RATE, TIMEOUT, WAIT, Range, check_numbers
 from qwen_omni.responses import MAX_ANSWER_BYTES
-from qwen_omni.servers import Server, is_dashscope, known_server, server_at
 
 KEY_ID_VARIABLE = "OSS_ACCESS_KEY_ID"
 KEY_SECRET_VARIABLE = "OSS_ACCESS_KEY_SECRET"  # noqa: S105  (a name)

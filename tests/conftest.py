@@ -12,8 +12,8 @@ from hypothesis import HealthCheck, given, settings as profiles
 from hypothesis.strategies import none
 from pytest_socket import socket_allow_hosts
 
+from qwen_omni.addresses import forget_servers
 from qwen_omni.client import OmniClient
-from qwen_omni.servers import forget_servers
 from qwen_omni.settings import Settings
 from qwen_omni.standin import Standin
 from qwen_omni.standin.answers.service import State

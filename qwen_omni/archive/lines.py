@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from qwen_omni.addresses import expiry_of, unsigned
+from qwen_omni.addresses import Server, expiry_of, unsigned
 from qwen_omni.errors import (
     ConfigurationError,
     DeliveryError,
@@ -38,7 +38,6 @@ from qwen_omni.ranges import Range, checked
 from qwen_omni.request.estimate import EstimatedCall, dearer_than_real_time, thinks
 from qwen_omni.request.media_estimate import MediaEstimator
 from qwen_omni.request.prepared_request import Fitting, RequestBody
-from qwen_omni.servers import Server
 from qwen_omni.settings import Settings, region_of
 from qwen_omni.wire.batch import encode_line, thinking_of, unstreamed
 from qwen_omni.wire.request import draft_request

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from pydantic import SecretStr
 
-from qwen_omni.addresses import StoreAddress
+from qwen_omni.addresses import StoreAddress, is_dashscope
 from qwen_omni.archive.export import arrow_schema, encodable
 from qwen_omni.archive.rows import ArchiveRow, error_text
 from qwen_omni.archive.run import ArchiveProgress, OnProgress, in_pages, made_since
@@ -36,7 +36,6 @@ from qwen_omni.media.work import StoppedError
 from qwen_omni.pricing.limit import SpendLimit
 from qwen_omni.profiles.rate_limits import RateLimits
 from qwen_omni.ranges import PARALLEL, Range, checked
-from qwen_omni.servers import is_dashscope
 from qwen_omni.settings import API_KEY_VARIABLE, Settings
 from qwen_omni.work_store.inputs import InputFilter
 

@@ -20,7 +20,7 @@ from typing import Any, Self
 
 from qwen_omni.errors import QwenOmniError, SpendLimitError
 from qwen_omni.pricing.costs import Cost
-from qwen_omni.pricing.limit import Predicted, Reservation, SpendLimit, Spent
+from qwen_omni.pricing.limit import Predicted, Reservation, SpendLimit, Spent, refusal
 from qwen_omni.work_store.store import WorkStore, is_gone, is_here, new_owner
 
 Amounts = dict[str, int]
@@ -403,12 +403,10 @@ class SharedSpendLimit(SpendLimit):
 
     def _refusal(self, unit: str, amount: int, taken: int) -> SpendLimitError:
         scale = 1 if unit == "tokens" else _BILLIONTHS
-        limit = self._whole[unit] or 0
-        return SpendLimitError(
-            f"This call may cost up to {_shown(amount / scale, unit)}; {_shown(taken / scale, unit)} of the limit of "
-            f"{_shown(limit, unit)} that all processes share are already spent, reserved or leased. Nothing was sent. "
-            "Raise the limit, or wait for the other processes to end.",
-            unit=unit, estimated=amount / scale, limit=limit, spent=taken / scale,
+        return refusal(
+            unit, amount / scale, limit=self._whole[unit] or 0, spent=taken / scale,
+            why="{spent} of the limit of {limit} that all processes share are already spent, reserved or leased",
+            step="Raise the limit, or wait for the other processes to end.",
         )  # fmt: skip
 
     # --- The beat, and the end ---
@@ -444,10 +442,6 @@ class SharedSpendLimit(SpendLimit):
 
     def __exit__(self, *_: object) -> None:
         self.finish()
-
-
-def _shown(amount: float, unit: str) -> str:
-    return f"{amount:,.0f} tokens" if unit == "tokens" else f"{unit} {amount:,.6g}"
 
 
 def _beat_on(found: "weakref.ref[SharedSpendLimit]", ended: threading.Event) -> None:

@@ -37,7 +37,7 @@ from qwen_omni.transcription.transcribe import transcribe
 from qwen_omni.video.engine.run import check_text_tier, iter_notes
 from qwen_omni.video.forecast import forecast
 from qwen_omni.video.options import DEFAULT_OPTIONS as SUMMARY, SummaryOptions, on_server
-from qwen_omni.video.prompts import PROMPTS_VERSION
+from qwen_omni.video.schemas import PROMPTS_VERSION
 from qwen_omni.video.summarize import summarize
 from qwen_omni.work_store.store import digest
 

@@ -118,7 +118,7 @@ CONNECTION_FIELDS = tuple(ConnectionOptions.__dataclass_fields__)
 
 # --- Names of options ---
 
-Options = TypeVar("Options")
+T = TypeVar("T")
 
 CALL_FIELDS = (
     "temperature", "top_p", "top_k", "max_tokens", "seed", "stop", "presence_penalty", "repetition_penalty", "thinking",
@@ -188,7 +188,7 @@ def with_our_names(given: Mapping[str, Any], known: Collection[str]) -> dict[str
     return named
 
 
-def with_choices(options: Options, choices: Mapping[str, Any], owner: type) -> Options:
+def with_choices(options: T, choices: Mapping[str, Any], owner: type) -> T:
     """Return a dataclass of options with what the keywords of a constructor change.
 
     Args:

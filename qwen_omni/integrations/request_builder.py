@@ -42,7 +42,7 @@ from qwen_omni.responses import (
     read_arguments,
 )
 from qwen_omni.structured.ask import json_mode, with_rules, with_system_text
-from qwen_omni.structured.prompts import instructions
+from qwen_omni.structured.schema import instructions
 from qwen_omni.wire.values import dump_usage as dump_usage, parse_usage as parse_usage  # noqa: PLC0414 - for adapters
 
 if TYPE_CHECKING:

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 
+from qwen_omni.addresses import Server
 from qwen_omni.errors import ConfigurationError, SpendLimitError
 from qwen_omni.media.budget import Sampling
 from qwen_omni.media.source import MediaSource
@@ -20,16 +21,14 @@ from qwen_omni.profiles import DEFAULT_MODEL, DEFAULT_TEXT_MODEL, Profile
 from qwen_omni.ranges import COUNT, START, Range, check_numbers
 from qwen_omni.retrieval.passages import TimeRange, time_range_of
 from qwen_omni.retrieval.windows import Window
-from qwen_omni.servers import Server
 from qwen_omni.settings import Settings
 from qwen_omni.structured.ask import CaptionPlan
 from qwen_omni.structured.schema import Frozen
 from qwen_omni.structured.timed import TimedAnswer
 from qwen_omni.video.export.markdown import counted
 from qwen_omni.video.options import SummaryOptions, on_server
-from qwen_omni.video.prompts import PROMPTS_VERSION, seconds_text, words_for
 from qwen_omni.video.results import Bill
-from qwen_omni.video.schemas import TimedNote, clock
+from qwen_omni.video.schemas import PROMPTS_VERSION, TimedNote, clock, seconds_text, words_for
 from qwen_omni.video.tasks import FindingsSchema, as_share, plan_asking
 from qwen_omni.work_store.store import digest
 

@@ -7,20 +7,24 @@ money is already spent, and the next call is refused.
 
 import math
 import threading
+import weakref
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol, Self
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from qwen_omni.errors import ConfigurationError, SpendLimitError
 from qwen_omni.pricing.costs import Cost, Pricing, TokenCounts
 from qwen_omni.ranges import MONEY, TOKENS, check_given
 from qwen_omni.responses import Usage
 
+if TYPE_CHECKING:
+    import asyncio
+
 _STEP = (
     "Raise the limit, or make the call cheaper: a shorter clip, fewer frames per second, fewer pixels, a cheaper model."
 )
-
+_TAKEN = "{spent} of the limit of {limit} are already spent or reserved"
 
 LIMIT_RANGES = {
     "tokens": TOKENS, "cny": MONEY, "usd": MONEY,
@@ -150,17 +154,9 @@ class SpendLimit:
             raise _unpriced(unit, cost.pricing)
         amount, before = wanted.amount(unit), taken.amount(unit)
         if each is not None and amount > each:
-            raise SpendLimitError(
-                f"This call may cost up to {_amount(amount, unit)}; the limit for one call is {_amount(each, unit)}. "
-                f"Nothing was sent. {_STEP}",
-                unit=unit, estimated=amount, limit=each, spent=0,
-            )  # fmt: skip
+            raise refusal(unit, amount, limit=each, why="the limit for one call is {limit}")
         if whole is not None and before + amount > whole:
-            raise SpendLimitError(
-                f"This call may cost up to {_amount(amount, unit)}; {_amount(before, unit)} of the limit of "
-                f"{_amount(whole, unit)} are already spent or reserved. Nothing was sent. {_STEP}",
-                unit=unit, estimated=amount, limit=whole, spent=before,
-            )  # fmt: skip
+            raise refusal(unit, amount, limit=whole, spent=before)
 
     def close(self, held: "Reservation", spent: "Spent | None") -> None:
         """End a reservation with its final cost. Ending it twice has no effect; called by `Reservation` only."""
@@ -275,6 +271,12 @@ class Reservation:
                 self.release()
 
 
+def closed(loop: "asyncio.AbstractEventLoop") -> Callable[[], bool]:
+    """Return whether an event loop is closed or gone, for `Reservation.watch`: such a loop runs nothing."""
+    found = weakref.ref(loop)
+    return lambda: (there := found()) is None or there.is_closed()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spent:
     """An amount in tokens, yuan and dollars; calls without a known price count in tokens only."""
@@ -315,10 +317,21 @@ def refusal_text(error: SpendLimitError, what: str) -> str:
         >>> refusal_text(refused, "Another look")
         'Another look may cost up to CNY 0.02; CNY 0.04 of the limit of CNY 0.05 are already spent or reserved.'
     """
-    amount, limit, spent = (_amount(one, error.unit) for one in (error.estimated, error.limit, error.spent))
-    if not error.spent:
-        return f"{what} may cost up to {amount}; the limit is {limit}."
-    return f"{what} may cost up to {amount}; {spent} of the limit of {limit} are already spent or reserved."
+    why = _TAKEN if error.spent else "the limit is {limit}"
+    return _sentence(what, why, error.unit, error.estimated, limit=error.limit, spent=error.spent)
+
+
+def refusal(
+    unit: str, amount: float, *, limit: float, spent: float = 0, why: str = _TAKEN, step: str = _STEP
+) -> SpendLimitError:
+    """Return the error for a call that a limit refuses; `why` may name the `{limit}` and what is `{spent}` of it."""
+    said = _sentence("This call", why, unit, amount, limit=limit, spent=spent)
+    return SpendLimitError(f"{said} Nothing was sent. {step}", unit=unit, estimated=amount, limit=limit, spent=spent)
+
+
+def _sentence(what: str, why: str, unit: str, amount: float, *, limit: float, spent: float) -> str:
+    reason = why.format(limit=_amount(limit, unit), spent=_amount(spent, unit))
+    return f"{what} may cost up to {_amount(amount, unit)}; {reason}."
 
 
 def _amount(amount: float, unit: str) -> str:

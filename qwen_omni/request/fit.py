@@ -9,9 +9,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
-from typing import Literal, Self, assert_never
+from typing import Literal, Self
 
-from qwen_omni.addresses import is_vendor
+from qwen_omni.addresses import Server, is_vendor
 from qwen_omni.errors import MediaDoesNotFitError, NotFoundError, UnsupportedMediaError
 from qwen_omni.media.budget import BudgetName, MediaBudget, PlanInputs, Sampling, budget_named
 from qwen_omni.media.files.safe_open import open_plain, version_of
@@ -36,13 +36,11 @@ from qwen_omni.options import ChatRequest
 from qwen_omni.profiles import DEFAULT_MODEL, Profile, has_profile, near_names, retirement_of
 from qwen_omni.profiles.catalog import OMNI
 from qwen_omni.responses import SentMedia
-from qwen_omni.servers import Server
 from qwen_omni.settings import Settings
 from qwen_omni.upload.uploader import AvailableRoutes
 
 _DASHSCOPE = Server(dialect="dashscope")
 _MOST_NAMES = 3  # in an error
-_Key = tuple[MediaSource, object, object, object, Sampling | None, AudioTrackChoice, object, object]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,7 +81,7 @@ class Fitter:
     server: Server = _DASHSCOPE
     soundtracks: bool = False
     _looks: dict[tuple[MediaSource, AudioTrackChoice, int | None], MediaLook] = field(default_factory=dict)
-    _done: dict[_Key, tuple[tuple[Fitted, ...], MediaPlan]] = field(default_factory=dict)
+    _done: dict[MediaPart, tuple[tuple[Fitted, ...], MediaPlan]] = field(default_factory=dict)
     _frames: dict[tuple[MediaSource, object, Sampling], Fitted] = field(default_factory=dict)
 
     @classmethod
@@ -123,7 +121,7 @@ class Fitter:
             MediaError: it is unreadable, not of its part's kind, or exceeds a limit that preparation cannot meet.
         """
         assert not isinstance(part, FramesPart)
-        key = _key(part)
+        key = part if part.cache is None else _unmarked(part)
         done = self._done.get(key)
         if done is None:
             done = self._done[key] = self._prepare(part, place)
@@ -336,11 +334,7 @@ def sent_as(prepared: Prepared, place: str) -> SentMedia:
 
 def is_whole(part: MediaPart) -> bool:
     """Whether a part uses all of its media."""
-    match part:
-        case VideoPart() | AudioPart():
-            return part.start is None and part.end is None
-        case _:
-            return True
+    return range_and_budget(part)[:2] == (None, None)
 
 
 def range_and_budget(part: MediaPart) -> tuple[float | None, float | None, MediaBudget | BudgetName]:
@@ -352,13 +346,6 @@ def range_and_budget(part: MediaPart) -> tuple[float | None, float | None, Media
             return part.start, part.end, "auto"
         case ImagePart() | FramesPart():
             return None, None, part.budget
-
-
-def _key(part: MediaPart) -> _Key:
-    assert not isinstance(part, FramesPart)
-    sampling = None if isinstance(part, AudioPart) else part.sampling
-    shape = (part.tile, part.frame) if isinstance(part, ImagePart) else (None, None)
-    return part.source, *range_and_budget(part), sampling, audio_track_of(part), *shape
 
 
 def audio_track_of(part: MediaPart) -> AudioTrackChoice:
@@ -527,19 +514,14 @@ def check_part(part: MediaPart, info: MediaInfo, profile: Profile, name: str) ->
         raise UnsupportedMediaError(
             f"{name} is {what} ({info.container}) and cannot be {as_part}. Send it as {_PART_NAMES[info.kind]}."
         )
-    match info.kind:
-        case "image":
-            _check_size(name, info, profile.limits.image_bytes, profile)
-            _check_sides(_selected(part, name), info, profile, option=_selecting(part))
-        case "audio":
-            _check_size(name, info, profile.limits.audio_bytes, profile)
-            _check_seconds(_selected(part, name), info, (0, profile.limits.audio_seconds), profile, _selecting(part))
-        case "video":
-            _check_size(name, info, profile.limits.video_bytes, profile)
-            bounds = (profile.limits.min_video_seconds, profile.limits.video_seconds)
-            _check_seconds(_selected(part, name), info, bounds, profile, _selecting(part))
-        case _:
-            assert_never(info.kind)
+    limits, option = profile.limits, _selecting(part)
+    bounds = {"audio": (0, limits.audio_seconds), "video": (limits.min_video_seconds, limits.video_seconds)}
+    sizes = {"image": limits.image_bytes, "audio": limits.audio_bytes, "video": limits.video_bytes}
+    _check_size(name, info, sizes[info.kind], profile)
+    if info.kind == "image":
+        _check_sides(_selected(part, name), info, profile, option=option)
+    else:
+        _check_seconds(_selected(part, name), info, bounds[info.kind], profile, option)
 
 
 def _is_animation(part: MediaPart, info: MediaInfo, name: str) -> str:
@@ -560,16 +542,9 @@ def _ways(part: MediaPart) -> list[tuple[MediaKind, _Way]]:
 
 
 def _most(way: tuple[MediaKind, _Way], profile: Profile) -> int:
-    limits = profile.limits
-    most: dict[tuple[MediaKind, _Way], int] = {
-        ("image", "any"): limits.images,
-        ("image", "inline"): limits.images_inline,
-        ("audio", "any"): limits.audios,
-        ("audio", "inline"): limits.audios_inline,
-        ("video", "any"): limits.videos,
-        ("video", "inline"): limits.videos_inline,
-    }
-    return most[way]
+    kind, how = way
+    most: int = getattr(profile.limits, f"{kind}s" if how == "any" else f"{kind}s_inline")
+    return most
 
 
 def _not_taken(part: MediaPart, profile: Profile, place: str) -> UnsupportedMediaError:

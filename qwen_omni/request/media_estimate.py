@@ -260,6 +260,9 @@ class MediaEstimator:
         """
         return tuple(self._one(part, place) for place, part in media_parts(self.request.messages))
 
+    def _asked(self, sampling: Sampling = DEFAULT_SAMPLING) -> Asked:
+        return Asked(sampling=sampling, high_resolution=self.fitter.high_resolution)
+
     def _one(self, part: MediaPart, place: str) -> MediaEstimate:
         if isinstance(part, FramesPart):
             return self._frames(part, place)
@@ -278,8 +281,7 @@ class MediaEstimator:
             look, plan = self.fitter.plan(part, name, checked=False)
         will = predicted_info(look.info, plan)
         piece = self._described(part, will, plan, place, plan.sampling, count=max(1, len(plan.pieces)))
-        untouched = within(look.info, plan.start, plan.end) if plan.partial else look.info
-        as_is = media_tokens(untouched, self.fitter.profile, Asked(high_resolution=self.fitter.high_resolution))
+        as_is = media_tokens(_within(look.info, plan), self.fitter.profile, self._asked())
         piece = replace(piece, as_is=as_is, original_bytes=look.info.size_bytes, exact=plan.action == "pass")
         if plan.budget.key_frames and plan.action == "video":
             piece = replace(piece, doing=f"{piece.doing}; {_FEW}")
@@ -291,8 +293,7 @@ class MediaEstimator:
     def _prepared(self, part: ImagePart | AudioPart | VideoPart, made: Prepared, place: str) -> MediaEstimate:
         piece = self._described(part, made.info, made.plan, place, _sampling(part))
         source = made.source_info
-        untouched = within(source, made.plan.start, made.plan.end) if made.plan.partial else source
-        as_is = media_tokens(untouched, self.fitter.profile, Asked(high_resolution=self.fitter.high_resolution))
+        as_is = media_tokens(_within(source, made.plan), self.fitter.profile, self._asked())
         if made.stills and made.info.kind == "image":
             tokens = TokenCounts(image=made.plan.tokens or 0)
             upload = sum(_delivered(one.info).encoded_bytes for one in made.images)
@@ -319,7 +320,7 @@ class MediaEstimator:
         sampling: Sampling,  # prepared media is sent with that of its part; planned media will get that of its plan
         count: int = 1,
     ) -> MediaEstimate:
-        asked = Asked(sampling=sampling, high_resolution=self.fitter.high_resolution)
+        asked = self._asked(sampling)
         tokens = media_tokens(info, self.fitter.profile, asked)
         if count > 1:
             tokens = TokenCounts(image=plan.tokens or 0)
@@ -344,7 +345,7 @@ class MediaEstimator:
         )
 
     def _link(self, part: MediaPart, source: MediaSource, place: str) -> MediaEstimate:
-        asked = Asked(sampling=_sampling(self.fitter.asked(part)), high_resolution=self.fitter.high_resolution)
+        asked = self._asked(_sampling(self.fitter.asked(part)))
         kind = part.modality
         return MediaEstimate(
             place=place,

@@ -1,4 +1,4 @@
-"""One request: its media uploaded, its body encoded, and what happens when it fails.
+"""One request: its media uploaded, its body encoded, its cost, and what happens when it fails.
 
 Decides between retrying, repairing a link and giving up. The client sends what `call` holds, and waits as instructed.
 Blocks while media are read and uploaded; asynchronous callers use `asyncio.to_thread`.
@@ -14,12 +14,13 @@ import threading
 import time
 import warnings
 import weakref
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
-from qwen_omni.addresses import long_enough, names_seconds
+from qwen_omni.addresses import Server, long_enough, names_seconds, remember_refusal
 from qwen_omni.errors import (
+    APIError,
     ConfigurationError,
     ContentFilterError,
     MediaDownloadTimeoutError,
@@ -27,6 +28,7 @@ from qwen_omni.errors import (
     NotFoundError,
     QwenOmniError,
     RateLimitError,
+    StreamInterruptedError,
     UnsupportedContentError,
     UnsupportedMediaError,
 )
@@ -49,8 +51,9 @@ from qwen_omni.messages import (
     media_parts,
 )
 from qwen_omni.options import ChatRequest
-from qwen_omni.profiles import Profile
-from qwen_omni.request.accounting import Account, is_billed
+from qwen_omni.pricing.costs import TokenCounts, nearly
+from qwen_omni.pricing.limit import Reservation, closed
+from qwen_omni.profiles import Profile, TokenRules
 from qwen_omni.request.estimate import Estimate, EstimatedCall, check_call_tier, too_slow
 from qwen_omni.request.fit import (
     Fitted,
@@ -64,8 +67,7 @@ from qwen_omni.request.fit import (
     sent_as,
 )
 from qwen_omni.request.media_estimate import MediaEstimator
-from qwen_omni.responses import SentMedia
-from qwen_omni.servers import Server, remember_refusal
+from qwen_omni.responses import Response, SentMedia
 from qwen_omni.settings import Settings
 from qwen_omni.transport.api import find_server
 from qwen_omni.transport.chat import HttpCall
@@ -265,9 +267,7 @@ class PreparedRequest:
 
     def _release(self) -> None:
         media, self._delivered = self._delivered, {}
-        for delivered in media.values():
-            with contextlib.suppress(QwenOmniError):
-                self._uploader.release(delivered)
+        release_media(media, self._uploader)
 
     def _renew(self, *, gone: bool) -> bool:
         """Repair links; return whether anything changed."""
@@ -331,6 +331,126 @@ class RequestPreparation:
         return made
 
 
+# --- What a call reserves, and what it finally costs ---
+
+
+class Account:
+    """Accounts for the cost of one call, through all its attempts.
+
+    An attempt is billed as the service reports. Without a report, an interrupted answer counts as billed at the
+    estimate, with what had arrived; a request refused before any answer counts as free.
+    """
+
+    def __init__(self, settings: Settings, rules: TokenRules) -> None:
+        self._limit, self._ledger, self._rules = settings.spend_limit, settings.ledger, rules
+        self._estimate: Estimate | None = None
+        self._held: Reservation | None = None
+        self._came: Callable[[], Response] | None = None
+        self._is_dropped: Callable[[], bool] | None = None
+
+    @property
+    def estimated_input(self) -> int | None:
+        """Estimated input tokens; `None` if something about them is not known."""
+        return self._estimate.input_tokens if self._estimate is not None and self._estimate.known else None
+
+    def open(self, estimate: Estimate) -> None:
+        """Reserve what the call may cost.
+
+        Raises:
+            SpendLimitError: it would exceed a limit.
+            ConfigurationError: money is limited, and the price is not known.
+        """
+        self._estimate = estimate
+        if self._limit is not None:
+            self._held = self._limit.reserve(estimate)
+
+    def begin(self, came: Callable[[], Response]) -> None:
+        """Record that an attempt is about to be sent, and reserve money for it if an earlier attempt used up its share.
+
+        Args:
+            came: returns as much of the answer as has arrived; must not reference the call itself, which could then
+                never be garbage-collected.
+        """
+        if self._limit is not None and self._estimate is not None and (self._held is None or not self._held.is_open):
+            self._held = self._limit.reserve(self._estimate)
+            self._watch()
+        self._came = came
+
+    def belongs_to(self, loop: asyncio.AbstractEventLoop) -> None:
+        """End the call with its event loop: a closed loop runs nothing, and may keep its tasks alive."""
+        self._is_dropped = closed(loop)
+        self._watch()
+
+    def _watch(self) -> None:
+        if self._held is not None and self._is_dropped is not None:
+            self._held.watch(self._is_dropped, self.abandon)
+
+    def end(self, error: QwenOmniError | None = None) -> None:
+        """Record how an attempt ended, with as much of its answer as arrived; only the first report counts."""
+        used = self._used(error)
+        if used is not None and self._held is not None:
+            self._held.settle(used[0])
+        self._record(used)
+
+    def close(self) -> None:
+        """Release what is still reserved: the call is over."""
+        if self._held is not None:
+            self._held.release()
+
+    def abandon(self) -> None:
+        """End a call dropped unfinished, for example by a closed event loop: billed like one that was interrupted.
+
+        Takes no lock, so it is safe in a finalizer.
+        """
+        used, held, self._held = self._used(None), self._held, None
+        if held is not None:
+            held.abandon(None if used is None else held.cost.pricing.cost(used[0]))
+        self._record(used, late=True)
+
+    def _used(self, error: QwenOmniError | None) -> tuple[TokenCounts, Response, bool] | None:
+        """Return the current attempt's usage, its answer and whether that is a guess; `None` if it costs nothing."""
+        answer, self._came = self._came, None
+        if answer is None or (self._limit is None and self._ledger is None):
+            return None
+        came = answer()
+        if came.usage is not None:
+            return TokenCounts.of(came.usage), came, False
+        return (self._guess(came), came, True) if error is None or is_billed(error, came) else None
+
+    def _record(self, used: tuple[TokenCounts, Response, bool] | None, *, late: bool = False) -> None:
+        if used is not None and self._ledger is not None and self._estimate is not None:
+            counts, came, cut = used
+            self._ledger.record(
+                counts,
+                model=came.model or self._estimate.model,
+                pricing=self._estimate.cost.pricing,
+                estimated=self.estimated_input,
+                cut=cut,
+                late=late,
+            )
+
+    def _guess(self, came: Response) -> TokenCounts:
+        """Return the usage of an attempt that never finished: all of the input, and the answer as far as it arrived."""
+        assert self._estimate is not None
+        into = self._estimate.tokens
+        seconds = len(came.audio) / 2 / came.sample_rate
+        called = sum(nearly(call.name + call.arguments, self._rules.vocabulary) for call in came.tool_calls)
+        return TokenCounts(
+            text=into.text,
+            image=into.image,
+            video=into.video,
+            audio=into.audio,
+            text_out=nearly(came.text, self._rules.vocabulary) + called,
+            thinking_out=nearly(came.thinking, self._rules.vocabulary),
+            audio_out=round(seconds * (self._rules.audio_out or 0)),
+        )
+
+
+def is_billed(error: QwenOmniError, came: Response) -> bool:
+    """Whether a failed attempt counts as billed: only if some of the answer had arrived."""
+    return came.holds_anything and isinstance(error, StreamInterruptedError | APIError)
+
+
 # --- The media of a request: check, fit, upload ---
 
 
@@ -389,11 +509,16 @@ def upload_media(fitted: FittedMedia, uploader: Uploader, model: str) -> dict[Me
         for source, one in fitted.media.items():
             media[source] = uploader.carry(one.ready, one.route, model=model, name=one.name)
     except BaseException:
-        for delivered in media.values():
-            with contextlib.suppress(QwenOmniError):
-                uploader.release(delivered)
+        release_media(media, uploader)
         raise
     return media
+
+
+def release_media(media: Mapping[MediaSource, MediaPayload], uploader: Uploader) -> None:
+    """Delete what was uploaded for one request only; errors are ignored."""
+    for delivered in media.values():
+        with contextlib.suppress(QwenOmniError):
+            uploader.release(delivered)
 
 
 @dataclass(slots=True, kw_only=True)

@@ -108,8 +108,8 @@ def as_part(
     Raises:
         UnsupportedMediaError: an option does not suit this kind of media.
     """
-    for error in misfits(source, kind, sampling, audio_track):
-        raise error
+    if wrong := misfits(source, kind, sampling, audio_track):
+        raise wrong[0]
     match kind:
         case "image":
             return ImagePart(source=source, sampling=sampling, tile=tile, frame=frame)
@@ -200,9 +200,8 @@ def _check_choices(parts: Sequence[Part], choices: MediaChoices) -> None:
     found = [part for part in parts if isinstance(part, ImagePart | AudioPart | VideoPart)]
     timed = [part for part in found if not isinstance(part, ImagePart)]
     seen = [part for part in found if not isinstance(part, AudioPart)]
-    if found and not timed:
-        for error in misfits(found[0].source, "image", DEFAULT_SAMPLING, choices.audio_track):
-            raise error
+    if found and not timed and (wrong := misfits(found[0].source, "image", DEFAULT_SAMPLING, choices.audio_track)):
+        raise wrong[0]
     wanted = (
         ("fps=", "video", choices.sampling.fps, [part for part in seen if isinstance(part, VideoPart)]),
         ("max_pixels=", "images and video", choices.sampling.max_pixels, seen),

@@ -24,8 +24,7 @@ from qwen_omni.pricing import costs
 from qwen_omni.profiles import Profile, profile_for
 from qwen_omni.responses import Response, Usage
 from qwen_omni.structured.parse import CaptionStream, Parsed, parse_caption
-from qwen_omni.structured.prompts import complaint, instructions
-from qwen_omni.structured.schema import CaptionSchema
+from qwen_omni.structured.schema import CaptionSchema, complaint, instructions
 
 T = TypeVar("T")
 Q = TypeVar("Q")
@@ -83,11 +82,7 @@ def read_answer(answer: AnswerText, options: ReadOptions) -> Parsed:
         TruncatedAnswerError: it was truncated.
         CaptionSyntaxError: it holds no JSON, or JSON that violates the schema.
     """
-    try:
-        parsed = parse_caption(answer.text or "", options.schema, facts=options.facts)
-    except CaptionSyntaxError as error:
-        raise _judged(error, answer) from error.__cause__
-    return _accepted(parsed, answer, options)
+    return _read(lambda: parse_caption(answer.text or "", options.schema, facts=options.facts), answer, options)
 
 
 class ObjectStream:
@@ -127,27 +122,22 @@ class ObjectStream:
         answer = AnswerText("".join(self._pieces), finish_reason or self._finish, usage or self._usage)
         if self._unreadable:
             return read_answer(answer, self._options)
-        try:
-            parsed = self._stream.end()
-        except CaptionSyntaxError as error:
-            raise _judged(error, answer) from error.__cause__
-        return _accepted(parsed, answer, self._options)
+        return _read(self._stream.end, answer, self._options)
 
 
-def _accepted(parsed: Parsed, answer: AnswerText, options: ReadOptions) -> Parsed:
+def _read(parse: Callable[[], Parsed], answer: AnswerText, options: ReadOptions) -> Parsed:
+    try:
+        parsed = parse()
+    except CaptionSyntaxError as error:
+        error.usages = _known(answer.usage)
+        reason = _reason(answer, ends_inside=error.truncated)
+        raise error if reason is None else _truncated(answer, reason, error.kept) from error.__cause__
     reason = _reason(answer, ends_inside=parsed.truncated)
     if reason is None:
         return parsed
     if options.allow_truncated:
         return replace(parsed, truncated=True)
     raise _truncated(answer, reason, parsed.read)
-
-
-def _judged(error: CaptionSyntaxError, answer: AnswerText) -> QwenOmniError:
-    """Return the error for an unusable answer."""
-    error.usages = _known(answer.usage)
-    reason = _reason(answer, ends_inside=error.truncated)
-    return error if reason is None else _truncated(answer, reason, error.kept)
 
 
 def _reason(answer: AnswerText, *, ends_inside: bool) -> str | None:

@@ -7,6 +7,7 @@ asked again. Older versions wrote JSON lines; such a file is read and left uncha
 
 import contextlib
 import hashlib
+import threading
 import time
 import warnings
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
@@ -25,7 +26,6 @@ from qwen_omni.errors import (
     QwenOmniError,
     UnreadableMediaError,
 )
-from qwen_omni.media.budget import Sampling
 from qwen_omni.media.files.safe_open import open_local
 from qwen_omni.media.files.tempfiles import machine_fault
 from qwen_omni.media.source import MediaSource, as_source
@@ -255,8 +255,7 @@ def caption_many(  # noqa: PLR0913 - each keyword is an independent option
         options=options,
         results=results,
         on_notice=on_notice or _warn,
-        many=len(media) > 1,
-        suited=_suited(media, options, client.settings.media_root),
+        media=media,
     )
     pool = ThreadPoolExecutor(max_workers=concurrency, thread_name_prefix="caption")
     if results is not None:
@@ -304,37 +303,6 @@ def _finished(pool: ThreadPoolExecutor, job: "_Job", media: Sequence[str]) -> It
             yield one
 
 
-def _suited(media: Sequence[str], options: CaptionOptions, media_root: Path) -> frozenset[str]:
-    """Return the options that suit one of several files, so that the others are described without them."""
-    left = {"frame", "fps", "max_pixels", "audio_track"} - _unset(options)
-    found: set[str] = set()
-    for one in media if len(set(media)) > 1 else ():
-        if not left:
-            break
-        with contextlib.suppress(QwenOmniError):  # a file that cannot be read fails by itself
-            source = as_source(one)
-            suits = left - unsuited(options, source, media_root).keys()
-            if options.frame is not None and not takes_frame(source, media_root, frame=options.frame):
-                suits.discard("frame")
-            found |= suits
-            left -= found
-    return frozenset(found)
-
-
-def _unset(options: CaptionOptions) -> set[str]:
-    given = options.sampling
-    return {
-        name
-        for name, unset in (
-            ("frame", options.frame is None),
-            ("fps", given.fps is None),
-            ("max_pixels", given == Sampling(fps=given.fps)),
-            ("audio_track", options.audio_track == "auto"),
-        )
-        if unset
-    }
-
-
 def _warn(text: str) -> None:
     warnings.warn(text, UserWarning, stacklevel=4)
 
@@ -353,18 +321,19 @@ class _Busy:
 class _Job:
     """What is asked about every file."""
 
+    media: Sequence[str]
     schema: SchemaLike
     read: CaptionSchema
     client: OmniClient
     options: CaptionOptions
     results: Results | None
     on_notice: OnNotice
-    many: bool
-    suited: frozenset[str]
     work: Deadline = field(default_factory=Deadline)
     keys: dict[str, str] = field(default_factory=dict)
     asking: set[str] = field(default_factory=set)
     kept: set[str] = field(default_factory=set)
+    suited: dict[str, bool] = field(default_factory=dict)
+    looking: threading.Lock = field(default_factory=threading.Lock)
     left_out: dict[tuple[str, str], object] = field(default_factory=dict)
 
     def kept_text(self, total: int) -> str:
@@ -401,15 +370,29 @@ class _Job:
 
     def _options_for(self, source: MediaSource) -> CaptionOptions:
         """Return the options that suit this file. A notice names each one left out, once for each kind of media."""
-        if not self.suited:
-            return self.options
-        found = {name: kind for name, kind in unsuited(self.options, source, self._root).items() if name in self.suited}
+        unfit = unsuited(self.options, source, self._root)
+        found = {name: kind for name, kind in unfit.items() if self._suits_another(name)}
         for name, kind in found.items():
             first = object()
             if self.left_out.setdefault((name, kind), first) is first:
                 one = "any other recording" if kind == "audio" else f"any other {kind}"
                 self.on_notice(f"{name}= does not apply to {source.label}: it and {one} are described without it.")
         return without_options(self.options, found)
+
+    def _suits_another(self, name: str) -> bool:
+        """Whether an option suits one of the other files: they are looked at, once, up to the first that it suits."""
+        with self.looking:
+            if name not in self.suited:
+                self.suited[name] = len(set(self.media)) > 1 and any(self._suits(name, one) for one in self.media)
+            return self.suited[name]
+
+    def _suits(self, name: str, media: str) -> bool:
+        with contextlib.suppress(QwenOmniError):  # a file that cannot be read fails by itself
+            source = as_source(media)
+            if name == "frame":
+                return takes_frame(source, self._root, frame=self.options.frame or 0)
+            return name not in unsuited(self.options, source, self._root)
+        return False
 
     def _once(
         self,
@@ -472,7 +455,9 @@ class _Job:
         self, media: str, source: MediaSource, options: CaptionOptions, began: float, key: str | None = None
     ) -> FileCaption:
         profile = self.client.settings.profile(options.model)
-        plan = plan_caption(source, self.schema, options, media_root=self._root, many_media=self.many, profile=profile)
+        plan = plan_caption(
+            source, self.schema, options, media_root=self._root, many_media=len(self.media) > 1, profile=profile
+        )
         made = carry_out(plan, self.client)
         if self.results is not None and key is not None:
             answer, facts = made.responses[-1].text, dict(plan.facts)

@@ -21,8 +21,7 @@ from qwen_omni.ranges import check_numbers
 from qwen_omni.request.question import as_part, kind_of, look, misfits, takes_frame
 from qwen_omni.structured.ask import CaptionPlan, CaptionResult, acarry_out, carry_out, object_request
 from qwen_omni.structured.models import VideoCaption
-from qwen_omni.structured.prompts import TASK, TIMED_TASK, instructions
-from qwen_omni.structured.schema import CaptionSchema, SchemaLike, read_schema
+from qwen_omni.structured.schema import TASK, TIMED_TASK, CaptionSchema, SchemaLike, instructions, read_schema
 from qwen_omni.structured.timed import TimedCaptions
 
 T = TypeVar("T")
@@ -131,6 +130,8 @@ def unsuited(options: CaptionOptions, source: MediaSource, media_root: Path = Pa
     Raises:
         MediaError: the media is missing, damaged, or of unknown kind.
     """
+    if (options.frame, options.sampling, options.audio_track) == (None, DEFAULT_SAMPLING, "auto"):
+        return {}
     without = options
     found: dict[str, MediaKind] = {}
     if options.frame is not None and not takes_frame(source, media_root):

@@ -134,8 +134,7 @@ class _Item:
         text = "\n".join(line for line in self.lines if line).strip().strip("*").strip()
         if self.times:
             return {**self.times, "text": text}
-        found = _labelled(text) or _inside(text)
-        return None if found is None else found
+        return _labelled(text) or _inside(text)
 
 
 def _labelled(text: str) -> dict[str, Any] | None:

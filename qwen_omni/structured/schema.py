@@ -1,4 +1,4 @@
-"""A caller's schema, in any notation → its JSON schema and its check. Pure; `prompts` puts it into words.
+"""A caller's schema, in any notation → its JSON schema, its check, and the words in which models are asked. Pure.
 
 Three notations: a pydantic model (answers are instances of it), a `TypedDict` and a JSON schema (answers are
 dictionaries). Validation is left to pydantic and to `jsonschema`; neither fills in missing values, beyond the defaults
@@ -7,15 +7,18 @@ that the schema's author wrote.
 `check` is the one boundary between model output and the program: whatever a value is (a `null` where a field has a
 default, a number of 400 digits, a type that a validator did not expect), the result follows the schema or is a
 `MismatchError`.
+
+`ask` decides where the words go in a conversation. The prompts of long videos are in `video/schemas`.
 """
 
 import abc
 import contextlib
 import inspect
+import json
 import math
 import re
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import GenericAlias, UnionType
 from typing import Annotated, Any, ClassVar, Literal, Union, get_args, get_origin, get_type_hints
@@ -31,12 +34,13 @@ from pydantic import (
 )
 from pydantic_core import to_json
 
-from qwen_omni.errors import ConfigurationError
+from qwen_omni.errors import CaptionSyntaxError, ConfigurationError
 
 SchemaLike = type[Any] | Mapping[str, Any]
 """A pydantic model, a `TypedDict`, or a JSON schema."""
 
 _MOST_PROBLEMS = 10  # problems reported at once
+_MOST_LISTED = 5  # of them in a request to correct an answer
 _LONGEST_PROBLEM = 300  # characters; validators quote values of any length
 _FOREIGN = (ArithmeticError, AssertionError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
 """Exceptions that foreign code raises for a value it did not expect."""
@@ -209,7 +213,8 @@ def _boundary() -> Iterator[None]:
     except MismatchError:
         raise
     except ValidationError as error:
-        raise _mismatch(error) from error
+        found = error.errors(include_url=False, include_input=False, include_context=False)
+        raise _mismatch([(one["loc"], one["msg"]) for one in found]) from error
     except _FOREIGN as error:
         problem = f"the answer: cannot be read ({type(error).__name__}: {_short(str(error))})"
         raise MismatchError([problem], None) from error
@@ -229,13 +234,18 @@ def without_nulls(value: object, schema: Mapping[str, Any]) -> object:
 
 
 def _holds_null(value: object) -> bool:
+    return any(one is None for one in _leaves(value))
+
+
+def _leaves(value: object) -> Iterator[object]:
+    """Yield what a JSON value holds that is neither a mapping nor a list."""
     waiting = [value]
     while waiting:
         one = waiting.pop()
-        if one is None:
-            return True
-        waiting += one.values() if isinstance(one, Mapping) else one if isinstance(one, list) else ()
-    return False
+        if isinstance(one, Mapping | list):
+            waiting += one.values() if isinstance(one, Mapping) else one
+        else:
+            yield one
 
 
 class _Nulls:
@@ -310,32 +320,26 @@ class _Nulls:
 
 def _is_endless(value: object) -> bool:
     """Whether a value holds a number that may become infinite, or a word for one."""
-    waiting = [value]
-    while waiting:
-        one = waiting.pop()
-        if isinstance(one, str) and _ENDLESS.fullmatch(one):
-            return True
-        if isinstance(one, int) and not -_LARGEST < one < _LARGEST:
-            return True
-        waiting += one.values() if isinstance(one, Mapping) else one if isinstance(one, list) else ()
-    return False
+    return any(
+        _ENDLESS.fullmatch(one) if isinstance(one, str) else isinstance(one, int) and not -_LARGEST < one < _LARGEST
+        for one in _leaves(value)
+    )
 
 
-def _refuse_infinity(value: object, place: tuple[str, ...] = ()) -> None:
+def _refuse_infinity(value: object, place: tuple[str | int, ...] = ()) -> None:
     """Raise if a checked value holds a number that JSON does not have.
 
     Raises:
         MismatchError: it does; names the place.
     """
     if isinstance(value, float) and not math.isfinite(value):
-        key = next((part for part in reversed(place) if not part.isdigit()), None)
-        raise MismatchError([f"{'.'.join(place) or 'the answer'}: is not a finite number"], key)
+        raise _mismatch([(place, "is not a finite number")])
     if isinstance(value, Mapping):
         for name, one in value.items():
             _refuse_infinity(one, (*place, str(name)))
     elif isinstance(value, list | tuple | set | frozenset):
         for index, one in enumerate(value):
-            _refuse_infinity(one, (*place, str(index)))
+            _refuse_infinity(one, (*place, index))
 
 
 def _is_pydantic_1(schema: object) -> bool:
@@ -361,10 +365,10 @@ def _other_names(kind: object) -> frozenset[str]:
     return frozenset(name for name, field in fields.items() if field.validation_alias is not None)
 
 
-def _mismatch(error: ValidationError) -> MismatchError:
-    found = error.errors(include_url=False, include_input=False, include_context=False)
-    problems = [f"{'.'.join(map(str, one['loc'])) or 'the answer'}: {one['msg']}" for one in found]
-    keys = [part for part in found[0]["loc"] if isinstance(part, str)]
+def _mismatch(found: Sequence[tuple[Sequence[str | int], str]]) -> MismatchError:
+    """Return the error for problems, each with its place in the value."""
+    problems = [f"{'.'.join(map(str, place)) or 'the answer'}: {problem}" for place, problem in found]
+    keys = [part for part in found[0][0] if isinstance(part, str)]
     return MismatchError(problems, keys[-1] if keys else None)
 
 
@@ -404,9 +408,7 @@ def _from_json_schema(schema: dict[str, Any]) -> CaptionSchema:
             found = sorted(validator.iter_errors(value), key=lambda one: list(map(str, one.absolute_path)))
         if not found:
             return value
-        problems = [f"{'.'.join(map(str, one.absolute_path)) or 'the answer'}: {one.message}" for one in found]
-        keys = [part for part in found[0].absolute_path if isinstance(part, str)]
-        raise MismatchError(problems, keys[-1] if keys else None)
+        raise _mismatch([(one.absolute_path, one.message) for one in found])
 
     name = re.sub(r"\W+", "_", str(schema.get("title") or "caption"))
     return CaptionSchema(
@@ -449,3 +451,60 @@ def _rebuilt_hint(hint: Any) -> Any:  # noqa: ANN401  (any annotation)
     if origin in (list, tuple, set, dict):
         return GenericAlias(origin, tuple(_rebuilt_hint(part) for part in inner))
     return hint
+
+
+# --- The wording of prompts ---
+
+TASK = "Describe this for a catalogue: only what can be seen or heard."
+TIMED_TASK = (
+    "Write captions with times for all of this, from the first second to the last: only what can be seen or heard."
+)
+
+
+def instructions(
+    schema: CaptionSchema | Mapping[str, Any], *, language: str | None = None, format_only: bool = False
+) -> str:
+    """Return the instructions for the answer. They contain "json", without which the service refuses JSON mode.
+
+    Args:
+        schema: schema of the answer, or a JSON schema alone.
+        language: of the texts in the answer, as you would write it ("French", "中文").
+        format_only: leave out the rules of behaviour, as in a parser's format instructions.
+    """
+    if isinstance(schema, CaptionSchema):
+        json_schema, arrays = schema.json_schema, schema.arrays
+    else:
+        json_schema, arrays = schema, schema.get("type") == "array"
+    task = f"Answer with one JSON {'value' if arrays else 'object'} that follows this JSON schema, on one line and "
+    lines = [f"{task}with nothing else:", _written(json_schema)]
+    if not format_only:
+        lines.append("Where you cannot tell, say so in words or leave the list empty; do not make anything up.")
+    if language:
+        lines.append(f"Write every text in {language}; keep the names of the fields as they are.")
+    return "\n".join(lines)
+
+
+def complaint(error: CaptionSyntaxError) -> str:
+    """Return the request to correct an answer, with a list of its problems."""
+    problems = error.problems[:_MOST_LISTED] or (str(error),)
+    listed = "\n".join(f"- {problem}" for problem in problems)
+    more = len(error.problems) - len(problems)
+    rest = f"\n- and {more} more" if more > 0 else ""
+    return (
+        f"That answer cannot be used:\n{listed}{rest}\n"
+        "Answer again in the same form, in full, corrected, and with nothing else."
+    )
+
+
+def _written(json_schema: Mapping[str, Any]) -> str:
+    return json.dumps(_brief(json_schema), ensure_ascii=False, separators=(",", ":"))
+
+
+def _brief(value: Any, *, names: bool = False) -> Any:  # noqa: ANN401  (any JSON value)
+    """Drop the titles that pydantic derives from names: they add nothing and cost tokens."""
+    if isinstance(value, Mapping):
+        kept = {key: part for key, part in value.items() if names or key != "title" or not isinstance(part, str)}
+        return {key: _brief(part, names=not names and key in ("properties", "$defs")) for key, part in kept.items()}
+    if isinstance(value, list):
+        return [_brief(part) for part in value]
+    return value

@@ -25,8 +25,7 @@ from qwen_omni.profiles import Profile, profile_for
 from qwen_omni.request.question import as_part
 from qwen_omni.structured.ask import CaptionPlan, ask_until_valid, object_request
 from qwen_omni.structured.models import VideoCaption
-from qwen_omni.structured.prompts import TASK
-from qwen_omni.structured.schema import read_schema
+from qwen_omni.structured.schema import TASK, read_schema
 from qwen_omni.structured.timed import ENDS, STARTS, TEXTS, Timed, TimedAnswer
 from qwen_omni.tools.definitions import (
     AskAboutClip,

@@ -22,6 +22,9 @@ _RANGES = {
     "poll_seconds": WAIT,
 }
 
+_NEEDED = {"speakers": "speakers", "vocabulary": "vocabulary_id", "tidy": "tidy", "context": "context"}
+"""What a model must be able to do, and the option that needs it."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TranscriptionOptions:
@@ -83,22 +86,8 @@ def choose_transcriber(options: TranscriptionOptions, region: Region | None) -> 
             f"{profile.name} is not offered in {region!r}, only in {', '.join(sorted(profile.regions))}. "
             "Choose another model, or use a key and base_url of that region."
         )
-    for wanted, can, word, instead in _requirements(options, profile):
-        if wanted and not can:
-            raise ConfigurationError(f"{profile.name} does not support {word}; {instead}.")
+    for ability, option in _NEEDED.items():
+        if getattr(options, option) not in (None, False) and not getattr(profile, ability):
+            able = " or ".join(one.name for one in TRANSCRIBERS.values() if getattr(one, ability))
+            raise ConfigurationError(f"{profile.name} does not support {option}=; choose {able}.")
     return profile
-
-
-def _requirements(
-    options: TranscriptionOptions, profile: TranscriptionProfile
-) -> tuple[tuple[bool, bool, str, str], ...]:
-    def with_it(name: str) -> str:
-        able = [one.name for one in TRANSCRIBERS.values() if getattr(one, name)]
-        return f"choose {' or '.join(able)}"
-
-    return (
-        (bool(options.speakers), profile.speakers, "speakers=", with_it("speakers")),
-        (options.vocabulary_id is not None, profile.vocabulary, "vocabulary_id=", with_it("vocabulary")),
-        (options.tidy, profile.tidy, "tidy=", with_it("tidy")),
-        (options.context is not None, profile.context, "context=", with_it("context")),
-    )

@@ -20,7 +20,7 @@ from qwen_omni.responses import Usage
 from qwen_omni.transcription.options import TranscriptionOptions
 from qwen_omni.transcription.transcript import Sentence, Transcript, Word
 from qwen_omni.wire.request import RESOLVE_HEADER
-from qwen_omni.wire.values import as_count, as_name, as_number, as_words, decode_json
+from qwen_omni.wire.values import as_count, as_mapping, as_name, as_number, as_words, decode_json
 
 _SUBMIT = "/services/audio/asr/transcription"
 _TASKS = "/tasks/"
@@ -153,7 +153,7 @@ def decode_submitted(body: bytes) -> str:
     Raises:
         ServerError: the answer has no task ID.
     """
-    task_id = as_name(_mapping(_mapping(_json(body)).get("output")).get("task_id"))
+    task_id = as_name(as_mapping(as_mapping(_json(body)).get("output")).get("task_id"))
     if not task_id:
         raise ServerError("The service accepted a transcription but returned no task ID.")
     return task_id
@@ -161,13 +161,13 @@ def decode_submitted(body: bytes) -> str:
 
 def decode_task(body: bytes) -> TaskState:
     """Parse the state of a task; anything not understood is `lost`, so that it is never polled forever."""
-    value = _mapping(_json(body))
-    output = _mapping(value.get("output"))
+    value = as_mapping(_json(body))
+    output = as_mapping(value.get("output"))
     status = as_words(output.get("task_status"))
     seconds, used = _billed(value)
     state = _STATES.get(status.upper(), "lost")
     results = output.get("results")
-    first = _mapping(results[0]) if isinstance(results, list) and results else _mapping(output.get("result"))
+    first = as_mapping(results[0]) if isinstance(results, list) and results else as_mapping(output.get("result"))
     code = as_words(first.get("code") or output.get("code"))
     message = as_words(first.get("message") or output.get("message"))
     failed = state == "failed" or as_words(first.get("subtask_status")).upper() == "FAILED"
@@ -184,7 +184,7 @@ def decode_task(body: bytes) -> TaskState:
 
 def _billed(answer: Mapping[str, Any]) -> tuple[float | None, Usage | None]:
     """Parse what is billed: seconds of audio, tokens, or both."""
-    usage = _mapping(answer.get("usage"))
+    usage = as_mapping(answer.get("usage"))
     seconds = as_number(usage.get("duration", usage.get("seconds")))
     sent, came = as_count(usage.get("input_tokens")), as_count(usage.get("output_tokens"))
     if sent is None and came is None:
@@ -201,9 +201,9 @@ def decode_native(body: bytes) -> tuple[Transcript, float | None, Usage | None]:
     Raises:
         ServerError: it holds neither a text nor a sentence.
     """
-    value = _mapping(_json(body))
-    output = _mapping(value.get("output"))
-    inner = _mapping(output.get("output"))
+    value = as_mapping(_json(body))
+    output = as_mapping(value.get("output"))
+    inner = as_mapping(output.get("output"))
     held = [one for place in (output, inner) for name in ("sentences", "sentence") for one in _several(place.get(name))]
     text = next((place["text"] for place in (output, inner, value) if isinstance(place.get("text"), str)), None)
     if text is None and not held:
@@ -233,11 +233,11 @@ def decode_transcript(body: bytes) -> Transcript:
     value = _json(body)
     if not isinstance(value, Mapping) or not isinstance(value.get("transcripts"), list):
         raise ServerError("The result of a transcription is not valid: it holds no transcripts.")
-    tracks = [_mapping(track) for track in value["transcripts"]]
+    tracks = [as_mapping(track) for track in value["transcripts"]]
     several = len(tracks) > 1
     sentences = [one for track in tracks for one in _sentences(track, several=several)]
     sentences.sort(key=lambda one: (one.start, one.end))
-    about = _mapping(value.get("properties"))
+    about = as_mapping(value.get("properties"))
     length = as_number(about.get("original_duration_in_milliseconds"))
     joined = "\n".join(filter(None, (as_words(track.get("text")).strip() for track in tracks)))
     languages = [one.language for one in sentences if one.language]
@@ -286,10 +286,6 @@ def _json(body: bytes) -> Any:  # noqa: ANN401  (any JSON)
         return decode_json(body)
     except ValueError:
         return None
-
-
-def _mapping(value: object) -> Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else {}
 
 
 def _list(value: object) -> Sequence[Mapping[str, Any]]:

@@ -15,7 +15,7 @@ from qwen_omni.media.source import Anything, MediaSource, as_source
 from qwen_omni.messages import AudioPart, MediaPayload, Message, Store, TextPart
 from qwen_omni.profiles import MediaLimits, Profile, profile_for
 from qwen_omni.profiles.transcription import TRANSCRIBERS, TranscriptionProfile
-from qwen_omni.request.fit import Fitted, Fitter, extract_audio
+from qwen_omni.request.fit import Fitter, extract_audio
 from qwen_omni.settings import Settings
 from qwen_omni.transcription.options import TranscriptionOptions
 from qwen_omni.transcription.transcript import Sentence, Transcript, Word
@@ -120,15 +120,15 @@ def prepare_recording(
     look = look_at(source, choices=PrepareOptions(media_root=settings.media_root, audio_track=options.audio_track))
     start, seconds = _check(look, options, profile)
     if look.info.kind == "video":
-        held = _extracted(look, options, settings, profile)
+        choices = PrepareOptions(model=_limits(profile), media_root=settings.media_root)
+        held = extract_audio(look, start=options.start, end=options.end, choices=choices)
         assert held.path is not None
         part = AudioPart(source=MediaSource.from_path(held.path, media_type=held.info.media_type, trusted=True))
     else:
-        held, part = (
-            None,
-            AudioPart(source=source, start=options.start, end=options.end, audio_track=options.audio_track),
-        )
-    made = _fitted(part, settings, profile)
+        held = None
+        part = AudioPart(source=source, start=options.start, end=options.end, audio_track=options.audio_track)
+    fitter = Fitter(profile=_limits(profile), media_root=settings.media_root, room_bytes=profile.max_bytes)
+    (made,) = fitter.fit(part, _PLACE)  # audio stays in one piece
     kept = replace(made.part, start=None, end=None) if isinstance(made.part, AudioPart) else part
     return Recording(
         label=source.label, source=source.name, part=kept, seconds=seconds, start=start,
@@ -166,20 +166,6 @@ def _check(look: MediaLook, options: TranscriptionOptions, profile: Transcriptio
             actual=end - start,
         )
     return start, max(0.0, end - start)
-
-
-def _extracted(
-    look: MediaLook, options: TranscriptionOptions, settings: Settings, profile: TranscriptionProfile
-) -> Prepared:
-    """Encode the audio of a video as a small file."""
-    choices = PrepareOptions(model=_limits(profile), media_root=settings.media_root)
-    return extract_audio(look, start=options.start, end=options.end, choices=choices)
-
-
-def _fitted(part: AudioPart, settings: Settings, profile: TranscriptionProfile) -> Fitted:
-    fitter = Fitter(profile=_limits(profile), media_root=settings.media_root, room_bytes=profile.max_bytes)
-    (fitted,) = fitter.fit(part, _PLACE)  # audio stays in one piece
-    return fitted
 
 
 def _limits(profile: TranscriptionProfile) -> Profile:

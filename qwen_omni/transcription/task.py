@@ -36,12 +36,12 @@ from qwen_omni.errors import (
 from qwen_omni.messages import MediaPayload, Upload
 from qwen_omni.options import ChatOptions, ChatRequest
 from qwen_omni.profiles.transcription import RESULT_SECONDS, TranscriptionProfile
-from qwen_omni.request.accounting import AudioAccount
 from qwen_omni.request.prepared_request import RequestBody
 from qwen_omni.responses import Response
 from qwen_omni.settings import Settings, region_of
 from qwen_omni.structured.ask import ask_until_valid
 from qwen_omni.transcription import protocol as wire
+from qwen_omni.transcription.accounting import AudioAccount
 from qwen_omni.transcription.options import TranscriptionOptions, choose_transcriber
 from qwen_omni.transcription.protocol import TaskState, encode_chat_options, encode_task, is_silence
 from qwen_omni.transcription.recording import Recording, prepare_recording
@@ -110,20 +110,12 @@ def submit(context: TaskContext, profile: TranscriptionProfile, options: Transcr
         APIError: the service rejected it; nothing is billed.
         APIConnectionError: it could not be reached, or gave no answer; `sent` is whether it may have started.
     """
-    body = wire.encode_task(profile, options, link)
-
-    def attempt() -> Flow[str]:
-        yield from in_turn(context.pace)
-        request = Request(
-            method="POST", url=wire.submit_url(context.base_url), headers=wire.submit_headers(link),
-            content=BytesContent(body), with_key=True,
-        )  # fmt: skip
-        reply = yield from ask(request)
-        _check(reply)
-        return wire.decode_submitted(reply.body)
-
+    request = Request(
+        method="POST", url=wire.submit_url(context.base_url), headers=wire.submit_headers(link),
+        content=BytesContent(wire.encode_task(profile, options, link)), with_key=True,
+    )  # fmt: skip
     try:
-        return (yield from repeating(attempt, context.retry, only=was_refused))
+        return wire.decode_submitted((yield from _sent_once(context, request)))
     except APIConnectionError as error:
         if error.sent:
             error.with_hint(
@@ -137,15 +129,19 @@ def call_at_once(
     context: TaskContext, profile: TranscriptionProfile, options: TranscriptionOptions, audio: MediaPayload
 ) -> Flow[bytes]:
     """Send a recording to a model that answers at once, and return the answer. Raises as `submit` does."""
-    body = RequestBody(wire.native_fields(profile, options, audio))
+    request = Request(
+        method="POST", url=wire.native_call_url(context.base_url),
+        headers=wire.submit_headers(audio.url or "", task=False),
+        content=RequestBody(wire.native_fields(profile, options, audio)), with_key=True, most_bytes=_MOST_BYTES,
+    )  # fmt: skip
+    return (yield from _sent_once(context, request))
+
+
+def _sent_once(context: TaskContext, request: Request) -> Flow[bytes]:
+    """Send a submission when it is its turn; again only if the service certainly accepted nothing."""
 
     def attempt() -> Flow[bytes]:
         yield from in_turn(context.pace)
-        request = Request(
-            method="POST", url=wire.native_call_url(context.base_url),
-            headers=wire.submit_headers(audio.url or "", task=False), content=body, with_key=True,
-            most_bytes=_MOST_BYTES,
-        )  # fmt: skip
         reply = yield from ask(request)
         _check(reply)
         return reply.body
@@ -322,7 +318,7 @@ def stages(
 
     The driver reports with `alive` whether it makes progress: meanwhile no other process submits the recording.
     """
-    report = on_stage or _ignore
+    report = on_stage or (lambda _: None)
     profile = choose_transcriber(options, region_of(settings.base_url))
     recording = prepare_recording(media, settings, options, profile)
     report("prepared the recording")
@@ -336,10 +332,6 @@ def stages(
         said = yield from _TaskRun(recording, settings, options, profile, report, alive).stages()
     report("the transcript is there")
     return said
-
-
-def _ignore(_: str) -> None:
-    pass
 
 
 def _by_chat(recording: Recording, options: TranscriptionOptions, profile: TranscriptionProfile) -> Stages:

@@ -19,7 +19,15 @@ from urllib.parse import urlsplit
 
 import httpx2
 
-from qwen_omni.addresses import is_private_host
+from qwen_omni.addresses import (
+    Server,
+    guess_server,
+    is_private_host,
+    may_be_litellm,
+    read_litellm,
+    read_server,
+    remember_server,
+)
 from qwen_omni.errors import (
     APIConnectionError,
     APITimeoutError,
@@ -30,14 +38,6 @@ from qwen_omni.errors import (
 )
 from qwen_omni.media.files.tempfiles import machine_fault
 from qwen_omni.redact import redact
-from qwen_omni.servers import (
-    Server,
-    guess_server,
-    may_be_litellm,
-    read_litellm,
-    read_server,
-    remember_server,
-)
 from qwen_omni.settings import Settings
 from qwen_omni.transport.chat import (
     PROXY_LOGIN,

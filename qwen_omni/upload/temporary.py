@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
-from qwen_omni.addresses import is_vendor_url, native_url
+from qwen_omni.addresses import is_vendor, native_url
 from qwen_omni.errors import DeliveryError, MediaDoesNotFitError, StoreUnavailableError
 from qwen_omni.media.files.safe_open import read_blocks
 from qwen_omni.messages import MediaPayload
@@ -123,7 +123,7 @@ def ask_policy(base_url: str, model: str, pace: Pace | None, now: Callable[[], f
         with_key=True,
     )
     reply = yield from ask(request)
-    if reply.status in _NO_SUCH_ROUTE and not is_vendor_url(base_url):
+    if reply.status in _NO_SUCH_ROUTE and not is_vendor(base_url):
         raise DeliveryError(
             f"{base_url} has no temporary store: it answered {reply.status} to {native_url(base_url, '/uploads')}. A "
             "gateway must forward that route to DashScope. Use a bucket of your own (oss=OssSettings(...)), or make "

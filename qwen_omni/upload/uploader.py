@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from qwen_omni.addresses import STANDIN, check_link, is_loopback, is_private_url, native_url
+from qwen_omni.addresses import STANDIN, Server, check_link, is_loopback, is_private_url, native_url
 from qwen_omni.errors import (
     APIConnectionError,
     ConfigurationError,
@@ -30,7 +30,6 @@ from qwen_omni.media.source import MediaSource
 from qwen_omni.messages import MediaPayload, Route, Store, Upload
 from qwen_omni.options import Delivery, UploadProgress
 from qwen_omni.profiles import Profile
-from qwen_omni.servers import Server
 from qwen_omni.settings import Settings
 from qwen_omni.transport.flow import Flow, Runner, T, repeating
 from qwen_omni.transport.rate_limit import upload_pace

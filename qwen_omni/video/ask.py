@@ -139,7 +139,7 @@ class _Passes(Job[Findings]):
             yield self._looking(settings, _FINE, again)
         # It joins the findings, in the checkpoint of the first pass.
         task = self._task(first.video, self.options, settings)
-        yield joining_run(first, task, self._helpful, self.options, join=task.joining)
+        yield joining_run(first, task, self._helpful)
 
     def _looking(self, settings: Settings, detail: str, wanted: frozenset[int] | None) -> Run[Findings]:
         options = replace(self.options, detail=detail, strategy="map_reduce")  # type: ignore[arg-type]
@@ -147,7 +147,7 @@ class _Passes(Job[Findings]):
             options = replace(options, max_gaps=len(wanted))  # where this pass fails, the coarse findings count
         video, _ = over_source(self.source, settings, options)
         check_joining(settings, options)
-        run = make_run(video, self._task(video, options, settings), settings, options, wanted=wanted)
+        run = make_run(video, self._task(video, options, settings), settings, wanted=wanted)
         self._runs.append(run)
         return run
 
@@ -222,10 +222,7 @@ def _again(run: Run[Findings]) -> int:
 def _plan_text(run: Run[Findings], options: SummaryOptions) -> str:
     """Describe the first pass, which is about to start."""
     video = run.video
-    segments = (
-        "1 segment" if video.about == 1 else f"about {video.about} segments of at most {float(video.seconds):g} s"
-    )
     return (
-        f"{video.look.label}: {clock(float(video.duration))}, looked at in {segments} by {options.model}, answered by "
-        f"{options.text_model_name}"
+        f"{video.look.label}: {clock(float(video.duration))}, looked at in {video.segments_text} by {options.model}, "
+        f"answered by {options.text_model_name}"
     )

@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal, Protocol, get_args
 
-from qwen_omni.addresses import StoreAddress
+from qwen_omni.addresses import Server, StoreAddress
 from qwen_omni.errors import ConfigurationError, QwenOmniError, UnsupportedContentError
 from qwen_omni.media.budget import MediaBudget
 from qwen_omni.media.info import AudioTrackChoice, read_audio_track
@@ -18,7 +18,6 @@ from qwen_omni.profiles import DEFAULT_MODEL, DEFAULT_TEXT_MODEL, Profile
 from qwen_omni.profiles.rate_limits import RateLimits
 from qwen_omni.ranges import COUNT, END, PARALLEL, POSITIVE_COUNT, START, WAIT, Range, check_numbers, check_span
 from qwen_omni.responses import Response
-from qwen_omni.servers import Server
 
 Detail = Literal["low", "medium", "high"]
 Strategy = Literal["map_reduce", "single", "auto"]

@@ -11,6 +11,7 @@ from qwen_omni.profiles import has_profile
 from qwen_omni.responses import Usage
 from qwen_omni.settings import Settings, region_of
 from qwen_omni.structured.schema import Frozen
+from qwen_omni.structured.subtitles import to_srt, to_webvtt
 from qwen_omni.video.export import markdown
 from qwen_omni.video.options import Strategy
 from qwen_omni.video.overlap import to_timeline
@@ -27,6 +28,11 @@ class Chapter(Frozen):
     end: float
     title: str
     summary: str = ""
+
+    @property
+    def middle(self) -> float:
+        """The second halfway through it."""
+        return (self.start + self.end) / 2
 
 
 class FailedSegment(Frozen):
@@ -109,11 +115,11 @@ class VideoSummary(Frozen):
 
     def to_srt(self) -> str:
         """Return the events as SubRip subtitles."""
-        return markdown.to_subtitles(self, "srt")
+        return to_srt(markdown.to_captions(self.events))
 
     def to_vtt(self) -> str:
         """Return the events as WebVTT subtitles."""
-        return markdown.to_subtitles(self, "vtt")
+        return to_webvtt(markdown.to_captions(self.events))
 
     def to_youtube_chapters(self) -> str:
         """Return chapters as YouTube reads them in a description: the first at 0:00, each at least ten seconds."""

@@ -102,6 +102,11 @@ class SourceVideo:
         return count_segments(self.duration, seconds=self.seconds, overlap=self.overlap)
 
     @property
+    def segments_text(self) -> str:
+        """How many segments there will be, in words."""
+        return "1 segment" if self.about == 1 else f"about {self.about} segments of at most {float(self.seconds):g} s"
+
+    @property
     def facts(self) -> VideoFacts:
         """Facts about the source."""
         info = self.look.info
@@ -183,15 +188,9 @@ class SourceVideo:
 
 
 def look_over(
-    source: Anything,
-    options: SummaryOptions,
-    profile: Profile,
-    *,
-    media_root: Path,
-    room_bytes: int | None = None,
-    whole: bool = False,
+    source: Anything, options: SummaryOptions, profile: Profile, *, media_root: Path, room_bytes: int | None = None
 ) -> SourceVideo:
-    """Inspect a source and decide how it is cut; `whole` keeps it in one piece.
+    """Inspect a source and decide how it is cut.
 
     Raises:
         MediaError: it is a link, an image, damaged, or has no known length.
@@ -220,12 +219,10 @@ def look_over(
             f"{profile.name} takes {', '.join(sorted(profile.inputs))}, not {look.info.kind} ({look.label}). "
             f"Use model={DEFAULT_MODEL!r}."
         ).with_option("model")
-    return _planned(look, budget, options, choices, whole=whole)
+    return _planned(look, budget, options, choices)
 
 
-def _planned(
-    look: MediaLook, budget: MediaBudget, options: SummaryOptions, choices: PrepareOptions, *, whole: bool
-) -> SourceVideo:
+def _planned(look: MediaLook, budget: MediaBudget, options: SummaryOptions, choices: PrepareOptions) -> SourceVideo:
     plan = plan_for(look, budget=budget, start=options.start, end=options.end, choices=choices)
     if plan.end is None:
         raise MediaDoesNotFitError(
@@ -237,8 +234,7 @@ def _planned(
     profile = choices.model
     assert isinstance(profile, Profile)
     most = profile.limits.audio_seconds if look.info.kind == "audio" else profile.limits.video_seconds
-    wanted = float(plan.end - plan.start) if whole else options.segment_seconds
-    longest = min(exact_seconds(wanted), exact_seconds(most))
+    longest = min(exact_seconds(options.segment_seconds), exact_seconds(most))
     first = plan.start + min(longest, (plan.end - plan.start) / 2)
     piece = plan_for(look, budget=budget, start=plan.start, end=first, choices=choices)
     return SourceVideo(
@@ -307,10 +303,5 @@ def _sees_as_much(video: SourceVideo, options: SummaryOptions) -> bool:
     """Whether the model sees as many frames in one call as in segments; audio is heard in full either way."""
     if video.look.info.kind == "audio":
         return True
-    seconds = float(video.duration)
-    return _frames(video.profile, seconds, options) >= _SAME_FRAMES * DETAIL_FPS[options.detail] * seconds
-
-
-def _frames(profile: Profile, seconds: float, options: SummaryOptions) -> int:
-    fps = DETAIL_FPS[options.detail]
-    return frames_seen(profile, seconds, 2 * fps, Sampling(fps=fps))
+    seconds, fps = float(video.duration), DETAIL_FPS[options.detail]
+    return frames_seen(video.profile, seconds, 2 * fps, Sampling(fps=fps)) >= _SAME_FRAMES * fps * seconds

@@ -110,21 +110,20 @@ def to_summary(run: Run[SegmentNotes], options: SummaryOptions) -> VideoSummary:
     """Build the summary of a finished run."""
     machine, video = run.machine, run.video
     notes = [machine.answers[index] for index in sorted(machine.answers)]
-    joined = machine.joined
-    whole = notes[0] if joined is None else None
-    chapters = joined.chapters if isinstance(joined, Joined) else notes[0].chapters
+    joined = machine.joined if isinstance(machine.joined, Joined) else None
+    whole = joined or notes[0]
     return VideoSummary.model_validate(
         {
             "video": video.facts,
-            "summary": joined.summary if isinstance(joined, Joined) else notes[0].summary,
-            "chapters": arrange_chapters(chapters, start=float(video.start), end=float(video.end)),
+            "summary": whole.summary,
+            "chapters": arrange_chapters(whole.chapters, start=float(video.start), end=float(video.end)),
             "gaps": gaps_of(machine.gaps.values()),
-            "strategy": "map_reduce" if whole is None else "single",
+            "strategy": "single" if joined is None else "map_reduce",
             "segments": machine.count,
             "model": options.model,
-            "text_model": options.text_model_name if whole is None else "",
+            "text_model": "" if joined is None else options.text_model_name,
             "this_run": to_bill(run.worker.paid, run.settings),
             "whole_run": to_bill(run.checkpoint.paid(), run.settings),
-            **summary_fields(notes, run.reports(), summary_cut=isinstance(joined, Joined) and joined.truncated),
+            **summary_fields(notes, run.reports(), summary_cut=joined is not None and joined.truncated),
         }
     )

@@ -8,7 +8,7 @@ promising ones at a higher one; the findings are joined, in a tree when they are
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Annotated, Any, Protocol, TypeVar
+from typing import Annotated, Any, ClassVar, Protocol, TypeVar
 
 from pydantic import AliasChoices, BeforeValidator, Field
 
@@ -21,11 +21,11 @@ from qwen_omni.responses import Usage
 from qwen_omni.structured.ask import CaptionPlan, CaptionResult, object_request
 from qwen_omni.structured.schema import Frozen, SchemaLike, read_schema
 from qwen_omni.structured.timed import STARTS, TEXTS, Spread, TimedAnswer
-from qwen_omni.video import prompts
 from qwen_omni.video.engine.machine import Reduce
 from qwen_omni.video.options import SummaryOptions
 from qwen_omni.video.results import Bill, FailedSegment
 from qwen_omni.video.schemas import (
+    PROMPTS_VERSION,
     ChapterTime,
     JoinAnswer,
     Joined,
@@ -35,9 +35,14 @@ from qwen_omni.video.schemas import (
     TimedNote,
     VideoFacts,
     WholeAnswer,
+    Words,
     clock,
     notes_text,
+    seconds_text,
+    system_text,
+    task_text,
     to_notes,
+    words_for,
 )
 
 T = TypeVar("T")
@@ -69,6 +74,12 @@ class Task(Protocol[T]):
     def text(self, answer: T) -> str:
         """Return a value as text for the model that joins."""
 
+    joined: ClassVar["type[Joined | Answered]"]
+    """Type of what the model that joins returns, as it is stored."""
+
+    def join(self, step: Reduce) -> CaptionPlan:
+        """Return the request to the model that joins."""
+
 
 def plan_asking(
     schema: SchemaLike,
@@ -90,11 +101,11 @@ def plan_asking(
         profile_of: what a model can do on the server that is asked; by default on DashScope.
     """
     wanted = read_schema(schema)
-    text = prompts.task_text(task, focus=options.focus, language=options.language)
+    text = task_text(task, focus=options.focus, language=options.language)
     joins = isinstance(about, str)
     question = user(text, about) if isinstance(about, str) else user(about, text)
     model = options.text_model_name if joins else options.model
-    rules = prompts.system_text(wanted, language=options.language)
+    rules = system_text(wanted, language=options.language)
     foreign = joins and not isinstance(options.text_model, str)  # its name says nothing about what it can do
     profile = profile_for(DEFAULT_TEXT_MODEL) if foreign else profile_of(model)
     request = object_request(wanted, question, model=model, rules=rules, thinking=options.thinking, profile=profile)
@@ -117,22 +128,22 @@ class _VideoTask:
     profile_of: Callable[[str], Profile] = profile_for
 
     @property
-    def words(self) -> prompts.Words:
+    def words(self) -> Words:
         """The prompts in the language of the options."""
-        return prompts.words_for(self.options.language)
+        return words_for(self.options.language)
 
     def _key(self, task: str, words: str, schema: SchemaLike, **others: Any) -> Mapping[str, Any]:  # noqa: ANN401  (JSON)
         return {
-            "task": task, "version": prompts.PROMPTS_VERSION, "model": self.options.model,
+            "task": task, "version": PROMPTS_VERSION, "model": self.options.model,
             "thinking": self.options.thinking, "words": words,
-            "system": prompts.system_text(read_schema(schema), language=self.options.language),
+            "system": system_text(read_schema(schema), language=self.options.language),
             **self.options.chat_key, **others,
         }  # fmt: skip
 
     def _plan(
         self, schema: SchemaLike, words: str, about: MediaPart | str, seconds: float, question: str = ""
     ) -> CaptionPlan:
-        task = words.format(seconds=prompts.seconds_text(seconds), question=question)
+        task = words.format(seconds=seconds_text(seconds), question=question)
         return plan_asking(schema, task, self.options, about=about, duration=seconds, profile_of=self.profile_of)
 
 
@@ -140,6 +151,7 @@ class _VideoTask:
 class NotesTask(_VideoTask):
     """Takes notes of every segment and joins them to a summary with chapters."""
 
+    joined: ClassVar["type[Joined | Answered]"] = Joined
     video: VideoFacts | None = None
     segments: int = 0
     whole: bool = False
@@ -187,11 +199,6 @@ class NotesTask(_VideoTask):
         """Build the request for a summary with chapters."""
         words = self.words.combine if step.last else self.words.combine_parts
         return self._plan(JoinAnswer, words, step.text, self.duration)
-
-    @property
-    def joining(self) -> "Joining":
-        """How notes are joined."""
-        return Joining(self.join, Joined)
 
 
 MOST_LOOKED_AT_AGAIN = 8
@@ -265,24 +272,6 @@ class Answered(Frozen):
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Joining:
-    """How answers are joined.
-
-    Attributes:
-        plan: builds the request to the model that joins.
-        kind: type of the value to store.
-    """
-
-    plan: Callable[[Reduce], CaptionPlan]
-    kind: type[Joined] | type[Answered]
-
-    def keep(self, captioned: CaptionResult[Any], model: str) -> Joined | Answered:
-        """Build the value to store from the answer of the model that joins."""
-        how: dict[str, Any] = {"model": model, "usages": captioned.usages, "truncated": captioned.truncated}
-        return self.kind(**dict(captioned.value), **how)
-
-
 class VideoAnswer(Frozen):
     """The answer to a question about a video.
 
@@ -321,6 +310,7 @@ class VideoAnswer(Frozen):
 class QuestionTask(_VideoTask):
     """Asks every segment what it contributes to a question."""
 
+    joined: ClassVar[type[Joined] | type[Answered]] = Answered
     question: str
 
     def __post_init__(self) -> None:
@@ -367,11 +357,6 @@ class QuestionTask(_VideoTask):
         """Build the request for the answer or, for part of the findings, for what they contribute to it."""
         words = self.words.ask_whole if step.last else self.words.ask_part
         return self._plan(AnswerSchema, words, step.text or "Nothing was found.", self.duration, self.question)
-
-    @property
-    def joining(self) -> "Joining":
-        """How findings are joined."""
-        return Joining(self.join, Answered)
 
 
 def promising(findings: Sequence[Findings], most: int = MOST_LOOKED_AT_AGAIN) -> frozenset[int]:

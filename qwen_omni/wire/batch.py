@@ -18,6 +18,7 @@ from qwen_omni.wire.stream import StreamState
 from qwen_omni.wire.values import (
     MalformedValueError,
     as_count,
+    as_mapping,
     as_name,
     as_number,
     as_object,
@@ -139,8 +140,7 @@ def _batch(value: Mapping[str, Any], *, strict: bool = True) -> BatchStatus:
     status: Status | None = next((one for one in get_args(Status) if one == given), None)
     if status is None and strict:
         raise _unreadable("the batch", f"its status is {given[:40]!r}")
-    counts = value.get("request_counts")
-    counts = counts if isinstance(counts, Mapping) else {}
+    counts = as_mapping(value.get("request_counts"))
     return BatchStatus(
         id=_id(value, "the batch"),
         status=status or "in_progress",  # another program's batch must not end the search for ours
@@ -198,10 +198,9 @@ def _line(value: Mapping[str, Any]) -> AnsweredLine:
     custom_id = as_name(value.get("custom_id"))
     if custom_id is None:
         raise MalformedValueError("it has no custom_id")
-    answer, error = value.get("response"), value.get("error")
-    answer = answer if isinstance(answer, Mapping) else {}
+    answer, error = as_mapping(value.get("response")), value.get("error")
     status, body = as_count(answer.get("status_code")) or _OK, answer.get("body")
-    said = error if isinstance(error, Mapping) else {}
+    said = as_mapping(error)
     code = as_words(said.get("code") or said.get("error_code"))
     message = as_words(said.get("message") or said.get("error_message")) or ("" if said else as_words(error))
     inner = _error_in(body)

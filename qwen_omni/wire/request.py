@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, assert_never
 
 from pydantic_core import from_json
 
-from qwen_omni.addresses import check_headers
+from qwen_omni.addresses import Server, check_headers
 from qwen_omni.errors import ConfigurationError, UnsupportedContentError
 from qwen_omni.media.budget import Sampling, budget_named
 from qwen_omni.messages import (
@@ -31,7 +31,6 @@ from qwen_omni.messages import (
 from qwen_omni.options import ChatOptions, ChatRequest, Dialect, Tool
 from qwen_omni.profiles import ANSWER_RANGES, Profile
 from qwen_omni.ranges import Range, checked
-from qwen_omni.servers import Server
 from qwen_omni.wire.values import whole_characters
 from qwen_omni.wire.vllm import (
     Look,
@@ -581,16 +580,13 @@ def replayable(messages: Sequence[Message]) -> Iterator[tuple[int, Message]]:
             continue
         parts = _sendable_parts(message, first)
         yield first, replace(message, parts=parts)
-        calls = [
-            (part.id, sent.id)
+        pairs = [
+            (part, sent)
             for part, sent in zip(message.parts, parts, strict=True)
             if isinstance(part, ToolCallPart) and isinstance(sent, ToolCallPart)
         ]
-        broken = [
-            sent.id
-            for part, sent in zip(message.parts, parts, strict=True)
-            if isinstance(sent, ToolCallPart) and _is_broken(part, sent)
-        ]
+        calls = [(part.id, sent.id) for part, sent in pairs]
+        broken = [sent.id for part, sent in pairs if _is_broken(part, sent)]
         while at < len(messages) and messages[at].role == "tool":
             results = tuple(_answered(part, calls) for part in messages[at].parts)
             yield at, replace(messages[at], parts=results)
@@ -629,10 +625,8 @@ def _is_object(text: str) -> bool:
         return False
 
 
-def _is_broken(part: Part, sent: ToolCallPart) -> bool:
-    return isinstance(part, ToolCallPart) and (
-        whole_characters(part.arguments).strip() not in ("", sent.arguments.strip()) or not part.name
-    )
+def _is_broken(part: ToolCallPart, sent: ToolCallPart) -> bool:
+    return whole_characters(part.arguments).strip() not in ("", sent.arguments.strip()) or not part.name
 
 
 def _answered(part: Part, calls: list[tuple[str, str]]) -> Part:

@@ -65,6 +65,11 @@ def as_object(value: object, place: str) -> Mapping[str, Any]:
     raise MalformedValueError(f"{place} is {_kind(value)}, not an object")
 
 
+def as_mapping(value: object) -> Mapping[str, Any]:
+    """Return a value as an object; anything else is empty."""
+    return value if isinstance(value, Mapping) else _NOTHING
+
+
 def as_objects(value: object, place: str) -> list[Mapping[str, Any]]:
     """Return a value as a list of objects; a single object is a list of one, and null entries are skipped."""
     if value is None:

@@ -10,12 +10,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, assert_never
 
+from qwen_omni.addresses import TRANSFORMERS, VLLM, Server
 from qwen_omni.errors import ConfigurationError, UnsupportedContentError
 from qwen_omni.media.budget import Sampling
 from qwen_omni.media.source import MediaSource
 from qwen_omni.messages import AudioPart, FramesPart, ImagePart, MediaPart, MediaPayload, VideoPart
 from qwen_omni.options import ChatOptions, ChatRequest
-from qwen_omni.servers import TRANSFORMERS, VLLM, Server
 from qwen_omni.wire.stream import Unopened
 
 Look = Callable[[MediaSource], MediaPayload]

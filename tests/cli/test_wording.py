@@ -11,10 +11,10 @@ import pytest
 import typer
 
 import qwen_omni
+from qwen_omni.addresses import Server
 from qwen_omni.cli.main import build_app
 from qwen_omni.cli.wording import CommandLine, as_files
 from qwen_omni.errors import ConfigurationError, MediaDoesNotFitError, UnreadableMediaError
-from qwen_omni.servers import Server
 from qwen_omni.wire.vllm import kwargs_hint
 
 ROOT = Path(qwen_omni.__file__).parent

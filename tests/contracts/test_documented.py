@@ -35,7 +35,7 @@ from qwen_omni.errors import (
     RateLimitError,
     TaskFailedError,
 )
-from qwen_omni.structured.prompts import TIMED_TASK
+from qwen_omni.structured.schema import TIMED_TASK
 from tests.contracts.frameworks import LANGCHAIN, LLAMA_INDEX, Medium, Way
 from tests.contracts.recorded import CHATS, VIDEO, Case, Work, content_of, expected, held, rows
 

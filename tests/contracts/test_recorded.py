@@ -42,7 +42,7 @@ from qwen_omni.errors import (
     TruncatedAnswerError,
 )
 from qwen_omni.standin import Fault, Script, Standin, ToolCall, Turn
-from qwen_omni.structured.prompts import TASK
+from qwen_omni.structured.schema import TASK
 from tests.contracts.frameworks import FRAMEWORKS, LANGCHAIN, LLAMA_INDEX, Door, Medium, Way, find
 from tests.contracts.recorded import (
     AUDIO,

@@ -28,14 +28,6 @@ def test_the_lists_own_examples(model, counts, amount):
     assert cost_of(counts, model, "cn").cny == pytest.approx(amount)
 
 
-def test_a_batch_that_is_not_offered_says_so():
-    """Reference 5.4: the full price, and a note; where it is offered, `test_prices` has half of every row."""
-    counts = TokenCounts(text=1_000_000, audio=1_000_000, text_out=1_000_000)
-    dear = cost_of(counts, "qwen3-omni-flash", batch=True)
-    assert dear.cny == cost_of(counts, "qwen3-omni-flash").cny
-    assert "no batch price" in dear.notes[0]
-
-
 def test_money_is_told_in_both_currencies():
     """The list's currency is told, and the other at one dated rate that the caller can replace."""
     cost = cost_of(TokenCounts(text=1_000_000), "qwen3.8-omni-flash", "intl")

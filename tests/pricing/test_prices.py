@@ -86,6 +86,12 @@ def cny(counts: TokenCounts, model: str, region: Region, *, batch: bool = False)
     return cost_of(counts, model, region, batch=batch).cny
 
 
+def assert_note(model: str, region: Region, *, batch: bool) -> None:
+    """A batch that is not offered says that it costs the regular price."""
+    notes = " ".join(cost_of(TokenCounts(text=1), model, region, batch=batch).notes)
+    assert (f"no batch price is known for {model}" in notes) is (batch and (model, region) not in HALF)
+
+
 def test_the_tables_are_complete():
     """Every model of the catalogue stands in one of the tables above, and nothing else does."""
     assert {one.name for one in (*OMNI, *RETIRED, *SUMMARISERS)} == {*TEXT, *SPEECH}
@@ -104,6 +110,7 @@ def test_prices_of_one_for_all_inputs(model, region, batch):
         assert cost.notes[0] == f"the price of {model} in {region!r} is unknown; pass prices="
         return
     share = 0.5 if batch and (model, region) in HALF else 1
+    assert_note(model, region, batch=batch)
     for most, paid, cached, out, thinking in rows:
         size = 900 * K if most is None else most * K
         assert cny(TokenCounts(text=size), model, region, batch=batch) == pytest.approx(size * paid * share / M)
@@ -128,6 +135,7 @@ def test_prices_by_kind(model, region, batch):
         assert cny(TokenCounts(text=1), model, region, batch=batch) is None
         return
     share = 0.5 if batch and (model, region) in HALF else 1
+    assert_note(model, region, batch=batch)
     text_in, audio_in, seen_in, text_out, after_media, speech = row
     for counts, amount in (
         (TokenCounts(text=M), text_in), (TokenCounts(audio=M), audio_in), (TokenCounts(image=M), seen_in),

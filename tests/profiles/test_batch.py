@@ -5,7 +5,7 @@ import pytest
 from qwen_omni import cost_of
 from qwen_omni.pricing.costs import TokenCounts, pricing_for
 from qwen_omni.profiles import PROFILES, Prices
-from qwen_omni.profiles.batch import BatchInterface, is_offered, why_not
+from qwen_omni.profiles.batch import is_offered, why_not
 from qwen_omni.standin.batch.batches import CHAT_MODELS, FILE_MODELS
 
 EVERYWHERE = [("chat", "cn"), ("file", "cn"), ("file", "intl")]
@@ -64,33 +64,6 @@ def test_the_standin_has_the_same_lists(model: str) -> None:
     assert is_offered(model, "cn", "file") == bool(FILE_MODELS.fullmatch(model))
 
 
-TOKENS = TokenCounts(text=1_000_000, text_out=1_000_000)
-HALVES = [  # facts of 2026-11-28, section 5: half of the list prices
-    ("qwen-flash", "cn", None), ("qwen3.5-omni-flash", "cn", (2.2 + 13.3) / 2),
-    ("qwen3.5-omni-plus", "cn", (7 + 40) / 2), ("qwen-plus", "cn", (4.8 + 48) / 2), ("qwen-plus", "intl", None),
-]  # fmt: skip
-
-
-@pytest.mark.parametrize(("model", "region", "cny"), HALVES)
-def test_half_of_the_list_price(model: str, region: str, cny: float | None) -> None:
-    """A batch costs half, of whatever the list says; where a figure is known, exactly that."""
-    half, whole = (cost_of(TOKENS, model, region, batch=batch) for batch in (True, False))
-    assert half.cny == pytest.approx((whole.cny or 0) / 2)
-    assert not [note for note in half.notes if "batch price" in note]
-    if cny is not None:
-        assert half.cny == pytest.approx(cny)
-
-
-@pytest.mark.parametrize("interface", ["chat", "file"])
-@pytest.mark.parametrize("model", ["qwen3.8-omni-flash", "qwen3-omni-flash"])
-def test_no_half_price_where_there_is_no_batch(model: str, interface: BatchInterface) -> None:
-    """The regular price, and a note."""
-    assert not is_offered(model, "cn", interface)
-    half = cost_of(TOKENS, model, batch=True)
-    assert half.cny == cost_of(TOKENS, model).cny
-    assert f"no batch price is known for {model}" in " ".join(half.notes)
-
-
 def test_a_batch_has_no_cache_discount() -> None:
     """Cached tokens cost half of the input price, not half of the cached one."""
     mine = Prices(currency="CNY", text_in=2, cached_in=0.2, text_out=0, batch=0.5, source="mine")
@@ -103,11 +76,3 @@ def test_prices_of_ones_own_say_whether_batch_is_cheaper() -> None:
     """A list of the caller's without a batch share is not halved."""
     mine = Prices(currency="CNY", text_in=2, text_out=0, source="mine")
     assert cost_of(TokenCounts(text=1_000_000), "qwen-plus", prices=mine, batch=True).cny == 2
-
-
-def test_batch_can_be_dearer_than_the_newer_model_in_real_time() -> None:
-    """Section 5: 3.5-omni-flash at half price (1.1 / 9 / 6.65) against 3.8-omni-flash (0.8 / 0.8 / 2.7)."""
-    counts = TokenCounts(text=1_000_000, audio=1_000_000, text_out=1_000_000)
-    half, fast = cost_of(counts, "qwen3.5-omni-flash", batch=True), cost_of(counts, "qwen3.8-omni-flash", "cn")
-    assert half.cny == pytest.approx(1.1 + 9 + 6.65)
-    assert fast.cny == pytest.approx(0.8 + 0.8 + 2.7)

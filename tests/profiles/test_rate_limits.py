@@ -140,6 +140,9 @@ SHARED = "https://dashscope.aliyuncs.com/compatible-mode/v1"
     ("given_values", "environment", "expected"),
     [
         ({}, {}, SHARED),
+        ({"region": "intl"}, {}, "https://dashscope-intl.aliyuncs.com/compatible-mode/v1"),
+        ({}, {"DASHSCOPE_BASE_URL": "http://localhost:1/v1/"}, "http://localhost:1/v1"),
+        ({"base_url": workspace_url("ws", "cn")}, {"DASHSCOPE_BASE_URL": "http://x/v1"}, workspace_url("ws", "cn")),
         ({}, {"DASHSCOPE_WORKSPACE": "ws-1"}, workspace_url("ws-1", "cn")),
         ({}, {"DASHSCOPE_WORKSPACE": "ws-1", "DASHSCOPE_BASE_URL": "http://h/v1"}, "http://h/v1"),
         ({"region": "us"}, {"DASHSCOPE_WORKSPACE": "ws-1"}, workspace_url("ws-1", "us")),

@@ -15,6 +15,7 @@ import pytest
 
 from langchain_qwen_omni import ChatQwenOmni, LongVideoChain
 from llama_index_qwen_omni import LongVideoWorkflow, QwenOmni
+from qwen_omni.addresses import LITELLM, TRANSFORMERS, Server, known_server
 from qwen_omni.client import AsyncOmniClient, OmniClient
 from qwen_omni.diagnostics import examine
 from qwen_omni.errors import (
@@ -31,7 +32,6 @@ from qwen_omni.options import ChatOptions, ChatRequest
 from qwen_omni.profiles.open_models import open_profile
 from qwen_omni.profiles.token_formulas import audio_tokens, image_tokens, video_tokens
 from qwen_omni.request.estimate import estimate
-from qwen_omni.servers import LITELLM, TRANSFORMERS, Server, known_server
 from qwen_omni.settings import Settings
 from qwen_omni.standin.marked_media import make_audio, make_video
 from qwen_omni.structured.caption import CaptionOptions, caption

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from qwen_omni.servers import forget_servers
+from qwen_omni.addresses import forget_servers
 from qwen_omni.settings import Settings
 from tests.servers.media import make
 from tests.servers.running import KINDS, Running, missing, running

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from qwen_omni.servers import forget_servers
+from qwen_omni.addresses import forget_servers
 from qwen_omni.settings import Settings
 from qwen_omni.standin import Standin
 from tests.servers.install import HERE, MODEL, folder, installed, python

@@ -2,10 +2,10 @@
 
 from typing import Any
 
+from qwen_omni.addresses import Server
 from qwen_omni.messages import media_parts
 from qwen_omni.options import ChatRequest
 from qwen_omni.profiles import Profile
-from qwen_omni.servers import Server
 from qwen_omni.wire.request import draft_request
 from qwen_omni.wire.vllm import Look
 

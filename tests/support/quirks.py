@@ -7,11 +7,13 @@ functions make the bytes of other tests, too.
 
 import base64
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from qwen_omni import errors
 from qwen_omni.errors import StreamInterruptedError
+from qwen_omni.responses import Response, collect
+from qwen_omni.wire.stream import StreamState
 
 STREAM_TYPE, JSON_TYPE = "text/event-stream;charset=UTF-8", "application/json"
 
@@ -26,6 +28,16 @@ class Quirk:
     about: dict[str, Any] = field(default_factory=dict)
     status: int = 200
     content_type: str = STREAM_TYPE
+
+
+def read(data: bytes, size: int | None = None) -> Response:
+    """Read a stream, in pieces of `size` bytes; but for annotations, what is given out and what is kept is the same."""
+    state = StreamState()
+    pieces = [data[at : at + size] for at in range(0, len(data), size)] if size else [data]
+    deltas = [*(delta for piece in pieces for delta in state.feed(piece)), *state.end()]
+    answer = state.response
+    assert replace(collect(deltas), annotations=answer.annotations) == answer
+    return answer
 
 
 def events(*values: object, done: bool = True, space: str = " ") -> bytes:

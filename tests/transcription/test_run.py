@@ -270,14 +270,6 @@ def test_a_task_that_ends_badly(ask: Ask, outcome: Outcome, words_told: str, rec
     assert standin.tasks.submitted == 2
 
 
-def test_an_old_task_that_is_gone_is_replaced(ask: Ask, recording: TruthMedia, standin: Standin) -> None:
-    """A remembered task that the service forgot is submitted anew, once."""
-    ask(recording.path)
-    standin.tasks._held.clear()
-    assert words(ask(recording.path)) == list(recording.codes)
-    assert standin.tasks.submitted == 1
-
-
 @pytest.mark.parametrize("status", [400, 404])
 @pytest.mark.slow
 def test_a_task_that_is_refused_is_not_asked_for_again(
@@ -293,21 +285,17 @@ def test_a_task_that_is_refused_is_not_asked_for_again(
     assert standin.tasks.submitted == 3
 
 
-def test_an_upload_that_is_gone_is_made_again(ask: Ask, recording: TruthMedia, standin: Standin) -> None:
-    """If the store lost what was uploaded for an earlier task, it is uploaded and submitted once more."""
+@pytest.mark.parametrize("lost", ["task", "upload", "task and upload"])
+def test_what_the_service_lost_is_made_again(ask: Ask, lost: str, recording: TruthMedia, standin: Standin) -> None:
+    """A remembered task, an earlier upload, or both, as a stand-in that was started again: each is made once more."""
     ask(recording.path)
-    standin.stores.objects._held.clear()
-    assert words(ask(recording.path, language="en")) == list(recording.codes)
-    assert [call.operation for call in standin.stores.calls].count("post_form") == 2
-
-
-def test_a_task_and_its_upload_may_both_be_gone(ask: Ask, recording: TruthMedia, standin: Standin) -> None:
-    """A service that lost both, as a stand-in that was started again, gets each of them once more."""
-    ask(recording.path)
-    standin.stores.objects._held.clear()
-    standin.tasks.fail(HttpFault(operation="poll", status=404, code="InvalidTask"))
-    assert words(ask(recording.path)) == list(recording.codes)
-    assert [call.operation for call in standin.stores.calls].count("post_form") == 2
+    if "task" in lost:
+        standin.tasks._held.clear()
+    if "upload" in lost:
+        standin.stores.objects._held.clear()
+    other = {} if "task" in lost else {"language": "en"}  # so that it is submitted again
+    assert words(ask(recording.path, **other)) == list(recording.codes)
+    assert [call.operation for call in standin.stores.calls].count("post_form") == 1 + ("upload" in lost)
 
 
 def test_a_result_link_that_ended(ask: Ask, recording: TruthMedia, standin: Standin) -> None:
@@ -320,20 +308,17 @@ def test_a_result_link_that_ended(ask: Ask, recording: TruthMedia, standin: Stan
     assert standin.tasks.submitted == 1
 
 
-@pytest.mark.parametrize("operation", ["poll", "result"])
-@pytest.mark.parametrize("status", [0, 500, 503])
-def test_questions_are_repeated(ask: Ask, operation: str, status: int, recording: TruthMedia, standin: Standin) -> None:
-    """Looking at a task or fetching a result costs nothing, so it is tried again."""
-    standin.tasks.fail(HttpFault(operation=operation, status=status, times=3))
-    assert words(ask(recording.path)) == list(recording.codes)
-    assert standin.tasks.submitted == 1
-
-
-@pytest.mark.parametrize("status", [429, 500, 503])
-def test_a_refused_submission_is_repeated(ask: Ask, status: int, recording: TruthMedia, standin: Standin) -> None:
-    """What the service certainly did not take is submitted again."""
+@pytest.mark.parametrize(
+    ("operation", "status"),
+    [*((name, status) for name in ("poll", "result") for status in (0, 500, 503)),
+     *(("submit", status) for status in (429, 500, 503))],
+)  # fmt: skip
+def test_what_costs_nothing_is_repeated(
+    ask: Ask, operation: str, status: int, recording: TruthMedia, standin: Standin
+) -> None:
+    """Looking at a task, fetching a result, and a submission that the service certainly did not take."""
     code = "Throttling.RateQuota" if status == 429 else "InternalError"
-    standin.tasks.fail(HttpFault(operation="submit", status=status, code=code, times=2))
+    standin.tasks.fail(HttpFault(operation=operation, status=status, code=code, times=2))
     assert words(ask(recording.path)) == list(recording.codes)
     assert standin.tasks.submitted == 1
 

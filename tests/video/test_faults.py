@@ -2,7 +2,7 @@
 
 | fault | outcome |
 | --- | --- |
-| an answer fails in passing (429, 5xx, cut, error in the stream, empty) | repeated; nothing is seen of it |
+| an answer fails in passing (`test_random_faults`) | repeated; nothing is seen of it |
 | joining fails twice | begun again; nothing is seen of it |
 | an answer breaks its schema | asked once more, with what was wrong |
 | a segment is refused for good | a gap, with its reason (`test_resume`) |
@@ -40,22 +40,6 @@ OPTIONS = SummaryOptions(
 def film(short):
     """Three or four segments."""
     return short
-
-
-@pytest.mark.slow
-def test_what_passes_is_not_seen(fresh, client, film):
-    """The second answer is cut: the summary is whole. Every kind of failure, at random: `test_random_faults`."""
-    seen = []
-
-    def second(request):
-        seen.append(request)
-        return len(seen) == 2
-
-    fresh.script.fault(Fault.cut(), when=second)
-    found = summarize(film.path, client=client, options=OPTIONS)
-    assert codes_of(found.events) == list(film.codes)
-    assert not found.gaps
-    assert len(fresh.requests) == found.segments + 2
 
 
 @pytest.mark.slow

@@ -12,8 +12,7 @@ from qwen_omni.structured.schema import read_schema
 from qwen_omni.tools.handlers import Moment, merged
 from qwen_omni.video.engine.machine import group
 from qwen_omni.video.overlap import says_the_same, to_timeline
-from qwen_omni.video.prompts import system_text, words_for
-from qwen_omni.video.schemas import SegmentAnswer, SegmentNotes, TimedNote, to_notes
+from qwen_omni.video.schemas import SegmentAnswer, SegmentNotes, TimedNote, system_text, to_notes, words_for
 
 
 @given(st.lists(st.integers(1, 5000), min_size=1, max_size=300), st.integers(1000, 9000))
@@ -49,35 +48,31 @@ def told(index, start, end, *events):
     )
 
 
-def test_what_both_sides_of_a_seam_tell_is_told_once():
-    """An event in the overlap, and one that a cut divides, each become one; times are those of both together."""
-    notes = [told(0, 0, 10, (1, 2, "a"), (8, 10, "B b")), told(1, 8, 18, (8, 11, "b b"), (12, 13, "c"))]
-    line = to_timeline(notes)
-    assert [(one.start, one.end, one.text) for one in line.events] == [(1, 2, "a"), (8, 11, "b b"), (12, 13, "c")]
+KNOCKS = ((8.2, 8.4, "a knock"), (9.2, 9.4, "a knock"))
+SEAMS = {
+    "an event in the overlap, and one that a cut divides": (
+        [told(0, 0, 10, (1, 2, "a"), (8, 10, "B b")), told(1, 8, 18, (8, 11, "b b"), (12, 13, "c"))],
+        [(1, 2, "a"), (8, 11, "b b"), (12, 13, "c")],
+    ),
+    "the same words far from a seam": (
+        [told(0, 0, 10, (1, 2, "a knock"), (4, 5, "a knock")), told(1, 9, 19, (14, 15, "a knock"))],
+        [(1, 2, "a knock"), (4, 5, "a knock"), (14, 15, "a knock")],
+    ),
+    "two of a kind in the overlap": ([told(0, 0, 10, *KNOCKS), told(1, 8, 18, *KNOCKS)], [*KNOCKS]),
+    "what goes on through many segments": (
+        [told(n, 10 * n, 10 * n + 10, (10 * n, 10 * n + 10, "A title")) for n in range(3)], [(0, 30, "A title")],
+    ),
+    "segments that do not touch": (
+        [told(0, 0, 10, (9, 10, "A title")), told(2, 20, 30, (20, 21, "A title"))],
+        [(9, 10, "A title"), (20, 21, "A title")],
+    ),
+}  # fmt: skip
 
 
-def test_the_same_words_far_from_a_seam_are_two_events():
-    """Something that happens twice is told twice."""
-    notes = [told(0, 0, 10, (1, 2, "a knock"), (4, 5, "a knock")), told(1, 9, 19, (14, 15, "a knock"))]
-    assert len(to_timeline(notes).events) == 3
-
-
-def test_two_of_a_kind_in_the_overlap_stay_two():
-    """Two knocks, seen by both segments, are two knocks: each is joined with one."""
-    both = ((8.2, 8.4, "a knock"), (9.2, 9.4, "a knock"))
-    assert [one.start for one in to_timeline([told(0, 0, 10, *both), told(1, 8, 18, *both)]).events] == [8.2, 9.2]
-
-
-def test_what_goes_on_through_many_segments_is_one():
-    """A title that stays on screen through three segments is one entry."""
-    notes = [told(n, 10 * n, 10 * n + 10, (10 * n, 10 * n + 10, "A title")) for n in range(3)]
-    assert [(one.start, one.end) for one in to_timeline(notes).events] == [(0, 30)]
-
-
-def test_a_gap_between_segments_joins_nothing():
-    """Segments that do not touch have no seam."""
-    notes = [told(0, 0, 10, (9, 10, "A title")), told(2, 20, 30, (20, 21, "A title"))]
-    assert len(to_timeline(notes).events) == 2
+@pytest.mark.parametrize(("notes", "events"), SEAMS.values(), ids=SEAMS)
+def test_what_both_sides_of_a_seam_tell_is_told_once(notes, events):
+    """Times are those of both together; what happens twice stays two."""
+    assert [(one.start, one.end, one.text) for one in to_timeline(notes).events] == events
 
 
 READ = [

@@ -12,18 +12,9 @@ import yaml
 from qwen_omni import errors
 from qwen_omni.responses import Response, collect
 from qwen_omni.wire.stream import StreamState
-from tests.support.quirks import QUIRKS, ROLE, STOP, USAGE, call, chunk, events, speech, text
+from tests.support.quirks import QUIRKS, ROLE, STOP, USAGE, call, chunk, events, read, speech, text
 
 ROOT = Path(__file__).parents[2]
-
-
-def read(data: bytes, size: int | None = None) -> Response:
-    state = StreamState()
-    pieces = [data[i : i + size] for i in range(0, len(data), size)] if size else [data]
-    deltas = [delta for piece in pieces for delta in state.feed(piece)]
-    deltas += state.end()
-    assert collect(deltas).text == state.response.text
-    return state.response
 
 
 def with_line(line: bytes) -> bytes:

@@ -10,18 +10,10 @@ import pytest
 from hypothesis import given, strategies as st
 
 from qwen_omni import errors
-from qwen_omni.responses import FinishDelta, Response, StartDelta, TextDelta, ThinkingDelta, UsageDelta, collect
+from qwen_omni.responses import FinishDelta, StartDelta, TextDelta, ThinkingDelta, UsageDelta
 from qwen_omni.wire.stream import Event, EventParser, StreamState
 from qwen_omni.wire.values import parse_usage
-from tests.support.quirks import COUNTS, QUIRKS, STOP, USAGE, chunk, events, plain, speech, text
-
-
-def read(data: bytes, size: int | None = None) -> Response:
-    state = StreamState()
-    pieces = [data[at : at + size] for at in range(0, len(data), size)] if size else [data]
-    deltas = [*(delta for piece in pieces for delta in state.feed(piece)), *state.end()]
-    assert collect(deltas) == state.response, "what is given out and what is kept must be the same"
-    return state.response
+from tests.support.quirks import COUNTS, QUIRKS, STOP, USAGE, chunk, events, plain, read, speech, text
 
 
 @pytest.mark.parametrize("name", [name for name, quirk in QUIRKS.items() if quirk.error is None])

@@ -9,21 +9,12 @@ import pytest
 from qwen_omni import ChatRequest, OmniClient, Settings, SpendLimit, errors, user
 from qwen_omni.responses import Response, Usage
 from qwen_omni.standin import Standin
-from qwen_omni.wire.stream import StreamState
 from qwen_omni.wire.values import parse_usage
-from tests.support.quirks import COUNTS, ROLE, STOP, USAGE, chunk, events, text
+from tests.support.quirks import COUNTS, ROLE, STOP, USAGE, chunk, events, read as read_bytes, text
 
 
 def read(*chunks: object) -> Response:
     return read_bytes(events(ROLE, *chunks, STOP, USAGE))
-
-
-def read_bytes(data: bytes, size: int = 10**9) -> Response:
-    state = StreamState()
-    for at in range(0, len(data), size):
-        state.feed(data[at : at + size])
-    state.end()
-    return state.response
 
 
 PART = {"type": "text", "text": "Hi"}

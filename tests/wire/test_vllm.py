@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import pytest
 
+from qwen_omni.addresses import TRANSFORMERS, Server, guess_server
 from qwen_omni.errors import ConfigurationError, StreamInterruptedError, UnsupportedContentError
 from qwen_omni.media.budget import Sampling
 from qwen_omni.media.source import MediaSource
@@ -16,12 +17,12 @@ from qwen_omni.options import ChatOptions, ChatRequest, Tool
 from qwen_omni.profiles.open_models import open_profile
 from qwen_omni.request.prepared_request import RequestBody
 from qwen_omni.responses import AudioDelta, TextDelta
-from qwen_omni.servers import TRANSFORMERS, Server, guess_server
 from qwen_omni.settings import Settings
 from qwen_omni.wire.request import notices
 from qwen_omni.wire.stream import StreamState
 from qwen_omni.wire.vllm import unopened_tags
 from tests.support.encoding import encode_request
+from tests.support.quirks import STOP, chunk, events, read
 
 FILE, LINK = MediaSource.from_bytes(b"abc"), MediaSource.from_url("https://host/a.wav")
 MODEL = "qwen3-omni-flash"
@@ -170,11 +171,7 @@ def test_speech_where_text_would_be(mark, after):
         *([{"choices": [], "usage": usage}] if after else []),
     ]
     state = StreamState()
-
-    deltas = [delta for chunk in chunks for delta in state.feed(b"data: " + json.dumps(chunk).encode() + b"\n\n")]
-    state.feed(b"data: [DONE]\n\n")
-    state.end()
-
+    deltas = [*state.feed(events(*chunks)), *state.end()]
     assert [delta.pcm for delta in deltas if isinstance(delta, AudioDelta)] == [b"ab" * 10, b"cd" * 10]
     assert (state.response.text, state.response.usage.total_tokens) == ("Hi", 3)
 
@@ -191,28 +188,15 @@ def test_thinking_has_two_names(names, size):
         {"role": "assistant", "content": ""}, dict.fromkeys(names, "One, "), dict.fromkeys(names, "two."),
         {**dict.fromkeys(names, None), "content": "Three."}, {**dict.fromkeys(names, ""), "content": "!"},
     ]  # fmt: skip
-    chunks = [{"choices": [{"index": 0, "delta": delta, "finish_reason": None}]} for delta in deltas]
-    chunks.append({"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]})
-    said = b"".join(b"data: " + json.dumps(chunk).encode() + b"\n\n" for chunk in chunks) + b"data: [DONE]\n\n"
-    state = StreamState()
-
-    for start in range(0, len(said), size):
-        state.feed(said[start : start + size])
-    state.end()
-
-    assert (state.response.thinking, state.response.text) == ("One, two.", "Three.!")
+    answer = read(events(*map(chunk, deltas), STOP), size)
+    assert (answer.thinking, answer.text) == ("One, two.", "Three.!")
 
 
 @pytest.mark.parametrize("told", [{"effort": "high"}, ["x"], 7, True])
 def test_only_text_is_thinking(told):
     """Settings that a server repeats under the same name are none."""
-    chunk = {"choices": [{"delta": {"reasoning": told, "content": "Hi"}, "finish_reason": "stop"}]}
-    state = StreamState()
-
-    state.feed(b"data: " + json.dumps(chunk).encode() + b"\n\ndata: [DONE]\n\n")
-    state.end()
-
-    assert (state.response.thinking, state.response.text) == ("", "Hi")
+    answer = read(events(chunk({"reasoning": told, "content": "Hi"}, "stop")))
+    assert (answer.thinking, answer.text) == ("", "Hi")
 
 
 @pytest.mark.parametrize("server", [UNKNOWN_SERVER, DEFAULT], ids=["unknown", "default"])
@@ -304,8 +288,8 @@ def read_text(text, size, unopened, **delta):
     chunks = [{"choices": [{"delta": piece}]} for piece in ([delta] if delta else []) + pieces]
     chunks.append({"choices": [{"delta": {}, "finish_reason": "stop"}], "usage": {"prompt_tokens": 1}})
     shown, per_piece = "", []
-    for chunk in chunks:
-        new = state.feed(b"data: " + json.dumps(chunk).encode() + b"\n\n")
+    for one in chunks:
+        new = state.feed(events(one, done=False))
         shown += "".join(delta.text for delta in new if isinstance(delta, TextDelta))
         per_piece.append(shown)
     state.end()

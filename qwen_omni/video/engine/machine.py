@@ -306,41 +306,26 @@ class Machine(Generic[T]):
         if not self.cut_all and not self._cutting and len(self._open) < self.rules.window:
             self._cutting = True
             yield Cut()
-        yield from self._prepares(now)
-        yield from self._delivers(now)
-        yield from self._asks(now)
+        yield from self._begin(Prepare, "cut", "preparing", self.rules.preparers, now)
+        if not self._number("short"):  # else wait until the actual costs show whether there is budget left
+            yield from self._begin(Deliver, "prepared", "delivering", self.rules.deliverers, now)
+        if now >= self._held.get(Ask, now):
+            yield from self._begin(Ask, "ready", "asking", self.rules.concurrency, now)
         if self.mapped and self.joins is not None and now >= self._held.get(Reduce, now):
             if not self.joins.begun:
                 ordered = [self.answers[index] for index in sorted(self.answers)]
                 self.joins.grow([self.to_text(one) if self.to_text else "" for one in ordered])
             yield from self.joins.actions(now, self.rules.concurrency)
 
-    def _due(self, state: str, now: float) -> list[_Place]:
-        """Return the segments in a state that need not wait, in order."""
-        found = [place for place in self._open.values() if place.state == state and place.not_before <= now]
-        return sorted(found, key=lambda one: one.segment.index)
-
-    def _prepares(self, now: float) -> Iterator[Action]:
-        free = self.rules.preparers - self._number("preparing")
-        for place in self._due("cut", now)[: max(0, free)]:
-            place.state = "preparing"
-            yield Prepare(place.segment)
-
-    def _delivers(self, now: float) -> Iterator[Action]:
-        if self._number("short"):
-            return  # wait until the actual costs show whether there is budget left
-        free = self.rules.deliverers - self._number("delivering")
-        for place in self._due("prepared", now)[: max(0, free)]:
-            place.state = "delivering"
-            yield Deliver(place.segment)
-
-    def _asks(self, now: float) -> Iterator[Action]:
-        if now < self._held.get(Ask, now):
-            return
-        free = self.rules.concurrency - self._number("asking")
-        for place in self._due("ready", now)[: max(0, free)]:
-            place.state = "asking"
-            yield Ask(place.segment)
+    def _begin(
+        self, action: type[Prepare | Deliver | Ask], before: str, during: str, most: int, now: float
+    ) -> Iterator[Action]:
+        """Yield an action for the segments that wait for it, in order, with at most `most` of them at once."""
+        due = [place for place in self._open.values() if place.state == before and place.not_before <= now]
+        free = max(0, most - self._number(during))
+        for place in sorted(due, key=lambda one: one.segment.index)[:free]:
+            place.state = during
+            yield action(place.segment)
 
     # --- Results ---
 

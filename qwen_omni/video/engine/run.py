@@ -45,7 +45,7 @@ from qwen_omni.video.options import DEFAULT_OPTIONS, SummaryOptions, TextModel, 
 from qwen_omni.video.results import Paid, pricing_of
 from qwen_omni.video.schemas import SegmentNotes, clock
 from qwen_omni.video.source_video import SourceVideo, chosen_strategy, look_over
-from qwen_omni.video.tasks import Joining, NotesTask, Task
+from qwen_omni.video.tasks import NotesTask, Task
 from qwen_omni.work_store.store import LoopPulse, digest
 
 Kind = Literal["planned", "prepared", "delivered", "segment", "gap", "joined", "notice", "done"]
@@ -270,7 +270,7 @@ def notes_run(source: Anything, settings: Settings, options: SummaryOptions, *, 
         options=options, duration=float(video.end), profile_of=settings.profile, video=video.facts,
         segments=video.about, whole=whole,
     )  # fmt: skip
-    return make_run(video, task, settings, options, join=task.joining if joins and not whole else None)
+    return make_run(video, task, settings, joins=joins and not whole)
 
 
 def check_joining(settings: Settings, options: SummaryOptions) -> None:
@@ -284,13 +284,18 @@ def check_joining(settings: Settings, options: SummaryOptions) -> None:
 
 
 def make_run(
-    video: SourceVideo, task: Task[T], settings: Settings, options: SummaryOptions, *, join: Joining | None = None,
+    video: SourceVideo,
+    task: Task[T],
+    settings: Settings,
+    *,
+    joins: bool = False,
     wanted: frozenset[int] | None = None,
-) -> Run[T]:  # fmt: skip
-    """Build a run; without `join` it ends with the answers about segments, of those `wanted` if given."""
+) -> Run[T]:
+    """Build a run; unless it `joins`, it ends with the answers about segments, of those `wanted` if given."""
+    options = task.options
     checkpoint = open_checkpoint(video, task.key_fields, settings, options)
     try:
-        worker = Worker(video, task, checkpoint, text_model=options.text_model_name, join=join)
+        worker = Worker(video, task, checkpoint)
         about = video.about
         allowed = options.max_gaps if options.max_gaps is not None else max(min(1, about - 1), about // _TENTH)
         rules = Rules(
@@ -301,8 +306,7 @@ def make_run(
             retry_seconds=options.retry_seconds,
             wanted=wanted,
         )
-        joins = None if join is None else Joins(options.reduce_tokens)
-        machine = Machine(rules=rules, joins=joins, to_text=task.text)
+        machine = Machine(rules=rules, joins=Joins(options.reduce_tokens) if joins else None, to_text=task.text)
     except BaseException:
         checkpoint.close()
         raise
@@ -310,15 +314,13 @@ def make_run(
     return Run(video=video, machine=machine, worker=worker, checkpoint=checkpoint, tracker=tracker, settings=settings)
 
 
-def joining_run(
-    before: Run[T], task: Task[T], answers: Mapping[int, T], options: SummaryOptions, *, join: Joining
-) -> Run[T]:
+def joining_run(before: Run[T], task: Task[T], answers: Mapping[int, T]) -> Run[T]:
     """Build a run that joins existing answers, in the checkpoint of `before`."""
     checkpoint, count = before.checkpoint.again(), len(answers)
     video = replace(before.video, deadline=Deadline())  # that of the other run has been stopped
-    worker = Worker(video, task, checkpoint, text_model=options.text_model_name, join=join)
+    worker = Worker(video, task, checkpoint)
     machine = Machine(
-        rules=before.machine.rules, joins=Joins(options.reduce_tokens), to_text=task.text, answers=dict(answers),
+        rules=before.machine.rules, joins=Joins(task.options.reduce_tokens), to_text=task.text, answers=dict(answers),
         known=count, count=count, cut_all=True,
     )  # fmt: skip
     tracker = Tracker(machine=machine, about=count)
@@ -442,16 +444,14 @@ def _work(
 def _traced(
     step: Upload | Question, action: Action, sender: OmniClient, joiner: Asker, tracing: Tracing | None
 ) -> PreparedRequest | Response:
-    if tracing is None or isinstance(step, Upload):
-        return _perform(step, sender, joiner)
+    if isinstance(step, Upload):
+        return sender.deliver(step.request)
+    if tracing is None:
+        return _ask(step, sender, joiner)
     with tracing(step.request, getattr(action, "segment", None)) as answered:
         response = _ask(step, sender, joiner)
         answered(response)
         return response
-
-
-def _perform(step: Upload | Question, sender: OmniClient, joiner: Asker) -> PreparedRequest | Response:
-    return sender.deliver(step.request) if isinstance(step, Upload) else _ask(step, sender, joiner)
 
 
 def _ask(question: Question, sender: OmniClient, joiner: Asker) -> Response:
@@ -528,16 +528,14 @@ async def adrive_run(
 async def _atraced(
     step: Upload | Question, action: Action, sender: AsyncOmniClient, joiner: AsyncAsker, tracing: AsyncTracing | None
 ) -> PreparedRequest | Response:
-    if tracing is None or isinstance(step, Upload):
-        return await _aperform(step, sender, joiner)
+    if isinstance(step, Upload):
+        return await sender.deliver(step.request)
+    if tracing is None:
+        return await _aask(step, sender, joiner)
     async with tracing(step.request, getattr(action, "segment", None)) as answered:
         response = await _aask(step, sender, joiner)
         answered(response)
         return response
-
-
-async def _aperform(step: Upload | Question, sender: AsyncOmniClient, joiner: AsyncAsker) -> PreparedRequest | Response:
-    return await (sender.deliver(step.request) if isinstance(step, Upload) else _aask(step, sender, joiner))
 
 
 async def _aask(question: Question, sender: AsyncOmniClient, joiner: AsyncAsker) -> Response:
@@ -727,9 +725,9 @@ class _Notes(Job[SegmentNotes]):
 
     def begun(self, run: Run[SegmentNotes]) -> Iterator[Progress]:
         if self.on_progress is not None:
-            video, about = run.video, run.video.about
-            segments = "1 segment" if about == 1 else f"about {about} segments of at most {float(video.seconds):g} s"
-            text = f"{video.look.label}: {clock(float(video.duration))}, notes of {segments} by {self.options.model}"
+            video = run.video
+            length = clock(float(video.duration))
+            text = f"{video.look.label}: {length}, notes of {video.segments_text} by {self.options.model}"
             yield run.tracker.event("planned", text=text)
 
     def news(self, run: Run[SegmentNotes], action: Action) -> Iterator[Progress | SegmentNotes]:

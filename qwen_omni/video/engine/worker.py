@@ -8,6 +8,7 @@ blocks no other run. Callers serialise their own steps to text; cuts are read ba
 claims end, see `work_store`.
 """
 
+import contextlib
 import functools
 import json
 import re
@@ -31,7 +32,7 @@ from qwen_omni.transport.flow import Done, advance
 from qwen_omni.video.engine.machine import Action, Ask, Cut, Deliver, Machine, Prepare, Reduce
 from qwen_omni.video.results import Paid
 from qwen_omni.video.source_video import SourceVideo
-from qwen_omni.video.tasks import Joining, Task
+from qwen_omni.video.tasks import Task
 from qwen_omni.work_store.opening import open_work_store
 from qwen_omni.work_store.store import (
     LOCAL,
@@ -83,19 +84,11 @@ class Question:
 class Worker(Generic[T]):
     """Works on one source for one run."""
 
-    def __init__(
-        self,
-        video: SourceVideo,
-        task: Task[T],
-        checkpoint: "Checkpoint",
-        *,
-        text_model: str,
-        join: Joining | None = None,
-    ) -> None:
+    def __init__(self, video: SourceVideo, task: Task[T], checkpoint: "Checkpoint") -> None:
         self.video = video
         self.task = task
         self.checkpoint = checkpoint
-        self._text_model, self._join, self._limits = text_model, join, task.options.limits
+        self._text_model, self._limits = task.options.text_model_name, task.options.limits
         self._cuts: Iterator[Segment] = video.segments(checkpoint.cuts())
         self._prepared: dict[int, Prepared] = {}
         self._sent: dict[int, tuple[CaptionPlan, PreparedRequest]] = {}
@@ -163,8 +156,12 @@ class Worker(Generic[T]):
     def _end(self, action: Action, captioned: CaptionResult[Any]) -> "News[T]":
         """Store an answer; it is on disk when this returns."""
         if isinstance(action, Reduce):
-            assert self._join is not None
-            joined = self._join.keep(captioned, self._text_model)
+            how: dict[str, Any] = {
+                "model": self._text_model,
+                "usages": captioned.usages,
+                "truncated": captioned.truncated,
+            }
+            joined = self.task.joined(**dict(captioned.value), **how)
             first = self.checkpoint.finish(self._joins[action.name], joined.model_dump_json())
             joined = (None if first is None else self._load_join(self._joins[action.name], first)) or joined
             return lambda machine, _: machine.reduced(action, joined)
@@ -254,33 +251,28 @@ class Worker(Generic[T]):
 
     def _load(self, segment: Segment, written: str) -> T | None:
         """Read a stored answer; remove and ignore it if it is damaged, truncated, or about other seconds."""
-        try:
+        answer: T | None = None
+        with contextlib.suppress(ValueError):
             answer = self.task.load(written)
-        except ValueError:
-            self.checkpoint.discard(step_of(segment), written)
-            return None
         placed: Any = answer
         place = (segment.index, float(segment.start), float(segment.end))
-        if (placed.index, placed.start, placed.end) != place or not self._usable(answer):
+        if answer is None or (placed.index, placed.start, placed.end) != place or not self._usable(answer):
             self.checkpoint.discard(step_of(segment), written)
             return None
         return answer
 
     def _load_join(self, step: str, written: str) -> Any:  # noqa: ANN401  (what the join's kind makes)
         """Read a stored join; `None`, and removed, if it is damaged, or truncated where that is not allowed."""
-        assert self._join is not None
-        try:
-            joined = self._join.kind.model_validate_json(written)
-        except ValueError:
-            joined = None
+        joined = None
+        with contextlib.suppress(ValueError):
+            joined = self.task.joined.model_validate_json(written)
         if joined is None or not self._usable(joined):
             self.checkpoint.discard(step, written)
             return None
         return joined.model_copy(update={"reused": True})
 
     def _before_join(self, action: Reduce) -> "_Asking | News[T]":
-        assert self._join is not None, "the machine joins only where there is something to ask"
-        plan = self._join.plan(action)
+        plan = self.task.join(action)
         key = digest(self._text_model, action.text, [_words(message) for message in plan.request.messages])
         step = self._joins[action.name] = f"join:{key[:32]}"
         joined = self._claim(step, functools.partial(self._load_join, step))

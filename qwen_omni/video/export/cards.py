@@ -9,21 +9,21 @@ from qwen_omni.video.export.thumbnails import thumbnails
 from qwen_omni.video.schemas import VideoFacts, clock
 
 if TYPE_CHECKING:
-    from qwen_omni.video.results import Chapter, FailedSegment, VideoSummary
+    from qwen_omni.video.results import FailedSegment, VideoSummary
     from qwen_omni.video.tasks import VideoAnswer
 
 
 def summary_card(summary: "VideoSummary") -> Card:
     """Return the card of a summary: its text, its chapters with images, what is missing, and the cost."""
     chapters = summary.chapters
-    images = _images(summary.video, [_middle(one) for one in chapters[:MOST_ROWS]])
+    images = _images(summary.video, [one.middle for one in chapters[:MOST_ROWS]])
     facts = [counted(len(some), name) for some, name in ((chapters, "chapter"), (summary.events, "event")) if some]
     return Card(
         title=Path(summary.video.source).name or summary.video.source,
         facts=[*_length(summary.video), *facts, *filter(None, [summary.model])],
         text=summary.summary,
         rows=[
-            Row((clock(one.start), f"{one.title}\n{one.summary}".strip()), images.pop(_middle(one), ""))
+            Row((clock(one.start), f"{one.title}\n{one.summary}".strip()), images.pop(one.middle, ""))
             for one in chapters
         ],
         warnings=_gaps(summary.gaps),
@@ -43,10 +43,6 @@ def answer_card(answer: "VideoAnswer") -> Card:
         warnings=_gaps(answer.gaps),
         notes=[f"this run: {bill_text(answer.this_run)}", *answer.notices],
     )
-
-
-def _middle(chapter: "Chapter") -> float:
-    return (chapter.start + chapter.end) / 2
 
 
 def _length(video: VideoFacts) -> list[str]:

@@ -27,7 +27,7 @@ from qwen_omni.video.export.thumbnails import thumbnails
 from qwen_omni.video.schemas import MOST_CHAPTERS, clock
 
 if TYPE_CHECKING:
-    from qwen_omni.video.results import Chapter, VideoSummary
+    from qwen_omni.video.results import VideoSummary
 
 _GROUP = 40  # entries that a browser lays out together; those off screen are skipped
 _LONG = 20  # seconds of a chapter, within which an image may come from a little earlier: its start is far enough
@@ -241,13 +241,9 @@ def _tracks(summary: "VideoSummary") -> Iterator[dict[str, str]]:
 def _images(summary: "VideoSummary", file: Path, most: int) -> dict[int, tuple[float, str]]:
     """Return images from the middles of chapters, by the chapter's number; fewer if the file cannot be read."""
     step = max(1, -(-len(summary.chapters) // most))
-    middles = {_middle(one): index for index, one in reversed([*enumerate(summary.chapters)][::step])}
+    middles = {one.middle: index for index, one in reversed([*enumerate(summary.chapters)][::step])}
     exact = (summary.video.duration or 0) < _LONG * len(middles)
     return {middles[at]: (at, data) for at, data in thumbnails(file, sorted(middles), side=320, exact=exact)}
-
-
-def _middle(chapter: "Chapter") -> float:
-    return (chapter.start + chapter.end) / 2
 
 
 def _poster(summary: "VideoSummary", file: Path, pictures: dict[int, tuple[float, str]]) -> str:

@@ -1,10 +1,9 @@
 """A summary as text for other programs and people: Markdown, subtitles, YouTube chapters. Pure."""
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from qwen_omni.redact import clean
-from qwen_omni.structured.subtitles import to_srt, to_webvtt
 from qwen_omni.structured.timed import TimedCaption
 from qwen_omni.video.schemas import TimedNote, clock
 
@@ -14,12 +13,6 @@ if TYPE_CHECKING:
 _SHORTEST_CHAPTER = 10.0  # seconds; YouTube ignores all chapters if one is shorter (its help page, read 2026)
 _ANGLES = {ord("<"): "\u2039", ord(">"): "\u203a"}
 _SHOWN = 3.0  # seconds that an event without length is shown
-
-
-def to_subtitles(summary: "VideoSummary", form: Literal["srt", "vtt"]) -> str:
-    """Return the events as subtitles."""
-    captions = to_captions(summary.events)
-    return to_srt(captions) if form == "srt" else to_webvtt(captions)
 
 
 def to_captions(notes: Iterable[TimedNote]) -> list[TimedCaption]:

@@ -48,15 +48,26 @@ def test_a_slow_answer_does_not_hold_up_the_others():
     assert run.now < 600 + 20
 
 
-def test_what_failed_in_passing_is_asked_again_without_preparing_again():
-    """A retryable error is tried three times in all; what was prepared is kept for that."""
-    run = Simulation(
-        machine(retry_seconds=5), 4,
-        fault=lambda action, attempt: ServerError(f"down: {attempt}") if is_ask(action, 2) and attempt < 3 else None,
-    ).run()  # fmt: skip
-    assert run.asked.count(2) == 3
-    assert run.prepared.count(2) == 1
-    assert not run.machine.gaps
+@pytest.mark.parametrize(
+    ("step", "error", "begun"),
+    [
+        (Ask, lambda n: ServerError(f"down: {n}"), (1, 3, 3)),  # its money was given back, and its link may have ended
+        (Ask, lambda _: RateLimitError("slow down"), (1, 3, 3)),  # always the same words, and nothing about the request
+        (Deliver, lambda n: APIConnectionError(f"cut: {n}"), (1, 3, 1)),
+        (Reduce, lambda n: ServerError(f"down: {n}"), (1, 1, 1)),
+    ],
+)
+def test_what_failed_in_passing_is_begun_again(step, error, begun):
+    """Three times in all: what was prepared is kept, and delivered again before it is asked about again."""
+
+    def fault(action, attempt):
+        hit = isinstance(action, step) and getattr(action, "segment", segment(2)).index == 2
+        return error(attempt) if hit and attempt < 3 else None
+
+    run = Simulation(machine(retry_seconds=5), 4, fault=fault).run()
+    assert (run.prepared.count(2), run.delivered.count(2), run.asked.count(2)) == begun
+    assert len(run.joined) == (3 if step is Reduce else 1)
+    assert sorted(run.machine.answers) == [0, 1, 2, 3]
     assert run.machine.error is None
 
 
@@ -79,15 +90,6 @@ def test_an_error_that_repeats_word_for_word_is_final(step, words, tries):
     assert len(begun) == tries
     failed = isinstance(run.machine.error, ServerError) if step is Reduce else 1 in run.machine.gaps
     assert failed == (words not in (("a", "b"), ("a", "b", "a")))
-
-
-def test_a_rate_limit_that_repeats_passes_all_the_same():
-    """It has the same words every time, and says nothing about the request."""
-    run = Simulation(
-        machine(), 3, fault=lambda action, n: RateLimitError("slow down") if is_ask(action, 1) and n < 3 else None
-    ).run()
-    assert run.asked.count(1) == 3
-    assert sorted(run.machine.answers) == [0, 1, 2]
 
 
 @pytest.mark.parametrize(("reason", "tries"), [("incomplete", 2), ("length", 1), ("content_filter", 1)])
@@ -165,10 +167,6 @@ def test_what_every_segment_would_meet_stops_the_run(error, step):
     assert len(set(run.asked)) <= 10 + 4
 
 
-def is_delivery(action, *indexes):
-    return isinstance(action, Deliver) and action.segment.index in indexes
-
-
 @pytest.mark.parametrize("concurrency", [1, 8])
 def test_an_upload_never_takes_the_place_of_a_question(concurrency):
     """Uploads go on beside the questions, two at a time, and never more are held than the window: the link is full."""
@@ -180,34 +178,16 @@ def test_an_upload_never_takes_the_place_of_a_question(concurrency):
     assert run.now < 80 * 4.0 / 2 + 1.5 * concurrency + 20
 
 
-def test_an_upload_that_failed_is_uploaded_again_and_nothing_asked():
-    """A delivery has tries of its own; the question is asked once, the file prepared once."""
-    run = Simulation(
-        machine(), 4,
-        fault=lambda action, n: APIConnectionError(f"cut: {n}") if is_delivery(action, 2) and n < 3 else None,
-    ).run()  # fmt: skip
-    assert (run.prepared.count(2), run.delivered.count(2), run.asked.count(2)) == (1, 3, 1)
-    assert run.machine.error is None
-
-
 def test_an_upload_that_fails_for_good_stops_the_run_and_keeps_the_rest():
     """A store that nobody reaches is not a gap: every segment would meet it. Nothing is asked without its media."""
     run = Simulation(
-        machine(), 6, fault=lambda action, _: StoreUnavailableError("away") if is_delivery(action, 4) else None
+        machine(),
+        6,
+        fault=lambda action, _: StoreUnavailableError("away") if action == Deliver(segment(4)) else None,
     ).run()
     assert isinstance(run.machine.error, StoreUnavailableError)
     assert 4 not in run.asked
     assert not run.machine.gaps
-
-
-def test_an_answer_that_failed_is_delivered_again():
-    """Its money was given back and its link may have ended; what was uploaded is known to the cache."""
-    run = Simulation(
-        machine(),
-        3,
-        fault=lambda action, attempt: ServerError(f"no {attempt}") if is_ask(action, 1) and attempt < 3 else None,
-    ).run()
-    assert (run.prepared.count(1), run.delivered.count(1), run.asked.count(1)) == (1, 3, 3)
 
 
 def test_money_that_is_set_aside_for_others_is_waited_for():
@@ -277,15 +257,6 @@ def test_known_answers_are_not_asked():
     assert isinstance(join, Reduce)
     assert join.last
     assert "mark0" in join.text
-
-
-def test_joining_that_fails_twice_is_done_the_third_time():
-    """A failing step of joining is begun again, too."""
-    run = Simulation(
-        machine(), 3, fault=lambda a, n: ServerError(f"down: {n}") if isinstance(a, Reduce) and n < 3 else None
-    ).run()
-    assert len(run.joined) == 3
-    assert run.machine.joined is not None
 
 
 def test_joining_that_fails_for_good_stops_the_run_and_loses_nothing():
