@@ -20,7 +20,6 @@ from typing import Any, Literal, Self, TypeVar
 from urllib.parse import quote
 from weakref import WeakKeyDictionary
 
-from qwen_omni.addresses import StoreAddress
 from qwen_omni.archive.lines import BatchEstimate, Lines, estimate_lines, line_pricing, total
 from qwen_omni.errors import (
     APIConnectionError,
@@ -47,9 +46,10 @@ from qwen_omni.upload.temporary import FormBody
 from qwen_omni.wire import batch as wire
 from qwen_omni.wire.batch import AnsweredLine, BatchStatus
 from qwen_omni.wire.errors import to_error
-from qwen_omni.work_store.opening import open_work_store, refuse_media
+from qwen_omni.work_store.buffered import BufferedStore
+from qwen_omni.work_store.opening import open_work_store
 from qwen_omni.work_store.sqlite import SqliteStore
-from qwen_omni.work_store.store import Claim, Found, StepKey, StoreUse, Taken, WorkStore, digest
+from qwen_omni.work_store.store import Claim, Found, StepKey, StoreUse, Taken, digest
 
 _JOBS, _ROUNDS, _ANSWERS = "batch jobs", "batch rounds", "batch answers"  # the runs in the store
 _USE = StoreUse(
@@ -106,7 +106,7 @@ class BatchFlows:
     def __init__(  # noqa: PLR0913  (what a job is made of)
         self,
         settings: Settings,
-        store: str | Path | WorkStore,
+        store: str | Path | BufferedStore,
         *,
         digests: Mapping[str, str],
         model: str,
@@ -123,7 +123,7 @@ class BatchFlows:
         self.key = digest(self._digests, model)[:32]
 
     @classmethod
-    def of_key(cls, key: str, settings: Settings, store: str | Path | WorkStore) -> Self:
+    def of_key(cls, key: str, settings: Settings, store: str | Path | BufferedStore) -> Self:
         """Open a submitted job without its requests.
 
         Raises:
@@ -564,7 +564,7 @@ class BatchFlows:
         return reply.body
 
 
-def open_store(store: str | Path | WorkStore) -> WorkStore:
+def open_store(store: str | Path | BufferedStore) -> BufferedStore:
     """Return a store: of an address of PostgreSQL, or of a file of this machine.
 
     Raises:
@@ -575,9 +575,7 @@ def open_store(store: str | Path | WorkStore) -> WorkStore:
         raise ConfigurationError("A batch outlives its program, so its store must be a file, not memory.")
     if not isinstance(store, str | Path):
         return store
-    if StoreAddress.read(store) is None:
-        refuse_media(Path(store), _USE.name, "Name another file")
-    return open_work_store(store, _USE)
+    return open_work_store(store, _USE, otherwise="Name another file")
 
 
 def _was_refused(error: QwenOmniError) -> bool:

@@ -22,7 +22,8 @@ from qwen_omni.errors import QwenOmniError
 from qwen_omni.profiles.rate_limits import RateLimits
 from qwen_omni.settings import Settings
 from qwen_omni.transport.rate_limit import Turn, account_of, limiter_of
-from qwen_omni.work_store.store import WorkStore, digest
+from qwen_omni.work_store.buffered import BufferedStore
+from qwen_omni.work_store.store import digest
 
 _MINUTE = 60.0
 _SLACK = 0.6  # requests do not arrive exactly as far apart as they were sent
@@ -218,7 +219,7 @@ class SharedRate:
     """
 
     def __init__(
-        self, store: WorkStore, name: str, *, clock: Callable[[], float] = time.monotonic, background: bool = True
+        self, store: BufferedStore, name: str, *, clock: Callable[[], float] = time.monotonic, background: bool = True
     ) -> None:
         """Share the limits that processes know under a name.
 
@@ -348,7 +349,7 @@ def rate_name(settings: Settings, model: str) -> str:
 
 @contextlib.contextmanager
 def shared_rate_limits(
-    store: WorkStore, settings: Settings, models: Iterable[str]
+    store: BufferedStore, settings: Settings, models: Iterable[str]
 ) -> Generator[Mapping[str, SharedRate]]:
     """Within the block, share the limits of models with all processes that do the same with the same store.
 
@@ -364,7 +365,7 @@ _entering = threading.Lock()
 
 
 @contextlib.contextmanager
-def _shared(store: WorkStore, settings: Settings, model: str) -> Generator[SharedRate]:
+def _shared(store: BufferedStore, settings: Settings, model: str) -> Generator[SharedRate]:
     limiter, place = limiter_of(settings, model), getattr(store, "identity", None) or str(id(store))
     with _entering:
         share = limiter.allowance

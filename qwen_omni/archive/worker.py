@@ -50,7 +50,7 @@ from qwen_omni.settings import Settings, region_of
 from qwen_omni.video.results import pricing_of
 from qwen_omni.work_store.buffered import BufferedStore
 from qwen_omni.work_store.inputs import StoredInput
-from qwen_omni.work_store.opening import open_work_store, refuse_media
+from qwen_omni.work_store.opening import open_work_store
 from qwen_omni.work_store.store import Claim, Found, StepKey, StoreUse, Taken
 
 T = TypeVar("T")
@@ -72,9 +72,7 @@ def open_store(place: str | Path, *, lease_seconds: float | None = None) -> Buff
         LocalResourceError: it cannot be created, read or written.
         StoreError: the server cannot be used.
     """
-    if StoreAddress.read(place) is None:
-        refuse_media(Path(place), USE.name, "Choose another with --store")
-    return open_work_store(place, USE, lease_seconds=lease_seconds)
+    return open_work_store(place, USE, lease_seconds=lease_seconds, otherwise="Choose another with --store")
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,8 +43,9 @@ from qwen_omni.structured.ask import CaptionPlan, CaptionResult, ObjectStream, R
 from qwen_omni.transport.flow import Done, adrive, advance
 from qwen_omni.video.engine.machine import BUSY_SECONDS
 from qwen_omni.video.results import Paid, to_bill
+from qwen_omni.work_store.buffered import BufferedStore
 from qwen_omni.work_store.opening import open_work_store
-from qwen_omni.work_store.store import Alive, Found, LoopPulse, StepKey, StoreUse, Taken, WorkStore
+from qwen_omni.work_store.store import Alive, Found, LoopPulse, StepKey, StoreUse, Taken
 
 T = TypeVar("T")
 
@@ -329,7 +330,7 @@ class _Question:
     question: str
     options: AskOptions
     settings: Settings
-    store: WorkStore
+    store: BufferedStore
     alive: Alive | None
     paid: list[Paid] = field(default_factory=list)
     digests: dict[str, str] = field(default_factory=dict)

@@ -109,7 +109,11 @@ def open_stores() -> "list[BufferedStore]":
 
 
 class BufferedStore(ABC):
-    """A `WorkStore` over a database; the base of every backend.
+    """Finished steps and claims, over a database; the base of every backend. Thread-safe, and shared by processes.
+
+    No method but `exchange` raises because something cannot be *written*: the value stays in memory, is written as soon
+    as that is possible, and `trouble` and `notices` report it. A store on a server raises `StoreError` where it cannot
+    be *read*, and where a step cannot be claimed: others may have paid for it.
 
     Attributes:
         place: where the entries are: a file, or the address of a server without its password. `None` is memory only.
@@ -301,7 +305,13 @@ class BufferedStore(ABC):
         return None if holder is None else Taken(describe(holder))
 
     def claim(self, key: StepKey, *, unverified: bool = False, alive: Alive | None = None) -> Found | Claim | Taken:
-        """Return the finished step, or claim it unless another process works on it."""
+        """Return the finished step, or claim it unless another owner works on it.
+
+        Args:
+            key: the step.
+            unverified: whether an entry of unknown origin counts.
+            alive: whether the work makes progress; a lease is renewed only while it returns `True`.
+        """
         state = self.peek(key, unverified=unverified)
         if state is not None:
             return state
@@ -496,7 +506,7 @@ class BufferedStore(ABC):
     # --- Digests of contents, and shared records ---
 
     def known_digests(self, versions: Iterable[tuple[str, str]]) -> dict[tuple[str, str], str]:
-        """Return the digests that are remembered, by address and version."""
+        """Return the digests that are remembered, by address and version (see `file_version`)."""
         wanted = {version_key(*one): one for one in versions}
         with self._state:
             found = {one: self._digests[key] for key, one in wanted.items() if key in self._digests}
@@ -527,7 +537,18 @@ class BufferedStore(ABC):
             self._digests = {}
 
     def exchange(self, name: str, decide: Callable[[Any, float], tuple[Any, T]]) -> T:
-        """Replace a record by what `decide` makes of it; see `WorkStore.exchange`."""
+        """Replace a record by what `decide` makes of it, while no one else can; return its second result.
+
+        Args:
+            name: the record; one that does not exist is `None`, and `None` removes it.
+            decide: takes the record and the time by the store's clock, in seconds since the epoch. It is called again
+                if the connection broke, which may have been after the record was replaced.
+
+        Raises:
+            StoreError: the server cannot be used, or was unreachable for half a minute.
+            LocalResourceError: the file cannot be written, or was locked for 10 s.
+            ConfigurationError: the file is damaged.
+        """
         if self.database is None:
             with self._state:
                 self._records[name], result = decide(loaded(dumped(self._records.get(name))), self.now())

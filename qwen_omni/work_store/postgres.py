@@ -37,7 +37,7 @@ _STEP = "run = ? AND origin = ? AND step = ?"
 
 
 class PostgresStore(BufferedStore):
-    """A `WorkStore` in a PostgreSQL database (extra `postgres`)."""
+    """The store in a PostgreSQL database (extra `postgres`)."""
 
     lock_row = " FOR UPDATE"
     among = "= ANY(ARRAY(SELECT jsonb_array_elements_text(?::jsonb)))"

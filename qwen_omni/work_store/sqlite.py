@@ -38,7 +38,7 @@ def is_open(path: Path) -> bool:
 
 
 class SqliteStore(BufferedStore):
-    """A `WorkStore` in one SQLite file.
+    """The store in one SQLite file.
 
     Example:
         >>> store = SqliteStore(None)
