@@ -6,7 +6,7 @@ used. The text model never writes times, so all times come from the model that w
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field
 
@@ -457,8 +457,3 @@ def nothing_found(question: str, windows: Sequence[Window] = ()) -> LibraryAnswe
             notices=(windows.notice,),
         )  # fmt: skip
     return LibraryAnswer(question=question, answer=_NOTHING, basis=basis_of([], ""), written=False)
-
-
-def stored(value: Frozen) -> dict[str, Any]:
-    """Return a value as the work store keeps it."""
-    return value.model_dump(mode="json")

@@ -12,7 +12,7 @@ import random
 import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import timedelta
 from importlib.util import find_spec
 from pathlib import Path
@@ -166,9 +166,7 @@ class LanceStore:
         """Create the tables, unless another process has just done so."""
         import pyarrow as pa  # noqa: PLC0415  (comes with LanceDB)
 
-        about = {
-            "version": _VERSION, "embedding": stamp.embedding, "origin": stamp.origin, "dimensions": stamp.dimensions
-        }  # fmt: skip
+        about = {"version": _VERSION, **asdict(stamp)}
         columns = [
             pa.field("id", pa.string()), pa.field("source", pa.string()), pa.field("start", pa.float64()),
             pa.field("end", pa.float64()), pa.field("text", pa.string()), pa.field("metadata", pa.string()),
@@ -243,12 +241,13 @@ class LanceStore:
 
     def finish(self, video: Video) -> None:
         """Record that all passages of a video are written."""
-        row = {"source": video.source, "version": video.version, "passages": video.passages}
 
         def finish() -> None:
             table = None if self._table(_PASSAGES) is None else self._listed()
             if table is not None:
-                table.merge_insert("source").when_matched_update_all().when_not_matched_insert_all().execute([row])
+                table.merge_insert("source").when_matched_update_all().when_not_matched_insert_all().execute(
+                    [asdict(video)]
+                )
 
         self._write("write to", finish)
 
