@@ -219,7 +219,9 @@ class _Batches:
         except QwenOmniError as error:  # another batch would return the same answer
             return self._worker.failed_row(item, replace(problem_of(error), retryable=False), **used)
         content = digest("link", item.uri, item.version)
-        return self._worker.made_row(item, content_digest=content, value=made.value, truncated=made.truncated, **used)
+        return self._worker.row(
+            item, status="ok", content_digest=content, value=made.value, truncated=made.truncated, **used
+        )
 
     def _stored(self, item: ArchiveItem, row: ArchiveRow) -> StoredInput:
         return to_stored(row, run=self._worker.run, origin=self._worker.origin, name=item.name)
