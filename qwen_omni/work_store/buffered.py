@@ -129,9 +129,6 @@ class BufferedStore(ABC):
     lock_row: ClassVar[str] = ""
     """What a SELECT adds to lock a row until the end of its transaction."""
 
-    key_among: ClassVar[str]
-    """A condition that `key` is one of several, which are separated by spaces."""
-
     among: ClassVar[str]
     """What follows a column in a condition that it is one of a JSON array of texts."""
 
@@ -215,10 +212,7 @@ class BufferedStore(ABC):
         wanted = list(steps)
         kept = {step: self._in_memory(StepKey(run, step, origin)) for step in wanted}
         values = {step: one.value for step, one in kept.items() if one is not None}
-        rows: list[Any] = []
-        for start in range(0, len(wanted), _CHUNK):
-            some = dumped(wanted[start : start + _CHUNK])
-            rows += self._read(lambda base, some=some: select_among(base, run, origin, some, self.among), [])  # type: ignore[misc]
+        rows = self._among(wanted, lambda base, some: select_among(base, run, origin, some, self.among))
         found = {row[4]: self.decoded(StepKey(run, row[4], origin), [row[:4]]) for row in rows}
         return {**{step: one.value for step, one in found.items() if one is not None}, **values}
 
@@ -436,17 +430,11 @@ class BufferedStore(ABC):
         wanted = list(names)
         with self._state:
             kept = {name: self._inputs[run, origin, name] for name in wanted if (run, origin, name) in self._inputs}
-        found: dict[str, StoredInput] = {}
-        for start in range(0, len(wanted), _CHUNK):
-            among = dumped(wanted[start : start + _CHUNK])
-            found |= {one.name: one for one in self._named(run, origin, among)}
+        rows = self._among(wanted, lambda base, some: select_named(base, run, origin, some, self.among))
+        found = {one.name: one for one in read_rows(rows)}
         for name, some in kept.items():
             found[name] = self._answered(merged(some, found.get(name)))
         return found
-
-    def _named(self, run: str, origin: str, names: str) -> Iterable[StoredInput]:
-        rows: list[Any] = self._read(lambda base: select_named(base, run, origin, names, self.among), [])
-        return read_rows(rows)
 
     def _answered(self, one: StoredInput) -> StoredInput:
         found = self.find(StepKey(one.run, one.answer, one.origin)) if one.answer else None
@@ -489,16 +477,9 @@ class BufferedStore(ABC):
         wanted = {version_key(*one): one for one in versions}
         with self._state:
             found = {one: self._digests[key] for key, one in wanted.items() if key in self._digests}
-        keys = list(wanted)
-        for start in range(0, len(keys), _CHUNK):
-            rows = self._digest_rows(" ".join(keys[start : start + _CHUNK]))
-            found |= {wanted[key]: digest for key, digest in rows if isinstance(digest, str)}
-        return found
-
-    def _digest_rows(self, keys: str) -> list[Any]:
-        sql = f"SELECT key, digest FROM digests WHERE {self.key_among}"
-        rows: list[Any] = self._read(lambda base: base.rows(sql, (keys,)), [])
-        return rows
+        sql = f"SELECT key, digest FROM digests WHERE key {self.among}"
+        rows = self._among(list(wanted), lambda base, some: base.rows(sql, (some,)))
+        return found | {wanted[key]: digest for key, digest in rows if isinstance(digest, str)}
 
     def remember_digests(self, digests: Mapping[tuple[str, str], str], *, now: bool = True) -> None:
         """Remember digests by address and version; with `now=False`, in one transaction with whatever is stored next.
@@ -599,6 +580,11 @@ class BufferedStore(ABC):
             base.run(REMOVE, values)
         else:
             self._write(lambda opened: opened.run(REMOVE, values))
+
+    def _among(self, wanted: Sequence[str], select: Callable[[Transaction, str], list[Any]]) -> list[Any]:
+        """Read the rows of many names; `select` takes some of them at a time, as a JSON array."""
+        parts = [dumped(wanted[start : start + _CHUNK]) for start in range(0, len(wanted), _CHUNK)]
+        return self._read(lambda base: [row for some in parts for row in select(base, some)], [])
 
     def _read(self, action: Callable[[Transaction], T], otherwise: T) -> T:
         """Read; see `unread` for what a failure means. What is finished meanwhile stays in memory."""

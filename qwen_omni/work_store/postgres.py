@@ -40,7 +40,6 @@ class PostgresStore(BufferedStore):
 
     lock_row = " FOR UPDATE"
     among = "= ANY(ARRAY(SELECT jsonb_array_elements_text(?::jsonb)))"
-    key_among = "key = ANY(string_to_array(?, ' '))"
 
     def __init__(self, address: str, use: StoreUse = _PLAIN, *, lease_seconds: float | None = None) -> None:
         """Connect, and create the tables where they are missing, in the schema `qwen_omni`.

@@ -50,7 +50,6 @@ class SqliteStore(BufferedStore):
 
     faults = _FAULTS
     among = "IN (SELECT value FROM json_each(?))"
-    key_among = """key IN (SELECT value FROM json_each('["' || replace(?, ' ', '","') || '"]'))"""
 
     def __init__(self, path: Path | None, use: StoreUse = _PLAIN, *, lease_seconds: float | None = None) -> None:
         """Open or create the file, with the tables of this version; `None` keeps everything in memory.
