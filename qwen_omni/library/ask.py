@@ -114,7 +114,7 @@ def ask_library(
         on_progress: called after every step.
 
     Raises:
-        ConfigurationError: the question is empty, or longer than a model takes.
+        ConfigurationError: the question is empty, or longer than a model takes; `options` are not `AskOptions`.
         QwenOmniError: see `qwen_omni.errors`; finished looks are stored for the next call.
 
     Example:
@@ -296,6 +296,7 @@ def _answering(
     question: str, options: AskOptions, settings: Settings, alive: Alive | None = None
 ) -> Steps[LibraryAnswer]:
     """Open the store of answers, and answer."""
+    answers.check_options(options)
     store = open_work_store(_place(options, settings), _USE)
     try:
         asked = _Question(question, options, settings, store, alive)
@@ -571,6 +572,7 @@ def estimate_library(
             print(estimate_library("Who scores first?", library.search))
     """
     question = answers.check_question(question)
+    answers.check_options(options)
     settings = settings or Settings.load(needs_key=False)
     answers.check_length(question, options, settings)
     windows = search(question)

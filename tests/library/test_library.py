@@ -22,6 +22,7 @@ from qwen_omni import (
     SummaryOptions,
     UnreadableMediaError,
     VideoLibrary,
+    estimate_library,
 )
 from qwen_omni.library.store import LanceStore, Row, Stamp, Video
 from qwen_omni.retrieval.index import PassageOptions
@@ -586,6 +587,21 @@ def test_a_question_is_text(library):
     for call in (library.search, library.ask):
         with pytest.raises(ConfigurationError, match="The question must be text, got NoneType"):
             call(None)
+
+
+def test_options_are_those_of_a_question(library, standin):
+    says = r"options must be AskOptions\(\.\.\.\), got dict"
+    calls = (
+        library.ask,
+        lambda *a, **k: list(library.stream(*a, **k)),
+        lambda *a, **k: asyncio.run(library.aask(*a, **k)),
+    )
+    for call in calls:
+        with pytest.raises(ConfigurationError, match=says):
+            call("Where?", options={"looks": 2})
+    with pytest.raises(ConfigurationError, match=says):
+        estimate_library("Where?", library.search, options={"looks": 2}, settings=library.settings)
+    assert not standin.requests
 
 
 @pytest.mark.parametrize(("k", "found"), [(1_001, 1), (10_000, 1)])
