@@ -255,15 +255,21 @@ class VideoLibrary:
                 was made with another embedding or by another service.
             QwenOmniError: the embedding model failed.
         """
-        return _warned(self._search(question, k, seconds=seconds, sources=sources))
+        return _warned(self.windows(question, k, seconds=seconds, sources=sources))
 
     async def asearch(
         self, question: str, k: int = 5, *, seconds: float = WINDOW_SECONDS, sources: Sources = ()
     ) -> list[Window]:
         """Find the windows that answer a question best; the asynchronous `search`."""
-        return _warned(await self._asearch(question, k, seconds=seconds, sources=sources))
+        return _warned(await self.awindows(question, k, seconds=seconds, sources=sources))
 
-    def _search(self, question: str, k: int, *, seconds: float = WINDOW_SECONDS, sources: Sources = ()) -> list[Window]:
+    def windows(
+        self, question: str, k: int = 5, *, seconds: float = WINDOW_SECONDS, sources: Sources = ()
+    ) -> list[Window]:
+        """Find the windows that answer a question best, as `search` does, and give no warning.
+
+        For callers that show what they get: if words alone were compared, it is `WordMatches`, whose `notice` says so.
+        """
         query = self._query(question, k, seconds, sources)
         if query.empty:
             return []
@@ -272,9 +278,10 @@ class VideoLibrary:
         except SpendLimitError as error:
             return WordMatches(self._windows(query, []), error)
 
-    async def _asearch(
-        self, question: str, k: int, *, seconds: float = WINDOW_SECONDS, sources: Sources = ()
+    async def awindows(
+        self, question: str, k: int = 5, *, seconds: float = WINDOW_SECONDS, sources: Sources = ()
     ) -> list[Window]:
+        """Find the windows that answer a question best; the asynchronous `windows`."""
         query = await asyncio.to_thread(self._query, question, k, seconds, sources)
         if query.empty:
             return []
@@ -328,7 +335,7 @@ class VideoLibrary:
             options: the models, and how many windows are watched how closely.
             on_progress: called after every step.
         """
-        search = functools.partial(self._search, k=k, sources=sources)
+        search = functools.partial(self.windows, k=k, sources=sources)
         return ask_library(question, search, client=self.client, options=options, on_progress=on_progress)
 
     async def aask(
@@ -341,7 +348,7 @@ class VideoLibrary:
         on_progress: OnLibraryProgress | None = None,
     ) -> LibraryAnswer:
         """Answer a question from the library; the asynchronous `ask`."""
-        search = functools.partial(self._asearch, k=k, sources=sources)
+        search = functools.partial(self.awindows, k=k, sources=sources)
         return await aask_library(question, search, client=self.aclient, options=options, on_progress=on_progress)
 
     def stream(
@@ -353,7 +360,7 @@ class VideoLibrary:
         options: AskOptions = DEFAULT_ASK,
     ) -> Generator[LibraryProgress | LibraryAnswer, None, None]:
         """Yield progress, with the answer as it arrives, and finally the `LibraryAnswer`; see `ask`."""
-        search = functools.partial(self._search, k=k, sources=sources)
+        search = functools.partial(self.windows, k=k, sources=sources)
         return stream_library(question, search, client=self.client, options=options)
 
     def astream(
@@ -365,7 +372,7 @@ class VideoLibrary:
         options: AskOptions = DEFAULT_ASK,
     ) -> AsyncGenerator[LibraryProgress | LibraryAnswer, None]:
         """Yield progress, then the answer; the asynchronous `stream`. Close it with `contextlib.aclosing`."""
-        search = functools.partial(self._asearch, k=k, sources=sources)
+        search = functools.partial(self.awindows, k=k, sources=sources)
         return astream_library(question, search, client=self.aclient, options=options)
 
     # --- Contents ---

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qwen_omni.errors import ConfigurationError, UnreadableMediaError
-from qwen_omni.library.answers import AskOptions, LibraryAnswer
+from qwen_omni.library.answers import AskOptions, LibraryAnswer, WordMatches
 from qwen_omni.library.ask import aask_library, ask_library
 from qwen_omni.library.library import WINDOWS_PER_QUESTION, VideoLibrary
 from qwen_omni.library.sources import not_held
@@ -29,14 +29,15 @@ def search_videos(context: ToolContext, asked: SearchVideos) -> Steps:
     sources = yield from _sources(context, library, asked.path)
     given: tuple[Any, ...] = (asked.query, asked.k)
     windows: list[Window] = yield Local(
-        functools.partial(library.search, *given, sources=sources),
-        functools.partial(library.asearch, *given, sources=sources),
+        functools.partial(library.windows, *given, sources=sources),
+        functools.partial(library.awindows, *given, sources=sources),
         text="searched",
     )
     lines = [f"{_name(context, one.source)}, {_range(one)}: {_short(one.text)}" for one in windows]
     head = f"{len(windows)} windows, best first:" if windows else "Nothing in the library matches that."
+    notes = [f"({line(windows.notice)})"] if isinstance(windows, WordMatches) else []
     facts = [{**_place(context, one), "text": one.text, "score": one.score} for one in windows]
-    return ToolOutcome(content=bounded([head, *lines], _SEARCH_ADVICE), artifact={"windows": facts})
+    return ToolOutcome(content=bounded([head, *notes, *lines], _SEARCH_ADVICE), artifact={"windows": facts})
 
 
 def ask_videos(context: ToolContext, asked: AskLibrary) -> Steps:
@@ -45,7 +46,7 @@ def ask_videos(context: ToolContext, asked: AskLibrary) -> Steps:
     options = AskOptions(model=context.model, looks=asked.looks)
     sources = yield from _sources(context, library, asked.path)
     search, asearch = (
-        functools.partial(one, k=WINDOWS_PER_QUESTION, sources=sources) for one in (library.search, library.asearch)
+        functools.partial(one, k=WINDOWS_PER_QUESTION, sources=sources) for one in (library.windows, library.awindows)
     )
     found: LibraryAnswer = yield Work(
         functools.partial(ask_library, search=search), functools.partial(aask_library, search=asearch),

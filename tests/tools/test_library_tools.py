@@ -127,6 +127,18 @@ def test_a_model_may_name_a_file_or_a_folder(tools, films, path, names):
     assert {one["path"] for one in outcome.artifact["windows"]} == names
 
 
+def test_a_search_by_words_alone_is_said_to_the_model_once(library, films, settings):
+    """Not as a warning of Python: those are errors here."""
+    poor = OmniClient(replace(settings, spend_limit=SpendLimit(cny=0)))
+    tools = MediaTools(
+        films[0].path.parent, settings=settings, library=VideoLibrary(library._store, client=poor)
+    )  # fmt: skip
+    for name, given in (("search_videos", "query"), ("ask_library", "question")):
+        outcome = both(tools, name, {given: f"code {films[1].codes[2]}"})
+        assert outcome.content.count("only its words were compared") == 1
+    poor.close()
+
+
 def test_a_path_that_the_library_does_not_hold_is_named(tools, films, standin):
     for name, asked in (("search_videos", "query"), ("ask_library", "question")):
         outcome = both(tools, name, {asked: "code", "path": "talks/three.mp4"})
