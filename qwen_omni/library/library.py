@@ -117,6 +117,7 @@ class VideoLibrary:
         Raises:
             ConfigurationError: a source is a link to another machine, or the library was made with another embedding or
                 by another service.
+            StoreError: other programs kept writing to the library; what was written is kept, and the same call goes on.
             QwenOmniError: see `qwen_omni.errors`; what was finished is kept, and the next call resumes there.
         """
         return list(self.iter_add(sources, on_error=on_error, on_progress=on_progress))

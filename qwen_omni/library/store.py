@@ -18,7 +18,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
-from qwen_omni.errors import ConfigurationError, QwenOmniError
+from qwen_omni.errors import ConfigurationError, QwenOmniError, StoreError
 from qwen_omni.media.files.tempfiles import machine_fault
 from qwen_omni.retrieval.passages import Passage
 from qwen_omni.retrieval.windows import Hit
@@ -376,10 +376,11 @@ class LanceStore:
                         raise
                     conflict = error
                     time.sleep(random.uniform(0, _LONGEST_WAIT) * (attempt + 1) / _ATTEMPTS)  # noqa: S311
-            raise ConfigurationError(
+            raise StoreError(
                 f"Other programs kept writing to the library {self.place} at the same time. What was written is kept; "
-                "add the videos again, one program after the other."
-            ) from conflict
+                "add the videos again, one program after the other.",
+                reason="busy", address=self.place, transient=True,
+            ) from conflict  # fmt: skip
 
     @contextlib.contextmanager
     def _writing(self, doing: str) -> Iterator[None]:

@@ -19,6 +19,7 @@ from qwen_omni import (
     OmniClient,
     SpendLimit,
     SpendLimitError,
+    StoreError,
     SummaryOptions,
     UnreadableMediaError,
     VideoLibrary,
@@ -712,9 +713,10 @@ def test_a_conflict_is_tried_again_and_at_last_said(two, monkeypatch):
     assert (len(tried), len(store.vectors("/a.mp4"))) == (3, 3)
     monkeypatch.setattr("qwen_omni.library.store._ATTEMPTS", 2)
     with pytest.raises(
-        ConfigurationError, match=r"Other programs kept writing to the library .* add the videos again"
+        StoreError, match=r"Other programs kept writing to the library .* add the videos again"
     ) as caught:
         store.write(some_rows("/b.mp4"), fresh=True)
+    assert (caught.value.reason, caught.value.address, caught.value.transient) == ("busy", store.place, True)
     assert "commit conflict" in str(caught.value.__cause__)
 
 
