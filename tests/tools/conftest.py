@@ -1,11 +1,15 @@
-"""One stand-in and one folder for the tests of the tools."""
+"""One stand-in and one folder for the tests of the tools, and a call in both ways."""
 
+import asyncio
+import json
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
 from qwen_omni import MediaTools, Settings
 from qwen_omni.standin import Standin
+from qwen_omni.tools.results import ToolOutcome
 from tests.support.agents import Place, make_place
 
 
@@ -27,3 +31,21 @@ def tools(place: Place, settings: Settings) -> Iterator[MediaTools]:
     made = MediaTools(place.root, settings=settings)
     yield made
     made.close()
+
+
+def both(tools: MediaTools, name: str, **arguments: Any) -> ToolOutcome:
+    """Call a tool in both ways; they must say the same."""
+    outcome = tools.call(name, arguments)
+
+    async def run() -> ToolOutcome:
+        try:
+            return await tools.acall(name, arguments)
+        finally:
+            await tools.aclose()
+
+    again = asyncio.run(run())
+    assert again.content == outcome.content
+    assert again.artifact == outcome.artifact
+    assert type(again.error) is type(outcome.error)
+    json.dumps(outcome.artifact)
+    return outcome
