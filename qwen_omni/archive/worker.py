@@ -330,7 +330,7 @@ class ArchiveWorker:
         missing = {name: item for name, item in named.items() if name not in rows}
         made = {name: self._unusable(item) for name, item in missing.items() if item.problem is not None}
         made |= self._known({name: item for name, item in missing.items() if item.problem is None})
-        self._keep(made)
+        self.keep(made)
         rows |= {name: self._whole(row, named[name]) for name, row in made.items()}
         return [rows.get(key, item) if key else self._unusable(item) for key, item in zip(keys, items, strict=True)]
 
@@ -376,7 +376,7 @@ class ArchiveWorker:
         }  # fmt: skip
         return self.row(item, began, **{**columns, **reasons})
 
-    def _keep(self, rows: Mapping[str, ArchiveRow], *, now: bool = True) -> None:
+    def keep(self, rows: Mapping[str, ArchiveRow], *, now: bool = True) -> None:
         """Store rows by the names of their inputs; with `now=False`, together with what is stored next."""
         stored = [to_stored(row, run=self.run, origin=self.origin, name=name) for name, row in rows.items() if name]
         if stored:
@@ -426,7 +426,7 @@ class ArchiveWorker:
             return made
         row, error = made
         if row.status != "ok":
-            self._keep({item.name: row})
+            self.keep({item.name: row})
         if error is not None and self._streaks.failed(self._problem(error, item)):
             error.add_note(f"The last {_MOST_ALIKE} inputs failed alike. Run again to resume.")
             raise error
@@ -525,7 +525,7 @@ class ArchiveWorker:
 
     def _found(self, item: ArchiveItem, digest: str, found: Found, began: float, **used: Any) -> ArchiveRow:  # noqa: ANN401
         row = self._reused(item, digest, found.value, began, **used)
-        self._keep({item.name: row})
+        self.keep({item.name: row})
         return row
 
     def _asked(self, media: OpenedMedia, ledger: UsageLedger) -> StepResult:
@@ -545,7 +545,7 @@ class ArchiveWorker:
         model = result.model or self.step.model
         answer = {"value": result.value, "truncated": result.truncated, "model": model}
         row = self.row(media.item, began, content_digest=media.digest, status="ok", **answer, **used)
-        self._keep({media.item.name: row}, now=False)
+        self.keep({media.item.name: row}, now=False)
         counts = self.store.finish(key, answer)
         self._streaks.finished()
         if counts == answer or not isinstance(counts, dict):
@@ -562,7 +562,7 @@ class ArchiveWorker:
         problem = self._problem(error, ArchiveItem(uri=""))  # its media are here: the network is the service's
         row = self.failed_row(media.item, problem, began, content_digest=media.digest, **used)
         if isinstance(error, FATAL):
-            self._keep({media.item.name: replace(row, retryable=True)})
+            self.keep({media.item.name: replace(row, retryable=True)})
             raise error
         return row, error
 
