@@ -2,21 +2,18 @@
 
 import asyncio
 import importlib.util
-import json
 import pickle
 import re
-import sys
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
-from qwen_omni import AsyncOmniClient, ConfigurationError, MediaTools, OmniClient, Settings, SpendLimit, VideoLibrary
+from qwen_omni import ConfigurationError, MediaTools, OmniClient, Settings, SpendLimit, VideoLibrary
 from qwen_omni.standin import Fault, LoggedRequest, Script, ToolCall, Turn
 from qwen_omni.standin.marked_media import make_video
 from tests.support.agents import _text
 from tests.support.memory_store import MemoryStore
-from tests.tools.conftest import both
+from tests.tools.conftest import answered_over_mcp, both, server
 
 CODE = re.compile(r"\d{4,}")
 
@@ -277,38 +274,14 @@ def test_an_agent_of_a_library_on_disk_over_standard_streams(standin, settings, 
     import anyio  # noqa: PLC0415
     import mcp  # noqa: PLC0415
 
-    from qwen_omni import ChatOptions, ChatRequest, Message, Tool, ToolCallPart, ToolResultPart, user  # noqa: PLC0415
-
     root, place = films[0].path.parent, tmp_path / "library.lance"
     with OmniClient(settings) as model:
         VideoLibrary(place, client=model).add(root)
     standin.script = Librarian()
-    environment = {
-        "DASHSCOPE_API_KEY": standin.api_key, "DASHSCOPE_BASE_URL": standin.base_url,
-        "QWEN_OMNI_CACHE_DIR": str(settings.cache_dir), "PYTHONPATH": str(Path(__file__).parents[2]),
-    }  # fmt: skip
-    code = "from qwen_omni.cli.main import run; run()"
-    arguments = ["-c", code, "mcp", "--root", str(root), "--library", str(place)]
-    server = mcp.StdioServerParameters(command=sys.executable, args=arguments, env=environment)
 
     async def asked():
-        messages = [user(ASKED.format(code=films[0].codes[3]))]
-        async with mcp.Client(server) as client, AsyncOmniClient(settings) as model:
-            listed = (await client.list_tools()).tools
-            offered = tuple(
-                Tool(name=one.name, description=one.description or "", parameters=one.input_schema) for one in listed
-            )
-            while True:
-                options = ChatOptions(thinking=False, tools=offered)
-                request = ChatRequest(model="qwen3.8-omni-flash", messages=tuple(messages), options=options)
-                answer = await model.complete(request)
-                if not answer.tool_calls:
-                    return answer.text
-                (call,) = answer.tool_calls
-                result = await client.call_tool(call.name, json.loads(call.arguments))
-                said = ToolCallPart(id=call.id, name=call.name, arguments=call.arguments)
-                told = ToolResultPart(tool_call_id=call.id, text=result.content[0].text)
-                messages += [Message(role="assistant", parts=(said,)), Message(role="tool", parts=(told,))]
+        async with mcp.Client(server(root, standin, settings, "--library", str(place))) as client:
+            return await answered_over_mcp(client, settings, ASKED.format(code=films[0].codes[3]))
 
     assert anyio.run(asked) == f"{films[0].codes[3]} is in one.mp4 at second 3.0."
 
