@@ -99,7 +99,9 @@ class VideoLibrary:
         self._turns = Turns()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _rebuilt, (self._given, None if self._owned else self._client, self._embedding, self._options)
+        client = None if self._owned else self._client  # connections stay with the process that opened them
+        made = functools.partial(VideoLibrary, client=client, embedding=self._embedding, options=self._options)
+        return made, (self._given,)
 
     # --- Adding ---
 
@@ -200,7 +202,7 @@ class VideoLibrary:
 
     def _adding(self, run: AddRun, name: str, gaps: GapCount) -> Generator[AddStep, Any, Added]:
         """Add one video: yield what to read and to embed, and write what comes of it."""
-        done = run.finished(name)
+        done = run.done.get(name)
         if done is not None:
             return replace(done, embedded=0, removed=0, gaps=0, unchanged=True)
         known, version = run.known.get(name), version_of(name, self._options, self.settings)
@@ -487,10 +489,6 @@ class VideoLibrary:
 
     async def __aexit__(self, *_: object) -> None:
         await self.aclose()
-
-
-def _rebuilt(place: Any, client: OmniClient | None, embedding: object, options: PassageOptions) -> VideoLibrary:  # noqa: ANN401
-    return VideoLibrary(place, client=client, embedding=embedding, options=options)
 
 
 def check_stamp(place: str, found: Stamp, wanted: Stamp) -> None:
