@@ -11,11 +11,11 @@ from qwen_omni.work_store import sqlite_file
 from qwen_omni.work_store.inputs import InputFilter, StoredInput, merged
 from qwen_omni.work_store.opening import open_work_store
 from qwen_omni.work_store.postgres_server import _MIGRATIONS
-from qwen_omni.work_store.store import StepKey, StoreUse
+from qwen_omni.work_store.store import StepKey
 from tests.support.postgres import shared_server
 from tests.support.threads import in_threads
+from tests.work_store.conftest import USE
 
-USE = StoreUse(name="work store", way_out="Choose another.")
 RUN, ORIGIN = "archive caption d1", "dashscope"
 
 
