@@ -156,8 +156,8 @@ def stream_library(
                         outcome = search(step.question)
                     case Ask(reading=None):
                         outcome = asker.complete(step.request)
-                    case Ask():
-                        writing = _Writing(step.reading)
+                    case Ask(reading=ReadOptions() as reading):
+                        writing = _Writing(reading)
                         for delta in asker.stream(step.request):
                             yield from writing.take(delta)
                         outcome = writing.response
@@ -216,8 +216,8 @@ async def astream_library(
                     return await asker.complete(step.request)
                 case Sleep():
                     await asyncio.sleep(step.seconds)
-                case Ask():
-                    writing = _Writing(step.reading)
+                case Ask(reading=ReadOptions() as reading):
+                    writing = _Writing(reading)
                     async with contextlib.aclosing(asker.stream(step.request)) as deltas:
                         async for delta in deltas:
                             for one in writing.take(delta):

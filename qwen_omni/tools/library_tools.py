@@ -45,9 +45,8 @@ def ask_videos(context: ToolContext, asked: AskLibrary) -> Steps:
     library = _library(context)
     options = AskOptions(model=context.model, looks=asked.looks)
     sources = yield from _sources(context, library, asked.path)
-    search, asearch = (
-        functools.partial(one, k=WINDOWS_PER_QUESTION, sources=sources) for one in (library.windows, library.awindows)
-    )
+    search = functools.partial(library.windows, k=WINDOWS_PER_QUESTION, sources=sources)
+    asearch = functools.partial(library.awindows, k=WINDOWS_PER_QUESTION, sources=sources)
     found: LibraryAnswer = yield Work(
         functools.partial(ask_library, search=search), functools.partial(aask_library, search=asearch),
         (asked.question,), options, Meter.library,
