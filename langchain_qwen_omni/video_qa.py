@@ -124,7 +124,7 @@ class VideoQAChain(Runnable[str | Mapping[str, Any], Any]):
 
     def _searching(self, config: RunnableConfig) -> Callable[[str], Sequence[Window]]:
         if isinstance(self.search, VideoLibrary):
-            return functools.partial(self.search.search, k=self.k, sources=self.sources)
+            return functools.partial(self.search.windows, k=self.k, sources=self.sources)
         retriever = self.search
         return lambda text: to_found(retriever.invoke(text, config))
 
@@ -135,7 +135,7 @@ class VideoQAChain(Runnable[str | Mapping[str, Any], Any]):
 
             async def search(text: str) -> Sequence[Window]:
                 if isinstance(self.search, VideoLibrary):
-                    return await self.search.asearch(text, self.k, sources=self.sources)
+                    return await self.search.awindows(text, self.k, sources=self.sources)
                 return to_found(await self.search.ainvoke(text, child))
 
             coming = astream_library(question, search, client=self.llm.aclient(), options=self.options)

@@ -103,14 +103,14 @@ class VideoQueryEngine(BaseQueryEngine):
 
     def _searching(self) -> Callable[[str], Sequence[Window]]:
         if isinstance(self.search, VideoLibrary):
-            return functools.partial(self.search.search, k=self.k, sources=self.sources)
+            return functools.partial(self.search.windows, k=self.k, sources=self.sources)
         retriever = self.search
         return lambda text: to_found(retriever.retrieve(text))
 
     async def _aquery(self, query_bundle: QueryBundle) -> RESPONSE_TYPE:
         async def search(text: str) -> Sequence[Window]:
             if isinstance(self.search, VideoLibrary):
-                return await self.search.asearch(text, self.k, sources=self.sources)
+                return await self.search.awindows(text, self.k, sources=self.sources)
             return to_found(await self.search.aretrieve(text))
 
         return to_response(

@@ -13,7 +13,7 @@ QwenOmniError
 ├─ SpendLimitError                   a call would cost more than is allowed (estimated, limit, spent)
 ├─ DeliveryError                     media could not be delivered to the service
 │   └─ StoreUnavailableError         the store is down or the connection to it broke     retryable
-├─ StoreError                        the server of a work store cannot be used (reason, address, transient)
+├─ StoreError                        a work store's server, or a busy library (reason, address, transient)
 ├─ LocalResourceError                this machine: disk, permission, proxy, … (resource, path); also an OSError
 ├─ APIError                          the service refused (status_code, code, request_id, body)
 │   ├─ AuthenticationError           401, the key or its region is wrong
@@ -186,15 +186,15 @@ class StoreUnavailableError(DeliveryError):
 
 
 class StoreError(QwenOmniError):
-    """The server that stores finished work cannot be used. The media and the service are not at fault.
+    """A store of finished work on a server, or a library, cannot be used. The media and the service are not at fault.
 
-    What could not be written stays in memory, and is written as soon as the server can be used again.
+    What a work store could not write stays in memory, and is written as soon as the server can be used again.
 
     Attributes:
         reason: "unreachable", "password", "database" (there is none of this name), "permission", "tls", "read-only",
             "disk", "connections" (too many), "timeout", "version" (written by a newer version of this package),
-            "damaged", "address" (it cannot be read), or "other".
-        address: the server and its database, without a password.
+            "damaged", "address" (it cannot be read), "busy" (others kept writing to a library), or "other".
+        address: the server and its database, without a password, or the library.
         transient: whether the same call may succeed later without any change.
     """
 

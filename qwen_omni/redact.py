@@ -13,7 +13,7 @@ import functools
 import html
 import re
 from collections.abc import Callable
-from typing import Literal
+from typing import Any, Literal
 
 LONGEST = 20_000
 """The most characters of a text that are examined and shown; of a longer one, its beginning and its end."""
@@ -212,6 +212,22 @@ def clean(text: str, to: Destination, *, one_line: bool = False) -> str:
             return html.escape(text)
         case "model" | "terminal":
             return text
+
+
+def with_leaves(value: Any, change: Callable[[Any], Any]) -> Any:  # noqa: ANN401  (a JSON value)
+    """Return a value of mappings and lists with whatever `change` makes of its leaves and of its names.
+
+    Example:
+        >>> with_leaves({"a": ["b", 1]}, lambda one: one * 2)
+        {'aa': ['bb', 2]}
+    """
+    match value:
+        case dict():
+            return {change(name): with_leaves(one, change) for name, one in value.items()}
+        case list() | tuple():
+            return [with_leaves(one, change) for one in value]
+        case _:
+            return change(value)
 
 
 def _without_query(found: re.Match[str]) -> str:

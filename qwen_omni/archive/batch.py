@@ -16,7 +16,7 @@ from qwen_omni.settings import Settings
 from qwen_omni.transport.api import arun, run
 from qwen_omni.transport.flow import Flow
 from qwen_omni.wire.batch import BatchStatus, batch_metadata
-from qwen_omni.work_store.store import WorkStore
+from qwen_omni.work_store.buffered import BufferedStore
 
 T = TypeVar("T")
 
@@ -46,7 +46,7 @@ class BatchJob:
         self,
         requests: Mapping[str, ChatRequest],
         *,
-        store: str | Path | WorkStore,
+        store: str | Path | BufferedStore,
         settings: Settings | None = None,
         window_hours: int = 24,
         name: str = "qwen-omni",
@@ -78,7 +78,7 @@ class BatchJob:
         )  # fmt: skip
 
     @classmethod
-    def resume(cls, key: str, *, store: str | Path | WorkStore, settings: Settings | None = None) -> Self:
+    def resume(cls, key: str, *, store: str | Path | BufferedStore, settings: Settings | None = None) -> Self:
         """Return a submitted job without its requests: it can be followed, read and cancelled, but not submitted.
 
         Raises:

@@ -20,7 +20,6 @@ from typing import Any, Literal, Self, TypeVar
 from urllib.parse import quote
 from weakref import WeakKeyDictionary
 
-from qwen_omni.addresses import StoreAddress
 from qwen_omni.archive.lines import BatchEstimate, Lines, estimate_lines, line_pricing, total
 from qwen_omni.errors import (
     APIConnectionError,
@@ -47,9 +46,10 @@ from qwen_omni.upload.temporary import FormBody
 from qwen_omni.wire import batch as wire
 from qwen_omni.wire.batch import AnsweredLine, BatchStatus
 from qwen_omni.wire.errors import to_error
-from qwen_omni.work_store.opening import open_work_store, refuse_media
+from qwen_omni.work_store.buffered import BufferedStore
+from qwen_omni.work_store.opening import open_work_store
 from qwen_omni.work_store.sqlite import SqliteStore
-from qwen_omni.work_store.store import Claim, Found, StepKey, StoreUse, Taken, WorkStore, digest
+from qwen_omni.work_store.store import Claim, Found, StepKey, StoreUse, Taken, digest
 
 _JOBS, _ROUNDS, _ANSWERS = "batch jobs", "batch rounds", "batch answers"  # the runs in the store
 _USE = StoreUse(
@@ -73,6 +73,7 @@ _reserved: WeakKeyDictionary[SpendLimit, dict[str, Reservation]] = WeakKeyDictio
 """What the jobs of this process may still cost, by limit and job; a job may be closed before its batch ends."""
 
 LineStatus = Literal["ok", "failed", "expired", "cancelled"]
+_STATUSES: dict[type[QwenOmniError], LineStatus] = {BatchExpiredError: "expired", BatchCancelledError: "cancelled"}
 OnProgress = Callable[[BatchStatus], None]
 
 
@@ -106,7 +107,7 @@ class BatchFlows:
     def __init__(  # noqa: PLR0913  (what a job is made of)
         self,
         settings: Settings,
-        store: str | Path | WorkStore,
+        store: str | Path | BufferedStore,
         *,
         digests: Mapping[str, str],
         model: str,
@@ -123,7 +124,7 @@ class BatchFlows:
         self.key = digest(self._digests, model)[:32]
 
     @classmethod
-    def of_key(cls, key: str, settings: Settings, store: str | Path | WorkStore) -> Self:
+    def of_key(cls, key: str, settings: Settings, store: str | Path | BufferedStore) -> Self:
         """Open a submitted job without its requests.
 
         Raises:
@@ -178,21 +179,23 @@ class BatchFlows:
             number, last = number + 1, found
         return number, last
 
-    def _claimed(self) -> Flow[tuple[Claim, Found | None]]:
-        """Claim the current round, waiting for another process that submits or reads it."""
+    def _claimed(self) -> Flow[tuple[Claim, dict[str, Any] | None, Found | None]]:
+        """Claim the current round, waiting for another process that submits or reads it.
+
+        Return its intent, if there is one, and the last round that ended.
+        """
         while True:
             number, last = self._last_ended()
             state = self._store.claim(self._round(number))
             if isinstance(state, Claim):
-                return state, last
+                return state, (state.resume if isinstance(state.resume, dict) else None), last
             if isinstance(state, Taken):
                 yield Sleep(_TAKEN_SECONDS)
 
     def submitted(self, *, again: bool) -> Flow[BatchStatus]:
         """Create the batch of the current round once; with `again`, begin a round for what the last one left."""
-        claim, last = yield from self._claimed()
+        claim, intent, last = yield from self._claimed()
         try:
-            intent = claim.resume if isinstance(claim.resume, dict) else None
             if intent is None and last is not None and not (again and self._unanswered()):
                 return _ended(last)
             if intent is None:
@@ -335,15 +338,10 @@ class BatchFlows:
 
     # --- Following it ---
 
-    def _intent(self) -> Flow[tuple[dict[str, Any] | None, Found | None]]:
-        """Return the intent of the current round without keeping its claim, and the last round that ended."""
-        claim, last = yield from self._claimed()
-        self._store.release(claim.key)
-        return (claim.resume if isinstance(claim.resume, dict) else None), last
-
     def status(self) -> Flow[BatchStatus]:
         """Return the state of the current round's batch."""
-        intent, last = yield from self._intent()
+        claim, intent, last = yield from self._claimed()
+        self._store.release(claim.key)
         if intent is None:
             return self._nothing_runs(last)
         if not intent.get("batch_id"):
@@ -384,9 +382,8 @@ class BatchFlows:
 
     def cancelled(self) -> Flow[BatchStatus]:
         """Cancel the batch, unless it has ended."""
-        claim, last = yield from self._claimed()
+        claim, intent, last = yield from self._claimed()
         try:
-            intent = claim.resume if isinstance(claim.resume, dict) else None
             if intent is None:
                 return self._nothing_runs(last)
             if not intent.get("batch_id"):
@@ -428,9 +425,8 @@ class BatchFlows:
         status = yield from self.status()
         if not status.ended:
             raise _unfinished(status, "and has no results yet")
-        claim, last = yield from self._claimed()
+        claim, intent, last = yield from self._claimed()
         try:
-            intent = claim.resume if isinstance(claim.resume, dict) else None
             if intent is None:
                 assert last is not None, "a status came from an intent or from an ended round"
                 return last
@@ -537,12 +533,7 @@ class BatchFlows:
             error = _error_of(name, ended.value)
         except QwenOmniError as unreadable:
             error = unreadable.with_traceback(None)
-        status: LineStatus = "failed"
-        if isinstance(error, BatchExpiredError):
-            status = "expired"
-        elif isinstance(error, BatchCancelledError):
-            status = "cancelled"
-        return BatchResult(custom_id=name, status=status, error=error)
+        return BatchResult(custom_id=name, status=_STATUSES.get(type(error), "failed"), error=error)
 
     # --- Requests ---
 
@@ -564,7 +555,7 @@ class BatchFlows:
         return reply.body
 
 
-def open_store(store: str | Path | WorkStore) -> WorkStore:
+def open_store(store: str | Path | BufferedStore) -> BufferedStore:
     """Return a store: of an address of PostgreSQL, or of a file of this machine.
 
     Raises:
@@ -575,9 +566,7 @@ def open_store(store: str | Path | WorkStore) -> WorkStore:
         raise ConfigurationError("A batch outlives its program, so its store must be a file, not memory.")
     if not isinstance(store, str | Path):
         return store
-    if StoreAddress.read(store) is None:
-        refuse_media(Path(store), _USE.name, "Name another file")
-    return open_work_store(store, _USE)
+    return open_work_store(store, _USE, otherwise="Name another file")
 
 
 def _was_refused(error: QwenOmniError) -> bool:

@@ -18,7 +18,7 @@ from qwen_omni.archive.batch import BatchJob
 from qwen_omni.archive.batch_flows import BatchResult
 from qwen_omni.archive.lines import check_lines, line_pricing
 from qwen_omni.archive.remote import oss_store, split_oss
-from qwen_omni.archive.rows import ArchiveRow, Problem, from_stored, problem_of, to_stored
+from qwen_omni.archive.rows import ArchiveRow, Problem, from_stored, problem_of
 from qwen_omni.archive.sources import ArchiveItem
 from qwen_omni.archive.steps import Step, StepResult
 from qwen_omni.archive.worker import ArchiveWorker
@@ -29,7 +29,6 @@ from qwen_omni.pricing.ledger import UsageLedger
 from qwen_omni.profiles.batch import why_not
 from qwen_omni.responses import Response
 from qwen_omni.settings import Settings, region_of
-from qwen_omni.work_store.inputs import StoredInput
 from qwen_omni.work_store.store import StepKey, digest, is_gone, new_owner
 
 _MOST = 5_000  # inputs of one batch
@@ -184,16 +183,16 @@ class _Batches:
         times = self._store.exchange(self._record, _first_read(job.key))
         if times is None:
             return True  # another process has stored them
-        stored, answers = [], {}
+        rows, answers = {}, {}
         for result in results:
             uri, version = record["items"][result.custom_id]
             item = ArchiveItem(uri=uri, version=version)
             row = replace(self._row(result, item), started_at=times[0], finished_at=times[1])
-            stored.append(self._stored(item, row))
+            rows[item.name] = row
             if row.status == "ok":
                 value = {"value": row.value, "truncated": row.truncated, "model": row.model}
                 answers[StepKey(self._worker.run, row.content_digest, self._worker.origin)] = value
-        self._store.put_inputs(stored, now=False)
+        self._worker.keep(rows, now=False)
         self._store.finish_all(answers)
         self._worker.check_written()
         self._replace(job.key, None)
@@ -219,10 +218,9 @@ class _Batches:
         except QwenOmniError as error:  # another batch would return the same answer
             return self._worker.failed_row(item, replace(problem_of(error), retryable=False), **used)
         content = digest("link", item.uri, item.version)
-        return self._worker.made_row(item, content_digest=content, value=made.value, truncated=made.truncated, **used)
-
-    def _stored(self, item: ArchiveItem, row: ArchiveRow) -> StoredInput:
-        return to_stored(row, run=self._worker.run, origin=self._worker.origin, name=item.name)
+        return self._worker.row(
+            item, status="ok", content_digest=content, value=made.value, truncated=made.truncated, **used
+        )
 
     def _used(self, response: Response) -> dict[str, Any]:
         usage = response.usage
@@ -270,9 +268,9 @@ class _Batches:
         return oss_store(bucket, self._settings).sign(key)[0]
 
     def _failed(self, items: Iterable[ArchiveItem], problem: Problem) -> Iterator[ArchiveRow]:
-        rows = [(item, self._worker.failed_row(item, problem)) for item in items]
-        self._store.put_inputs(self._stored(item, row) for item, row in rows)
-        yield from (row for _, row in rows)
+        rows = {item.name: self._worker.failed_row(item, problem) for item in items}
+        self._worker.keep(rows)
+        yield from rows.values()
 
 
 def _look(key: str) -> Callable[[Any, float], tuple[Any, bool | None]]:

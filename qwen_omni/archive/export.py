@@ -19,7 +19,7 @@ from qwen_omni.archive.run import StepLike, check_exists, iter_rows
 from qwen_omni.archive.sources import Seen
 from qwen_omni.errors import ConfigurationError
 from qwen_omni.media.files.output import check_targets, writing
-from qwen_omni.redact import clean
+from qwen_omni.redact import clean, with_leaves
 
 ExportFormat = Literal["parquet", "jsonl", "csv"]
 FORMATS: tuple[ExportFormat, ...] = get_args(ExportFormat)
@@ -176,22 +176,14 @@ def json_text(value: Any) -> str:  # noqa: ANN401  (JSON)
         text = json.dumps(value, ensure_ascii=False, allow_nan=False)
         text.encode()
     except ValueError:
-        return json.dumps(_plain(value), ensure_ascii=False)
+        return json.dumps(with_leaves(value, _plain), ensure_ascii=False)
     return text
 
 
-def _plain(value: Any) -> Any:  # noqa: ANN401  (JSON)
-    match value:
-        case dict():
-            return {encodable(name): _plain(one) for name, one in value.items()}
-        case list() | tuple():
-            return [_plain(one) for one in value]
-        case str():
-            return encodable(value)
-        case float() if not math.isfinite(value):
-            return None
-        case _:
-            return value
+def _plain(value: object) -> object:
+    if isinstance(value, str):
+        return encodable(value)
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def encodable(text: str) -> str:

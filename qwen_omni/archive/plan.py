@@ -82,7 +82,6 @@ class Counted:
     to_ask: int = 0
     problems: list[Problem] = field(default_factory=list)
     sample: list[StepEstimate] = field(default_factory=list)
-    refused: int = 0
 
     def problem(self, problem: Problem) -> None:
         """Record a problem as an example, up to a maximum number of examples."""
@@ -146,7 +145,7 @@ def to_plan(count: Counted, limits: RateLimits | None) -> ArchivePlan:
     tokens_out = round(share * sum(one.output_tokens for one in fit))
     return ArchivePlan(
         files=count.files, duplicates=count.duplicates, done=count.done, stored=count.stored,
-        unusable=count.unusable, to_ask=count.to_ask, sampled=sampled, refused=count.refused, requests=requests,
+        unusable=count.unusable, to_ask=count.to_ask, sampled=sampled, refused=sampled - len(fit), requests=requests,
         input_tokens=tokens_in, output_tokens=tokens_out,
         cost_cny=share * sum(known) if len(known) == len(costs) and (sampled or not count.to_ask) else None,
         seconds=share * sum(one.seconds for one in fit), limits=limits,
@@ -231,7 +230,6 @@ class _Planner:
             if made.problem:
                 text = f"{item.uri}: {error_text(QwenOmniError(made.problem))}"
                 count.problem(Problem(status="refused", code="would_be_refused", text=text))
-        count.refused += bool(made.problem)
         count.sample.append(made)
 
 

@@ -15,14 +15,15 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from qwen_omni.errors import QwenOmniError
 from qwen_omni.profiles.rate_limits import RateLimits
 from qwen_omni.settings import Settings
 from qwen_omni.transport.rate_limit import Turn, account_of, limiter_of
-from qwen_omni.work_store.store import WorkStore, digest
+from qwen_omni.work_store.buffered import BufferedStore
+from qwen_omni.work_store.store import digest
 
 _MINUTE = 60.0
 _SLACK = 0.6  # requests do not arrive exactly as far apart as they were sent
@@ -37,9 +38,9 @@ _POLL_SECONDS = 0.02  # how often a request looks whether the lease has come
 _MOST_NEEDS = 500  # waiting requests that one process names
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class RateLeaseRequest:
-    """What one process reports, and asks for in the next second.
+    """What one process reports, and asks for in the next second. It grows until it is sent.
 
     Attributes:
         worker: identifies the process.
@@ -52,9 +53,9 @@ class RateLeaseRequest:
 
     worker: str
     number: int
-    needs: Sequence[int]
-    limits: RateLimits
-    changes: Sequence[tuple[int, int, int]] = ()
+    needs: Sequence[int] = ()
+    limits: RateLimits = field(default_factory=RateLimits)
+    changes: list[tuple[int, int, int]] = field(default_factory=list)
     hold: float = 0.0
 
 
@@ -95,7 +96,7 @@ def share_rate(record: Any, now: float, request: RateLeaseRequest) -> tuple[dict
     need = request.needs[0] if request.needs and not lease.requests else None
     state.workers[request.worker] = {
         "number": request.number, "since": since, "need": need, "seen": state.now,
-        "lease": {"requests": lease.requests, "tokens": lease.tokens, "grain": lease.grain, "wait": lease.wait},
+        "lease": asdict(lease),
     }  # fmt: skip
     return state.written(), lease
 
@@ -187,26 +188,6 @@ def _bounded(seconds: float) -> float:
 # --- One process ---
 
 
-@dataclass(slots=True)
-class _Lease:
-    """What is left of a lease; `until` counts from before it was asked for, by the clock of the process."""
-
-    requests: int = 0
-    tokens: int = 0
-    grain: int = 0
-    until: float = float("-inf")
-
-
-@dataclass(slots=True)
-class _Demand:
-    """The waiting requests, and the corrections to report."""
-
-    needs: list[int] = field(default_factory=list)
-    limits: RateLimits = field(default_factory=RateLimits)
-    changes: list[tuple[int, int, int]] = field(default_factory=list)
-    hold: float = 0.0
-
-
 class SharedRate:
     """The share of this process, as `RateLimiter.allowance`. Thread-safe; asks the store on a thread of its own.
 
@@ -218,7 +199,7 @@ class SharedRate:
     """
 
     def __init__(
-        self, store: WorkStore, name: str, *, clock: Callable[[], float] = time.monotonic, background: bool = True
+        self, store: BufferedStore, name: str, *, clock: Callable[[], float] = time.monotonic, background: bool = True
     ) -> None:
         """Share the limits that processes know under a name.
 
@@ -231,10 +212,10 @@ class SharedRate:
         self._store, self._record, self._clock = store, f"rate {name}", clock
         self._worker = uuid.uuid4().hex
         self.place, self.users = "", 0
-        self._number = 0
         self._unanswered: tuple[RateLeaseRequest, float] | None = None
         self._lock = threading.Lock()
-        self._lease, self._demand = _Lease(), _Demand()
+        self._lease, self._until = RateLease(), float("-inf")  # what is left of it, and until when by our clock
+        self._demand = RateLeaseRequest(worker=self._worker, number=1)  # the next request
         self._again_at = float("-inf")
         self._error: QwenOmniError | None = None
         self._wake, self._ended = threading.Event(), threading.Event()
@@ -255,8 +236,8 @@ class SharedRate:
                 error, self._error = self._error, None
                 raise error
             lease = self._lease
-            if now < lease.until and lease.requests and lease.tokens >= turn.needed:
-                lease.requests, lease.tokens = lease.requests - 1, lease.tokens - turn.needed
+            if now < self._until and lease.requests and lease.tokens >= turn.needed:
+                self._lease = replace(lease, requests=lease.requests - 1, tokens=lease.tokens - turn.needed)
                 turn.share = lease.grain
                 return 0.0
             self._demand.needs = [turn.needed, *(one.needed for one in behind[: _MOST_NEEDS - 1])]
@@ -274,7 +255,7 @@ class SharedRate:
         """Hold the requests of all processes, and return what is left of the lease."""
         with self._lock:
             self._demand.hold = max(self._demand.hold, seconds)
-            self._lease.until = float("-inf")
+            self._until = float("-inf")
             self._wake.set()
 
     def renew(self) -> float:
@@ -291,26 +272,23 @@ class SharedRate:
         lease = self._store.exchange(self._record, lambda record, now: share_rate(record, now, request))
         with self._lock:
             self._unanswered = None
-            self._lease = _Lease(lease.requests, lease.tokens, lease.grain, asked_at + LEASE_SECONDS)
+            self._lease, self._until = lease, asked_at + LEASE_SECONDS
             self._again_at = self._clock() + lease.wait
         return lease.wait
 
     def _next_request(self) -> RateLeaseRequest:
-        demand, left = self._demand, self._lease
-        self._lease, self._demand = _Lease(), _Demand()
+        request, left = self._demand, self._lease
         if left.requests or left.tokens:
-            demand.changes.append((left.grain, -left.requests, -left.tokens))
-        self._number += 1
-        return RateLeaseRequest(
-            worker=self._worker, number=self._number, needs=demand.needs, limits=demand.limits,
-            changes=tuple(demand.changes), hold=demand.hold,
-        )  # fmt: skip
+            request.changes.append((left.grain, -left.requests, -left.tokens))
+        self._lease, self._until = RateLease(), float("-inf")
+        self._demand = RateLeaseRequest(worker=self._worker, number=request.number + 1)
+        return request
 
     @property
     def _owes(self) -> bool:
         """Whether something is to be given back or corrected."""
         with self._lock:
-            left = (self._lease.requests or self._lease.tokens) and self._clock() >= self._lease.until
+            left = (self._lease.requests or self._lease.tokens) and self._clock() >= self._until
             return bool(self._demand.changes or left)
 
     def _run(self) -> None:
@@ -348,7 +326,7 @@ def rate_name(settings: Settings, model: str) -> str:
 
 @contextlib.contextmanager
 def shared_rate_limits(
-    store: WorkStore, settings: Settings, models: Iterable[str]
+    store: BufferedStore, settings: Settings, models: Iterable[str]
 ) -> Generator[Mapping[str, SharedRate]]:
     """Within the block, share the limits of models with all processes that do the same with the same store.
 
@@ -364,7 +342,7 @@ _entering = threading.Lock()
 
 
 @contextlib.contextmanager
-def _shared(store: WorkStore, settings: Settings, model: str) -> Generator[SharedRate]:
+def _shared(store: BufferedStore, settings: Settings, model: str) -> Generator[SharedRate]:
     limiter, place = limiter_of(settings, model), getattr(store, "identity", None) or str(id(store))
     with _entering:
         share = limiter.allowance

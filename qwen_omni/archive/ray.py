@@ -27,7 +27,7 @@ from pydantic import SecretStr
 from qwen_omni.addresses import StoreAddress, is_dashscope
 from qwen_omni.archive.export import arrow_schema, encodable
 from qwen_omni.archive.rows import ArchiveRow, error_text
-from qwen_omni.archive.run import ArchiveProgress, OnProgress, in_pages, made_since
+from qwen_omni.archive.run import OnProgress, Tracker, in_pages
 from qwen_omni.archive.sources import LIST_COLUMNS, ArchiveItem, Source, find_items
 from qwen_omni.archive.steps import Step
 from qwen_omni.archive.worker import ArchiveWorker
@@ -471,23 +471,17 @@ class _Stoppable:
             self._reader.join(_DEAD_SECONDS)  # what it called of Ray after the end would start a cluster
 
 
-class _Watched:
+class _Watched(Tracker):
     """Counts rows, with what all their attempts used; checks now and then how many files are in progress."""
 
     def __init__(self, worker: ArchiveWorker, on_progress: OnProgress | None) -> None:
-        self._worker, self._on_progress = worker, on_progress
+        super().__init__(on_progress)
+        self._worker, self._over = worker, threading.Event()
         self._wanted = InputFilter(run=worker.run, origin=worker.origin)
-        self._began, self._began_at = time.monotonic(), time.time()
-        self._now, self._lock, self._over = ArchiveProgress(), threading.Lock(), threading.Event()
 
     def row(self, row: ArchiveRow) -> ArchiveRow:
         """Count a row and return it."""
-        now, paid = self._now, made_since(row, self._began_at)
-        self._report(
-            counts={**now.counts, row.status: now.counts.get(row.status, 0) + 1},
-            reused=now.reused + (row.status == "ok" and not paid),
-            **(self._used(row) if paid else {}),
-        )
+        self.count(row, **(self._used(row) if self.is_new(row) else {}))
         return row
 
     def _used(self, row: ArchiveRow) -> dict[str, Any]:
@@ -501,16 +495,10 @@ class _Watched:
             "cost_cny": now.cost_cny + max(0.0, cost),
         }
 
-    def _report(self, **changed: Any) -> None:  # noqa: ANN401  (of the progress)
-        with self._lock:
-            self._now = replace(self._now, elapsed=time.monotonic() - self._began, **changed)
-            if self._on_progress is not None:
-                self._on_progress(self._now)
-
     def _look(self) -> None:
         while not self._over.wait(_LOOK_SECONDS):
             with contextlib.suppress(QwenOmniError):  # the next look may succeed
-                self._report(in_flight=self._worker.store.count_claims(self._wanted))
+                self.report(in_flight=self._worker.store.count_claims(self._wanted))
 
     def __enter__(self) -> Self:
         if self._on_progress is not None:

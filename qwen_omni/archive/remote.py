@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 _BLOCK = 4 << 20
 _LONGEST_SUFFIX = 8
 _VERSIONS = ("ETag", "etag", "version_id", "md5", "checksum", "content_md5", "CRC")
+_UNLISTED = "qwen_omni: unlisted"  # added to what fsspec knows of a folder: why it cannot be listed
 _TIMES = ("LastModified", "last_modified", "updated", "mtime", "modified", "created")
 
 
@@ -93,23 +94,12 @@ def _below(files: Any, path: str, name: str) -> Iterator[RemoteFile]:  # noqa: A
     else:
         if not files.isdir(path):
             raise DeliveryError(f"{redact(name)} does not exist.")
-        for found in _walked(files, path):
-            if isinstance(found, _Closed):
-                yield replace(_file_of(files, {"name": found.path}, name, listed=False), unlisted=found.reason)
-            else:
-                yield _file_of(files, found, name, listed=True)
+        for info in _walked(files, path):
+            yield _file_of(files, info, name, listed=_UNLISTED not in info)
 
 
-@dataclass(frozen=True, slots=True)
-class _Closed:
-    """A folder that this user may not list, and why."""
-
-    path: str
-    reason: str
-
-
-def _walked(files: Any, top: str) -> Iterator[Mapping[str, Any] | _Closed]:  # noqa: ANN401  (fsspec)
-    """Yield what is below a folder. The `walk` of fsspec silently omits folders that cannot be listed."""
+def _walked(files: Any, top: str) -> Iterator[Mapping[str, Any]]:  # noqa: ANN401  (fsspec)
+    """Yield what is below a folder, and why folders cannot be listed; the `walk` of fsspec silently omits those."""
     waiting = [top]
     while waiting:
         here, below = waiting.pop(), []
@@ -118,7 +108,7 @@ def _walked(files: Any, top: str) -> Iterator[Mapping[str, Any] | _Closed]:  # n
         except PermissionError as error:
             if here == top:
                 raise
-            yield _Closed(here, error_text(error))
+            yield {"name": here, _UNLISTED: error_text(error)}
             continue
         except FileNotFoundError:  # it is gone by now
             continue
@@ -140,7 +130,9 @@ def _file_of(files: Any, info: Mapping[str, Any], name: str, *, listed: bool) ->
     version = tag or (f"{when} {known}" if when else "")
     around = [link if "://" in link else str(Path(link).absolute()) for link in _links(name)[1:]]
     uri = "::".join([files.unstrip_protocol(info["name"]), *around])
-    return RemoteFile(uri=uri, path=info["name"], version=version, size=known, listed=listed)
+    return RemoteFile(
+        uri=uri, path=info["name"], version=version, size=known, listed=listed, unlisted=info.get(_UNLISTED, "")
+    )  # fmt: skip
 
 
 def _links(name: str) -> list[str]:

@@ -13,7 +13,7 @@ import time
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, wait
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -31,7 +31,6 @@ from qwen_omni.archive.worker import (
     retries_transient,
 )
 from qwen_omni.errors import ConfigurationError, LocalResourceError, StoreError
-from qwen_omni.pricing.ledger import UsageLedger
 from qwen_omni.pricing.limit import SpendLimit
 from qwen_omni.profiles.rate_limits import RateLimits
 from qwen_omni.settings import Settings
@@ -312,12 +311,14 @@ def _driven(
     worker: ArchiveWorker, pages: Iterator[list[ArchiveRow | ArchiveItem]], how: _RunMode
 ) -> Generator[ArchiveRow]:
     """Yield the rows of looked-up pages: those that have one already, and those that are made."""
-    window, tracker = _Window(worker, how.stopping), _Tracker(worker.paid)
+    window, tracker = _Window(worker, how.stopping), Tracker(how.on_progress)
     in_batches = how.mode == "batch"
     for row in batched(worker, pages, how.window_hours, how.stopping) if in_batches else window.rows(pages):
-        tracker.add(row)
-        if how.on_progress is not None:
-            how.on_progress(tracker.progress(window.in_flight))
+        paid = worker.paid.total
+        tracker.count(
+            row, in_flight=window.in_flight, input_tokens=paid.tokens.input, output_tokens=paid.tokens.output,
+            cost_cny=paid.cny,
+        )  # fmt: skip
         yield row
 
 
@@ -334,8 +335,7 @@ class _Window:
     @property
     def in_flight(self) -> int:
         """Inputs that are being worked on."""
-        running = len(self._running)
-        return int(min(self._worker.threads, running))
+        return min(self._worker.threads, len(self._running))
 
     def rows(self, pages: Iterator[list[ArchiveRow | ArchiveItem]]) -> Generator[ArchiveRow]:
         """Yield rows until there are no more."""
@@ -375,32 +375,31 @@ class _Window:
                 yield state
 
 
-def made_since(row: ArchiveRow, began_at: float) -> bool:
-    """Whether a row was made, and its calls were paid for, by a run that began at a time in seconds since the epoch."""
-    return not row.reused and row.finished_at >= began_at
+class Tracker:
+    """Counts the rows of a run, and reports how far it has come."""
 
-
-class _Tracker:
-    """Counts the rows of a run."""
-
-    def __init__(self, paid: UsageLedger) -> None:
-        self._paid = paid
-        self._counts: dict[Status, int] = {}
-        self._reused = 0
+    def __init__(self, on_progress: OnProgress | None) -> None:
+        self._on_progress = on_progress
+        self._now, self._lock = ArchiveProgress(), threading.Lock()
         self._began, self._began_at = time.monotonic(), time.time()
 
-    def add(self, row: ArchiveRow) -> None:
-        """Count a row."""
-        self._counts[row.status] = self._counts.get(row.status, 0) + 1
-        self._reused += row.status == "ok" and not made_since(row, self._began_at)
+    def is_new(self, row: ArchiveRow) -> bool:
+        """Whether a row was made, and its calls were paid for, by this run."""
+        return not row.reused and row.finished_at >= self._began_at
 
-    def progress(self, in_flight: int) -> ArchiveProgress:
-        """Return how far the run has come."""
-        paid = self._paid.total
-        return ArchiveProgress(
-            counts=dict(self._counts), reused=self._reused, in_flight=in_flight, input_tokens=paid.tokens.input,
-            output_tokens=paid.tokens.output, cost_cny=paid.cny, elapsed=time.monotonic() - self._began,
-        )  # fmt: skip
+    def count(self, row: ArchiveRow, **changed: Any) -> None:  # noqa: ANN401  (of the progress)
+        """Count a row."""
+        now = self._now
+        counts = {**now.counts, row.status: now.counts.get(row.status, 0) + 1}
+        reused = now.reused + (row.status == "ok" and not self.is_new(row))
+        self.report(counts=counts, reused=reused, **changed)
+
+    def report(self, **changed: Any) -> None:  # noqa: ANN401
+        """Report what has changed."""
+        with self._lock:
+            self._now = replace(self._now, elapsed=time.monotonic() - self._began, **changed)
+            if self._on_progress is not None:
+                self._on_progress(self._now)
 
 
 # --- Status ---

@@ -154,7 +154,7 @@ def _local_item(path: str) -> ArchiveItem:
         return _unusable(path, "not_a_file", f"{path} is {kind}.")
     item = ArchiveItem(uri=path, version=version, size=size, settled=_is_settled(found))
     if not size:
-        return replace(item, problem=Problem(status="skipped", code="empty", text=f"{path} is empty (0 bytes)."))
+        return replace(item, problem=_empty(path))
     return item
 
 
@@ -170,6 +170,10 @@ def _unlocated(path: str, error: Exception) -> ArchiveItem:
 
 def _unusable(uri: str, code: str, text: str) -> ArchiveItem:
     return ArchiveItem(uri=uri, problem=Problem(status="skipped", code=code, text=redact(text)))
+
+
+def _empty(name: str) -> Problem:
+    return Problem(status="skipped", code="empty", text=f"{name} is empty (0 bytes).")
 
 
 def _is_settled(found: os.stat_result) -> bool:
@@ -312,8 +316,7 @@ def _remote(name: str, settings: Settings | None, suffixes: tuple[str, ...]) -> 
             shown = without_signature(found.uri)
             link = found.uri if found.uri != shown else ""
             item = ArchiveItem(uri=shown, version=found.version, size=found.size, link=link)
-            empty = Problem(status="skipped", code="empty", text=f"{shown} is empty (0 bytes).")
-            yield replace(item, problem=empty) if found.size == 0 else item
+            yield replace(item, problem=_empty(shown)) if found.size == 0 else item
 
 
 # --- Lists of inputs ---
@@ -494,8 +497,7 @@ def opened(item: ArchiveItem, settings: Settings) -> Iterator[OpenedMedia]:
         with fetched(item.link or item.uri, settings) as (path, digest):
             size = path.stat().st_size
             if not size:
-                text = f"{item.uri} is empty (0 bytes)."
-                raise InputError(Problem(status="skipped", code="empty", text=text))
+                raise InputError(_empty(item.uri))
             source = MediaSource.from_path(path, trusted=True)
             yield OpenedMedia(source=source, digest=digest, item=replace(item, size=size))
         return

@@ -21,7 +21,8 @@ from typing import Any, Self
 from qwen_omni.errors import QwenOmniError, SpendLimitError
 from qwen_omni.pricing.costs import Cost
 from qwen_omni.pricing.limit import Predicted, Reservation, SpendLimit, Spent, refusal
-from qwen_omni.work_store.store import WorkStore, is_gone, is_here, new_owner
+from qwen_omni.work_store.buffered import BufferedStore
+from qwen_omni.work_store.store import is_gone, is_here, new_owner
 
 Amounts = dict[str, int]
 """Whole amounts by unit: "tokens", "CNY" and "USD"."""
@@ -215,7 +216,7 @@ class SharedSpendLimit(SpendLimit):
         limit: the limits: those in total are of all processes together.
     """
 
-    def __init__(self, store: WorkStore, name: str, limit: SpendLimit) -> None:
+    def __init__(self, store: BufferedStore, name: str, limit: SpendLimit) -> None:
         super().__init__()
         state = limit.__getstate__()
         self._whole, self._each = dict(state["whole"]), dict(state["each"])

@@ -50,7 +50,7 @@ from qwen_omni.settings import Settings, region_of
 from qwen_omni.video.results import pricing_of
 from qwen_omni.work_store.buffered import BufferedStore
 from qwen_omni.work_store.inputs import StoredInput
-from qwen_omni.work_store.opening import open_work_store, refuse_media
+from qwen_omni.work_store.opening import open_work_store
 from qwen_omni.work_store.store import Claim, Found, StepKey, StoreUse, Taken
 
 T = TypeVar("T")
@@ -72,9 +72,7 @@ def open_store(place: str | Path, *, lease_seconds: float | None = None) -> Buff
         LocalResourceError: it cannot be created, read or written.
         StoreError: the server cannot be used.
     """
-    if StoreAddress.read(place) is None:
-        refuse_media(Path(place), USE.name, "Choose another with --store")
-    return open_work_store(place, USE, lease_seconds=lease_seconds)
+    return open_work_store(place, USE, lease_seconds=lease_seconds, otherwise="Choose another with --store")
 
 
 @dataclass(frozen=True, slots=True)
@@ -332,7 +330,7 @@ class ArchiveWorker:
         missing = {name: item for name, item in named.items() if name not in rows}
         made = {name: self._unusable(item) for name, item in missing.items() if item.problem is not None}
         made |= self._known({name: item for name, item in missing.items() if item.problem is None})
-        self._keep(made)
+        self.keep(made)
         rows |= {name: self._whole(row, named[name]) for name, row in made.items()}
         return [rows.get(key, item) if key else self._unusable(item) for key, item in zip(keys, items, strict=True)]
 
@@ -350,38 +348,35 @@ class ArchiveWorker:
 
     def _reused(self, item: ArchiveItem, digest: str, answer: Any, began: float, **used: Any) -> ArchiveRow:  # noqa: ANN401
         answer = answer if isinstance(answer, dict) else {}
-        return self._row(
+        return self.row(
             item, began, content_digest=digest, model=answer.get("model", self.step.model), status="ok",
             value=answer.get("value"), truncated=bool(answer.get("truncated")), reused=True, **used,
         )  # fmt: skip
 
     def _unusable(self, item: ArchiveItem) -> ArchiveRow:
         assert item.problem is not None
-        return self._failed(item, item.problem, time.time())
+        return self.failed_row(item, item.problem)
 
-    def _row(self, item: ArchiveItem, began: float, **columns: Any) -> ArchiveRow:  # noqa: ANN401  (of a row)
+    def row(self, item: ArchiveItem, began: float | None = None, **columns: Any) -> ArchiveRow:  # noqa: ANN401  (of a row)
+        """Return the row of an input, also for callers that ask by other means; it is not stored."""
+        now = time.time()
         usual = {
             "uri": item.uri, "etag": item.version if item.settled else "", "step": self.step.name,
-            "step_digest": self.step.digest, "model": self.step.model, "worker": self._name, "started_at": began,
-            "finished_at": time.time(),
+            "step_digest": self.step.digest, "model": self.step.model, "worker": self._name,
+            "started_at": now if began is None else began, "finished_at": now,
         }  # fmt: skip
         return ArchiveRow(**{**usual, **columns})
 
-    def _failed(self, item: ArchiveItem, problem: Problem, began: float, **columns: Any) -> ArchiveRow:  # noqa: ANN401
+    def failed_row(
+        self, item: ArchiveItem, problem: Problem, began: float | None = None, **columns: Any  # noqa: ANN401
+    ) -> ArchiveRow:  # fmt: skip
+        """Return the row of an input without an answer, likewise."""
         reasons = {
             "status": problem.status, "error_code": problem.code, "error": problem.text, "retryable": problem.retryable
         }  # fmt: skip
-        return self._row(item, began, **{**columns, **reasons})
+        return self.row(item, began, **{**columns, **reasons})
 
-    def failed_row(self, item: ArchiveItem, problem: Problem, **used: Any) -> ArchiveRow:  # noqa: ANN401  (of a row)
-        """Return the row of an input without an answer, for callers that ask by other means; it is not stored."""
-        return self._failed(item, problem, time.time(), **used)
-
-    def made_row(self, item: ArchiveItem, **columns: Any) -> ArchiveRow:  # noqa: ANN401  (of a row)
-        """Return the row of an answer, likewise."""
-        return self._row(item, time.time(), status="ok", **columns)
-
-    def _keep(self, rows: Mapping[str, ArchiveRow], *, now: bool = True) -> None:
+    def keep(self, rows: Mapping[str, ArchiveRow], *, now: bool = True) -> None:
         """Store rows by the names of their inputs; with `now=False`, together with what is stored next."""
         stored = [to_stored(row, run=self.run, origin=self.origin, name=name) for name, row in rows.items() if name]
         if stored:
@@ -431,7 +426,7 @@ class ArchiveWorker:
             return made
         row, error = made
         if row.status != "ok":
-            self._keep({item.name: row})
+            self.keep({item.name: row})
         if error is not None and self._streaks.failed(self._problem(error, item)):
             error.add_note(f"The last {_MOST_ALIKE} inputs failed alike. Run again to resume.")
             raise error
@@ -456,7 +451,7 @@ class ArchiveWorker:
     def _attempted(self, item: ArchiveItem, began: float) -> "Busy | _Made":
         """Return the row and, if it has no answer, the error; raise what ends the run."""
         if self._streaks.exhausted:
-            return self._failed(item, _NO_MONEY, began), None
+            return self.failed_row(item, _NO_MONEY, began), None
         try:
             with opened(item, self.settings) as media:
                 found = media.item
@@ -468,7 +463,7 @@ class ArchiveWorker:
             if isinstance(error, (StoppedError, *FATAL)) or error is self._store_fault:
                 raise
             self._work.check()
-            return self._failed(item, self._problem(error, item), began), error
+            return self.failed_row(item, self._problem(error, item), began), error
 
     def _problem(self, error: Exception, item: ArchiveItem) -> Problem:
         """Return the `Problem` for an error; a fault of one link's server says nothing about other inputs."""
@@ -487,7 +482,7 @@ class ArchiveWorker:
         if losses >= _MOST_LOSSES:
             self.store.note(state, {"losses": 0})  # a retry on request tries it again
             self.store.release(key)
-            return self._failed(media.item, _LOST, began, content_digest=media.digest), None
+            return self.failed_row(media.item, _LOST, began, content_digest=media.digest), None
         ledger = UsageLedger(
             region=region_of(self.settings.base_url), prices=self.settings.prices, rate=self.settings.exchange_rate
         )
@@ -530,7 +525,7 @@ class ArchiveWorker:
 
     def _found(self, item: ArchiveItem, digest: str, found: Found, began: float, **used: Any) -> ArchiveRow:  # noqa: ANN401
         row = self._reused(item, digest, found.value, began, **used)
-        self._keep({item.name: row})
+        self.keep({item.name: row})
         return row
 
     def _asked(self, media: OpenedMedia, ledger: UsageLedger) -> StepResult:
@@ -549,8 +544,8 @@ class ArchiveWorker:
         """Store an answer and its row together; the first answer to a content counts."""
         model = result.model or self.step.model
         answer = {"value": result.value, "truncated": result.truncated, "model": model}
-        row = self._row(media.item, began, content_digest=media.digest, status="ok", **answer, **used)
-        self._keep({media.item.name: row}, now=False)
+        row = self.row(media.item, began, content_digest=media.digest, status="ok", **answer, **used)
+        self.keep({media.item.name: row}, now=False)
         counts = self.store.finish(key, answer)
         self._streaks.finished()
         if counts == answer or not isinstance(counts, dict):
@@ -565,9 +560,9 @@ class ArchiveWorker:
         if found is not None:
             return self._found(media.item, media.digest, found, began, **used), None
         problem = self._problem(error, ArchiveItem(uri=""))  # its media are here: the network is the service's
-        row = self._failed(media.item, problem, began, content_digest=media.digest, **used)
+        row = self.failed_row(media.item, problem, began, content_digest=media.digest, **used)
         if isinstance(error, FATAL):
-            self._keep({media.item.name: replace(row, retryable=True)})
+            self.keep({media.item.name: replace(row, retryable=True)})
             raise error
         return row, error
 

@@ -15,6 +15,7 @@ from qwen_omni.media.plan.plan import MediaPlan
 from qwen_omni.media.prepare import PrepareOptions, look_at, plan_for
 from qwen_omni.media.source import as_source
 from qwen_omni.profiles import DEFAULT_MODEL
+from qwen_omni.redact import with_leaves
 
 _CHANNELS = {1: "mono", 2: "stereo"}
 
@@ -41,7 +42,8 @@ def probe(
 
 def facts_of(info: MediaInfo) -> dict[str, Any]:
     """Return the properties of a file in plain JSON types."""
-    return {name: _plain(value) for name, value in asdict(info).items()}
+    facts: dict[str, Any] = with_leaves(asdict(info), _plain)
+    return facts
 
 
 def plan_of(plan: MediaPlan) -> dict[str, Any]:
@@ -50,10 +52,6 @@ def plan_of(plan: MediaPlan) -> dict[str, Any]:
 
 
 def _plain(value: object) -> object:
-    if isinstance(value, tuple):
-        return [_plain(one) for one in value]
-    if isinstance(value, dict):
-        return {name: _plain(one) for name, one in value.items()}
     return round(float(value), 6) if isinstance(value, Fraction) else value
 
 

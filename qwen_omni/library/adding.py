@@ -97,23 +97,20 @@ class AddRun:
         known: the videos that the library held before, by name.
         skips: whether files that cannot be read are left out.
         outcomes: of the sources so far.
+        done: the outcomes of videos that were added, by name; a source may be another path to one of them.
     """
 
     sources: Sequence[str]
     known: dict[str, Video]
     skips: bool
     outcomes: list[Added] = field(default_factory=list)
-    _done: dict[str, Added] = field(default_factory=dict)
-
-    def finished(self, name: str) -> Added | None:
-        """Return the outcome of a video that this call has added already, under this or another path."""
-        return self._done.get(name)
+    done: dict[str, Added] = field(default_factory=dict)
 
     def note(self, one: Added) -> None:
         """Record the outcome of the next source."""
         self.outcomes.append(one)
         if one.error is None:
-            self._done.setdefault(one.source, one)
+            self.done.setdefault(one.source, one)
 
     @contextlib.contextmanager
     def leaving_out(self, source: str) -> Iterator[None]:

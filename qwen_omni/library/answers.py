@@ -6,7 +6,7 @@ used. The text model never writes times, so all times come from the model that w
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field
 
@@ -227,6 +227,16 @@ def check_question(question: str, advice: str = "Ask something about the videos 
     if not question.strip():
         raise ConfigurationError(f"The question is empty. {advice}")
     return question.strip()
+
+
+def check_options(options: object) -> None:
+    """Check that options are those of a question.
+
+    Raises:
+        ConfigurationError: they are something else, such as a dictionary.
+    """
+    if not isinstance(options, AskOptions):
+        raise ConfigurationError(f"options must be AskOptions(...), got {type(options).__name__}.")
 
 
 def check_length(question: str, options: AskOptions, settings: Settings) -> None:
@@ -456,8 +466,3 @@ def nothing_found(question: str, windows: Sequence[Window] = ()) -> LibraryAnswe
             notices=(windows.notice,),
         )  # fmt: skip
     return LibraryAnswer(question=question, answer=_NOTHING, basis=basis_of([], ""), written=False)
-
-
-def stored(value: Frozen) -> dict[str, Any]:
-    """Return a value as the work store keeps it."""
-    return value.model_dump(mode="json")

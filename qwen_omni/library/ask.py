@@ -13,6 +13,7 @@ import hashlib
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from qwen_omni.client import AsyncOmniClient, OmniClient
@@ -37,14 +38,16 @@ from qwen_omni.options import ChatRequest
 from qwen_omni.pricing.limit import Reservation, refusal_text
 from qwen_omni.request.estimate import Estimate, estimate
 from qwen_omni.responses import Delta, Response, ResponseBuilder, TextDelta
+from qwen_omni.retrieval.passages import TimeRange
 from qwen_omni.retrieval.windows import Window
 from qwen_omni.settings import Settings
 from qwen_omni.structured.ask import CaptionPlan, CaptionResult, ObjectStream, ReadOptions, ask_until_valid
-from qwen_omni.transport.flow import Done, adrive, advance
+from qwen_omni.transport.flow import Done, Sleep, adrive, advance
 from qwen_omni.video.engine.machine import BUSY_SECONDS
 from qwen_omni.video.results import Paid, to_bill
+from qwen_omni.work_store.buffered import BufferedStore
 from qwen_omni.work_store.opening import open_work_store
-from qwen_omni.work_store.store import Alive, Found, LoopPulse, StepKey, StoreUse, Taken, WorkStore
+from qwen_omni.work_store.store import Alive, Found, LoopPulse, StepKey, StoreUse, Taken
 
 T = TypeVar("T")
 
@@ -111,7 +114,7 @@ def ask_library(
         on_progress: called after every step.
 
     Raises:
-        ConfigurationError: the question is empty, or longer than a model takes.
+        ConfigurationError: the question is empty, or longer than a model takes; `options` are not `AskOptions`.
         QwenOmniError: see `qwen_omni.errors`; finished looks are stored for the next call.
 
     Example:
@@ -151,14 +154,14 @@ def stream_library(
                         yield step
                     case Find():
                         outcome = search(step.question)
-                    case Ask():
+                    case Ask(reading=None):
                         outcome = asker.complete(step.request)
-                    case Write():
-                        writing = _Writing(step)
+                    case Ask(reading=ReadOptions() as reading):
+                        writing = _Writing(reading)
                         for delta in asker.stream(step.request):
                             yield from writing.take(delta)
                         outcome = writing.response
-                    case Wait():
+                    case Sleep():
                         time.sleep(step.seconds)
             except QwenOmniError as error:
                 outcome = error
@@ -209,12 +212,12 @@ async def astream_library(
                     news.put_nowait(step)
                 case Find():
                     return await search(step.question)
-                case Ask():
+                case Ask(reading=None):
                     return await asker.complete(step.request)
-                case Wait():
+                case Sleep():
                     await asyncio.sleep(step.seconds)
-                case Write():
-                    writing = _Writing(step)
+                case Ask(reading=ReadOptions() as reading):
+                    writing = _Writing(reading)
                     async with contextlib.aclosing(asker.stream(step.request)) as deltas:
                         async for delta in deltas:
                             for one in writing.take(delta):
@@ -256,35 +259,21 @@ class Find:
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """A request to send; its outcome is the response."""
+    """A request to send; its outcome is the response, which is shown while it arrives if it can be read so."""
 
     request: ChatRequest
+    reading: ReadOptions | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Write:
-    """The request for the answer, which is shown while it arrives; its outcome is the response."""
-
-    request: ChatRequest
-    reading: ReadOptions
-
-
-@dataclass(frozen=True, slots=True)
-class Wait:
-    """Seconds to wait."""
-
-    seconds: float
-
-
-Step = Find | Ask | Write | Wait | LibraryProgress
+Step = Find | Ask | Sleep | LibraryProgress
 Steps = Generator[Step, Any, T]
 
 
 class _Writing:
     """Collects an answer, and shows it while it arrives."""
 
-    def __init__(self, step: Write) -> None:
-        self._stream = ObjectStream(step.reading)
+    def __init__(self, reading: ReadOptions) -> None:
+        self._stream = ObjectStream(reading)
         self._builder = ResponseBuilder()
         self._shown = ""
 
@@ -307,10 +296,8 @@ def _answering(
     question: str, options: AskOptions, settings: Settings, alive: Alive | None = None
 ) -> Steps[LibraryAnswer]:
     """Open the store of answers, and answer."""
-    place: Any = None
-    if options.keep:
-        place = settings.store or settings.cache_dir / _RUN / "answers.sqlite3"
-    store = open_work_store(place, _USE)
+    answers.check_options(options)
+    store = open_work_store(_place(options, settings), _USE)
     try:
         asked = _Question(question, options, settings, store, alive)
         found: LibraryAnswer = yield from asked.answering()
@@ -322,6 +309,11 @@ def _answering(
         store.close()
 
 
+def _place(options: AskOptions, settings: Settings) -> Any:  # noqa: ANN401  (a path, an address or nothing)
+    """Return the place of the store of answers."""
+    return (settings.store or settings.cache_dir / _RUN / "answers.sqlite3") if options.keep else None
+
+
 @dataclass(slots=True)
 class _Question:
     """One question: the windows, the looks at them, the answer."""
@@ -329,7 +321,7 @@ class _Question:
     question: str
     options: AskOptions
     settings: Settings
-    store: WorkStore
+    store: BufferedStore
     alive: Alive | None
     paid: list[Paid] = field(default_factory=list)
     digests: dict[str, str] = field(default_factory=dict)
@@ -390,14 +382,12 @@ class _Question:
     def _watched(self, shot: Shot, window: Window, number: int, *, may_pay: bool) -> Steps[Shot]:
         """Watch a window, or find the stored look; return the shot with what was found, or why it was not watched."""
         try:
-            where = answers.range_to_watch(window, self.options.margin)
-            plan = answers.plan_look(self.question, where, self.options, self.settings)
-            key = self._key(answers.look_key(self._digest(where.source), where, plan, self.options))
+            where, plan, key = self.planned(window)
             if not may_pay and not isinstance(self.store.peek(key), Found):
                 return shot
             text = f"looking at {shot.start:.0f}-{shot.end:.0f} s of {shot.source}"
             yield LibraryProgress(kind="look", text=text, shot=shot, number=number + 1)
-            look, reused = yield from self._once(key, plan, Look, lambda made: answers.read_look(made, where), Ask)
+            look, reused = yield from self._once(key, plan, Look, lambda made: answers.read_look(made, where))
         except (*_UNWATCHED, ConfigurationError) as error:
             self.paid += [Paid(self.options.model, one) for one in getattr(error, "usages", ())]
             shot = shot.model_copy(update={"reason": str(error).partition("\n")[0]})
@@ -407,6 +397,14 @@ class _Question:
         yield LibraryProgress(kind="looked", text=look.found, shot=shot, number=number + 1)
         return shot
 
+    def planned(self, window: Window) -> tuple[TimeRange, CaptionPlan, StepKey]:
+        """Return the time range of a look at a window, its request, and the key under which it is stored."""
+        where = answers.range_to_watch(window, self.options.margin)
+        plan = answers.plan_look(self.question, where, self.options, self.settings)
+        if where.source not in self.digests:
+            self.digests[where.source] = content_digest(where.source, self.settings)
+        return where, plan, self._key(answers.look_key(self.digests[where.source], where, plan, self.options))
+
     def _answer(self, shots: list[Shot], stopped: Stopped) -> Steps[LibraryAnswer]:
         ordered = answers.in_order(shots)
         plan = answers.plan_answer(self.question, ordered, self.options, self.settings)
@@ -414,9 +412,7 @@ class _Question:
         written: answers.AnswerSchema | None = None
         try:
             key = self._key(answers.answer_key(plan, self.options))
-            written, _ = yield from self._once(
-                key, plan, answers.AnswerSchema, lambda made: made, lambda request: Write(request, reading)
-            )
+            written, _ = yield from self._once(key, plan, answers.AnswerSchema, lambda made: made, reading)
         except SpendLimitError as error:
             self.refused[_ANSWER] = error
         return LibraryAnswer(
@@ -435,14 +431,14 @@ class _Question:
         plan: CaptionPlan,
         kind: type[Any],
         read: Callable[[Any], Any],
-        send: Callable[[ChatRequest], Step],
+        reading: ReadOptions | None = None,
     ) -> Steps[tuple[Any, bool]]:
         """Return the stored value of a step and `True`, or ask, store what was read, and return it and `False`."""
         while True:
             state = self.store.claim(key, alive=self.alive)
             if isinstance(state, Taken):
                 yield LibraryProgress(kind="waiting", text=f"Waiting for {state.holder}, which asks the same.")
-                yield Wait(BUSY_SECONDS)
+                yield Sleep(BUSY_SECONDS)
             elif isinstance(state, Found):
                 with contextlib.suppress(ValueError):
                     return kind.model_validate(state.value), True
@@ -450,30 +446,25 @@ class _Question:
             else:
                 break
         try:
-            made: CaptionResult[Any] = yield from _sent(ask_until_valid(plan), send)
+            made: CaptionResult[Any] = yield from _sent(ask_until_valid(plan), reading)
         except BaseException:
             self.store.release(key)
             raise
         self.paid += [Paid(plan.request.model, usage) for usage in made.usages]
         value = read(made.value)
-        self.store.finish(key, answers.stored(value))
+        self.store.finish(key, value.model_dump(mode="json"))
         return value, False
 
     def _key(self, step: str) -> StepKey:
         return StepKey(_RUN, step, self.settings.origin)
 
-    def _digest(self, source: str) -> str:
-        if source not in self.digests:
-            self.digests[source] = content_digest(source, self.settings)
-        return self.digests[source]
 
-
-def _sent(work: Generator[ChatRequest, Response, T], send: Callable[[ChatRequest], Step]) -> Generator[Step, Any, T]:
+def _sent(work: Generator[ChatRequest, Response, T], reading: ReadOptions | None) -> Generator[Step, Any, T]:
     """Yield the requests of some work as steps."""
     outcome: Response | QwenOmniError | None = None
     while not isinstance(step := advance(work, outcome), Done):
         try:
-            outcome = yield send(step)
+            outcome = yield Ask(step, reading)
         except QwenOmniError as error:
             outcome = error
     return step.value
@@ -581,6 +572,7 @@ def estimate_library(
             print(estimate_library("Who scores first?", library.search))
     """
     question = answers.check_question(question)
+    answers.check_options(options)
     settings = settings or Settings.load(needs_key=False)
     answers.check_length(question, options, settings)
     windows = search(question)
@@ -596,21 +588,14 @@ def estimate_library(
 
 
 def _existing(options: AskOptions, settings: Settings) -> Any:  # noqa: ANN401  (a path, an address or nothing)
-    """Return the place of the store of answers, if there is one: an estimate creates nothing."""
-    if not options.keep:
-        return None
-    path = settings.cache_dir / _RUN / "answers.sqlite3"
-    return settings.store or (path if path.exists() else None)
+    """Return the place of the store of answers if that exists: an estimate creates nothing."""
+    place = _place(options, settings)
+    return None if isinstance(place, Path) and not place.exists() else place
 
 
 def _estimated(work: _Question, window: Window) -> LookEstimate:
     try:
-        where = answers.range_to_watch(window, work.options.margin)
-        plan = answers.plan_look(work.question, where, work.options, work.settings)
-        key = StepKey(
-            _RUN, answers.look_key(content_digest(where.source, work.settings), where, plan, work.options),
-            work.settings.origin,
-        )  # fmt: skip
+        _, plan, key = work.planned(window)
         if isinstance(work.store.peek(key), Found):
             return LookEstimate(window=window)
         return LookEstimate(window=window, estimate=estimate(plan.request, settings=work.settings))

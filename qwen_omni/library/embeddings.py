@@ -200,23 +200,19 @@ class TextEmbedding:
             SpendLimitError: the next request would exceed the spend limit.
             APIError: the service refused.
         """
-        job = self._job()
-        return run(job.flow(self._fitting(texts)), job.settings)
+        return run(*self._work(texts))
 
     def embed_query(self, text: str) -> list[float]:
         """Return the vector of a question; raises as `embed_documents`."""
-        job = self._job()
-        return run(job.flow(self._fitting([text], _LONG_QUESTION)), job.settings)[0]
+        return run(*self._work([text], _LONG_QUESTION))[0]
 
     async def aembed_documents(self, texts: Sequence[str]) -> Vectors:
         """Return a vector for each text; the asynchronous `embed_documents`."""
-        job = self._job()
-        return await arun(job.flow(self._fitting(texts)), job.settings)
+        return await arun(*self._work(texts))
 
     async def aembed_query(self, text: str) -> list[float]:
         """Return the vector of a question; the asynchronous `embed_query`."""
-        job = self._job()
-        return (await arun(job.flow(self._fitting([text], _LONG_QUESTION)), job.settings))[0]
+        return (await arun(*self._work([text], _LONG_QUESTION)))[0]
 
     def _settings(self, *, needs_key: bool = False) -> Settings:
         return self._given or Settings.load(needs_key=needs_key)
@@ -226,13 +222,15 @@ class TextEmbedding:
         pricing = _pricing(self._profile, settings)
         return _Job(profile=self._profile, dimensions=self._dimensions, settings=settings, pricing=pricing)
 
-    def _fitting(self, texts: Sequence[str], warning: str = _LONG_TEXTS) -> list[str]:
+    def _work(self, texts: Sequence[str], warning: str = _LONG_TEXTS) -> tuple[Flow[Vectors], Settings]:
+        """Return the requests for texts, cut to what the model takes with a warning, and how it is reached."""
+        job = self._job()
         kept = [shortened(text or " ", self._profile.most_tokens) for text in texts]
         cut = sum(len(short) < len(text) for short, text in zip(kept, texts, strict=True))
         if cut:
             text = warning.format(count=cut, most=self._profile.most_tokens, model=self._profile.name)
             warnings.warn(text, UserWarning, stacklevel=3)
-        return kept
+        return job.flow(kept), job.settings
 
 
 def _pricing(profile: EmbeddingProfile, settings: Settings) -> Pricing:

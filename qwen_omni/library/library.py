@@ -99,7 +99,9 @@ class VideoLibrary:
         self._turns = Turns()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _rebuilt, (self._given, None if self._owned else self._client, self._embedding, self._options)
+        client = None if self._owned else self._client  # connections stay with the process that opened them
+        made = functools.partial(VideoLibrary, client=client, embedding=self._embedding, options=self._options)
+        return made, (self._given,)
 
     # --- Adding ---
 
@@ -117,6 +119,7 @@ class VideoLibrary:
         Raises:
             ConfigurationError: a source is a link to another machine, or the library was made with another embedding or
                 by another service.
+            StoreError: other programs kept writing to the library; what was written is kept, and the same call goes on.
             QwenOmniError: see `qwen_omni.errors`; what was finished is kept, and the next call resumes there.
         """
         return list(self.iter_add(sources, on_error=on_error, on_progress=on_progress))
@@ -199,7 +202,7 @@ class VideoLibrary:
 
     def _adding(self, run: AddRun, name: str, gaps: GapCount) -> Generator[AddStep, Any, Added]:
         """Add one video: yield what to read and to embed, and write what comes of it."""
-        done = run.finished(name)
+        done = run.done.get(name)
         if done is not None:
             return replace(done, embedded=0, removed=0, gaps=0, unchanged=True)
         known, version = run.known.get(name), version_of(name, self._options, self.settings)
@@ -255,15 +258,21 @@ class VideoLibrary:
                 was made with another embedding or by another service.
             QwenOmniError: the embedding model failed.
         """
-        return _warned(self._search(question, k, seconds=seconds, sources=sources))
+        return _warned(self.windows(question, k, seconds=seconds, sources=sources))
 
     async def asearch(
         self, question: str, k: int = 5, *, seconds: float = WINDOW_SECONDS, sources: Sources = ()
     ) -> list[Window]:
         """Find the windows that answer a question best; the asynchronous `search`."""
-        return _warned(await self._asearch(question, k, seconds=seconds, sources=sources))
+        return _warned(await self.awindows(question, k, seconds=seconds, sources=sources))
 
-    def _search(self, question: str, k: int, *, seconds: float = WINDOW_SECONDS, sources: Sources = ()) -> list[Window]:
+    def windows(
+        self, question: str, k: int = 5, *, seconds: float = WINDOW_SECONDS, sources: Sources = ()
+    ) -> list[Window]:
+        """Find the windows that answer a question best, as `search` does, and give no warning.
+
+        For callers that show what they get: if words alone were compared, it is `WordMatches`, whose `notice` says so.
+        """
         query = self._query(question, k, seconds, sources)
         if query.empty:
             return []
@@ -272,9 +281,10 @@ class VideoLibrary:
         except SpendLimitError as error:
             return WordMatches(self._windows(query, []), error)
 
-    async def _asearch(
-        self, question: str, k: int, *, seconds: float = WINDOW_SECONDS, sources: Sources = ()
+    async def awindows(
+        self, question: str, k: int = 5, *, seconds: float = WINDOW_SECONDS, sources: Sources = ()
     ) -> list[Window]:
+        """Find the windows that answer a question best; the asynchronous `windows`."""
         query = await asyncio.to_thread(self._query, question, k, seconds, sources)
         if query.empty:
             return []
@@ -328,7 +338,7 @@ class VideoLibrary:
             options: the models, and how many windows are watched how closely.
             on_progress: called after every step.
         """
-        search = functools.partial(self._search, k=k, sources=sources)
+        search = functools.partial(self.windows, k=k, sources=sources)
         return ask_library(question, search, client=self.client, options=options, on_progress=on_progress)
 
     async def aask(
@@ -341,7 +351,7 @@ class VideoLibrary:
         on_progress: OnLibraryProgress | None = None,
     ) -> LibraryAnswer:
         """Answer a question from the library; the asynchronous `ask`."""
-        search = functools.partial(self._asearch, k=k, sources=sources)
+        search = functools.partial(self.awindows, k=k, sources=sources)
         return await aask_library(question, search, client=self.aclient, options=options, on_progress=on_progress)
 
     def stream(
@@ -353,7 +363,7 @@ class VideoLibrary:
         options: AskOptions = DEFAULT_ASK,
     ) -> Generator[LibraryProgress | LibraryAnswer, None, None]:
         """Yield progress, with the answer as it arrives, and finally the `LibraryAnswer`; see `ask`."""
-        search = functools.partial(self._search, k=k, sources=sources)
+        search = functools.partial(self.windows, k=k, sources=sources)
         return stream_library(question, search, client=self.client, options=options)
 
     def astream(
@@ -365,7 +375,7 @@ class VideoLibrary:
         options: AskOptions = DEFAULT_ASK,
     ) -> AsyncGenerator[LibraryProgress | LibraryAnswer, None]:
         """Yield progress, then the answer; the asynchronous `stream`. Close it with `contextlib.aclosing`."""
-        search = functools.partial(self._asearch, k=k, sources=sources)
+        search = functools.partial(self.awindows, k=k, sources=sources)
         return astream_library(question, search, client=self.aclient, options=options)
 
     # --- Contents ---
@@ -479,10 +489,6 @@ class VideoLibrary:
 
     async def __aexit__(self, *_: object) -> None:
         await self.aclose()
-
-
-def _rebuilt(place: Any, client: OmniClient | None, embedding: object, options: PassageOptions) -> VideoLibrary:  # noqa: ANN401
-    return VideoLibrary(place, client=client, embedding=embedding, options=options)
 
 
 def check_stamp(place: str, found: Stamp, wanted: Stamp) -> None:

@@ -15,7 +15,7 @@ from urllib.parse import quote
 from qwen_omni.errors import ConfigurationError
 from qwen_omni.library.answers import LibraryAnswer
 from qwen_omni.notebook import MOST_IMAGES, Card, Row
-from qwen_omni.redact import clean
+from qwen_omni.redact import clean, with_leaves
 from qwen_omni.retrieval.windows import Window
 from qwen_omni.video.export.html import policy
 from qwen_omni.video.export.markdown import bill_text
@@ -113,17 +113,9 @@ def _rendered(question: str, entries: list[dict[str, Any]], answer: dict[str, An
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    content = _cleaned({"title": question, "entries": entries, "answer": answer})
+    content = with_leaves({"title": question, "entries": entries, "answer": answer}, _cleaned)
     return environment.from_string(template).render(content, style=style, policy=policy(None, scripts=(), style=style))
 
 
-def _cleaned(value: Any) -> Any:  # noqa: ANN401  (texts in lists and dictionaries)
-    match value:
-        case str():
-            return clean(value, "model")
-        case list() | tuple():
-            return [_cleaned(one) for one in value]
-        case dict():
-            return {name: _cleaned(one) for name, one in value.items()}
-        case _:
-            return value
+def _cleaned(value: object) -> object:
+    return clean(value, "model") if isinstance(value, str) else value

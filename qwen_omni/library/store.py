@@ -12,13 +12,13 @@ import random
 import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import timedelta
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
-from qwen_omni.errors import ConfigurationError, QwenOmniError
+from qwen_omni.errors import ConfigurationError, QwenOmniError, StoreError
 from qwen_omni.media.files.tempfiles import machine_fault
 from qwen_omni.retrieval.passages import Passage
 from qwen_omni.retrieval.windows import Hit
@@ -166,9 +166,7 @@ class LanceStore:
         """Create the tables, unless another process has just done so."""
         import pyarrow as pa  # noqa: PLC0415  (comes with LanceDB)
 
-        about = {
-            "version": _VERSION, "embedding": stamp.embedding, "origin": stamp.origin, "dimensions": stamp.dimensions
-        }  # fmt: skip
+        about = {"version": _VERSION, **asdict(stamp)}
         columns = [
             pa.field("id", pa.string()), pa.field("source", pa.string()), pa.field("start", pa.float64()),
             pa.field("end", pa.float64()), pa.field("text", pa.string()), pa.field("metadata", pa.string()),
@@ -243,12 +241,13 @@ class LanceStore:
 
     def finish(self, video: Video) -> None:
         """Record that all passages of a video are written."""
-        row = {"source": video.source, "version": video.version, "passages": video.passages}
 
         def finish() -> None:
             table = None if self._table(_PASSAGES) is None else self._listed()
             if table is not None:
-                table.merge_insert("source").when_matched_update_all().when_not_matched_insert_all().execute([row])
+                table.merge_insert("source").when_matched_update_all().when_not_matched_insert_all().execute(
+                    [asdict(video)]
+                )
 
         self._write("write to", finish)
 
@@ -377,10 +376,11 @@ class LanceStore:
                         raise
                     conflict = error
                     time.sleep(random.uniform(0, _LONGEST_WAIT) * (attempt + 1) / _ATTEMPTS)  # noqa: S311
-            raise ConfigurationError(
+            raise StoreError(
                 f"Other programs kept writing to the library {self.place} at the same time. What was written is kept; "
-                "add the videos again, one program after the other."
-            ) from conflict
+                "add the videos again, one program after the other.",
+                reason="busy", address=self.place, transient=True,
+            ) from conflict  # fmt: skip
 
     @contextlib.contextmanager
     def _writing(self, doing: str) -> Iterator[None]:

@@ -38,10 +38,10 @@ from qwen_omni.structured.caption import DEFAULT_OPTIONS, CaptionOptions, plan_c
 from qwen_omni.structured.parse import parse_caption
 from qwen_omni.structured.schema import CaptionSchema, SchemaLike, read_schema
 from qwen_omni.work_store.buffered import BufferedStore
-from qwen_omni.work_store.opening import open_work_store, refuse_media
+from qwen_omni.work_store.opening import RunStore, open_work_store, refuse_media
 from qwen_omni.work_store.sqlite import is_open
 from qwen_omni.work_store.sqlite_file import read_lines
-from qwen_omni.work_store.store import LOCAL, UNVERIFIED, Claim, Found, RunStore, StepKey, StoreUse, Taken, digest
+from qwen_omni.work_store.store import LOCAL, UNVERIFIED, Claim, Found, StepKey, StoreUse, Taken, digest
 
 _RUN = "captions"
 _SUFFIX = ".sqlite3"
@@ -86,7 +86,7 @@ class Results(RunStore):
         lines = None if old is None else _read_old(old)
         use = StoreUse(name="results file" if server is None else "results store", way_out=_WAY_OUT, holds="captions")
         store = open_work_store(place, use, lease_seconds=lease_seconds)
-        super().__init__(store, use, _RUN, place=store.place, reuse_unverified=reuse_unverified)
+        super().__init__(store, _RUN, reuse_unverified=reuse_unverified)
         self._unreadable = ""
         if old is not None and lines is not None:
             self._take_over(store, old, *lines)

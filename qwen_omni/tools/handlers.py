@@ -5,6 +5,7 @@ returns its outcome. Any exception becomes text. Long files are processed by the
 finished segments.
 """
 
+import asyncio
 import functools
 import math
 import threading
@@ -166,9 +167,21 @@ class Work:
 
 @dataclass(frozen=True, slots=True)
 class Local:
-    """Blocking work that needs no client: it runs on a thread where an event loop must not wait."""
+    """Work that needs no client.
+
+    Attributes:
+        action: the work, which may block.
+        asynchronous: its form for an event loop; without one, it runs on a thread.
+        text: reported once it is done.
+    """
 
     action: Callable[[], Any]
+    asynchronous: Callable[[], Awaitable[Any]] | None = None
+    text: str = "looked at the file"
+
+    async def arun(self) -> Any:  # noqa: ANN401  (whatever the work returns)
+        """Run it without blocking the event loop."""
+        return await (asyncio.to_thread(self.action) if self.asynchronous is None else self.asynchronous())
 
 
 Step = ChatRequest | Work | Local

@@ -4,18 +4,19 @@ import functools
 import os
 from collections.abc import Generator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from qwen_omni.client import AsyncOmniClient, OmniClient
 from qwen_omni.errors import ConfigurationError, UnreadableMediaError
-from qwen_omni.library.answers import AskOptions, LibraryAnswer
-from qwen_omni.library.ask import OnLibraryProgress, aask_library, ask_library
+from qwen_omni.library.answers import AskOptions, LibraryAnswer, WordMatches
+from qwen_omni.library.ask import aask_library, ask_library
 from qwen_omni.library.library import WINDOWS_PER_QUESTION, VideoLibrary
 from qwen_omni.library.sources import not_held
-from qwen_omni.retrieval.windows import Window
 from qwen_omni.tools.definitions import AskLibrary, SearchVideos
 from qwen_omni.tools.handlers import Local, Meter, Steps, ToolContext, Work
 from qwen_omni.tools.results import ToolOutcome, bounded, line
+
+if TYPE_CHECKING:
+    from qwen_omni.retrieval.windows import Window
 
 _SEARCH_ADVICE = "Search for something narrower, or for fewer windows (k)."
 _ANSWER_ADVICE = "Ask a narrower question."
@@ -26,11 +27,17 @@ def search_videos(context: ToolContext, asked: SearchVideos) -> Steps:
     """Search the library."""
     library = _library(context)
     sources = yield from _sources(context, library, asked.path)
-    windows: list[Window] = yield Work(_found, _afound, (library, asked.query, sources), asked.k, Meter.step)
+    given: tuple[Any, ...] = (asked.query, asked.k)
+    windows: list[Window] = yield Local(
+        functools.partial(library.windows, *given, sources=sources),
+        functools.partial(library.awindows, *given, sources=sources),
+        text="searched",
+    )
     lines = [f"{_name(context, one.source)}, {_range(one)}: {_short(one.text)}" for one in windows]
     head = f"{len(windows)} windows, best first:" if windows else "Nothing in the library matches that."
+    notes = [f"({line(windows.notice)})"] if isinstance(windows, WordMatches) else []
     facts = [{**_place(context, one), "text": one.text, "score": one.score} for one in windows]
-    return ToolOutcome(content=bounded([head, *lines], _SEARCH_ADVICE), artifact={"windows": facts})
+    return ToolOutcome(content=bounded([head, *notes, *lines], _SEARCH_ADVICE), artifact={"windows": facts})
 
 
 def ask_videos(context: ToolContext, asked: AskLibrary) -> Steps:
@@ -38,8 +45,12 @@ def ask_videos(context: ToolContext, asked: AskLibrary) -> Steps:
     library = _library(context)
     options = AskOptions(model=context.model, looks=asked.looks)
     sources = yield from _sources(context, library, asked.path)
-    given = (library, asked.question, sources)
-    found: LibraryAnswer = yield Work(_answered, _aanswered, given, options, Meter.library)
+    search = functools.partial(library.windows, k=WINDOWS_PER_QUESTION, sources=sources)
+    asearch = functools.partial(library.awindows, k=WINDOWS_PER_QUESTION, sources=sources)
+    found: LibraryAnswer = yield Work(
+        functools.partial(ask_library, search=search), functools.partial(aask_library, search=asearch),
+        (asked.question,), options, Meter.library,
+    )  # fmt: skip
     lines = [f"{_name(context, one.source)}, {_range(one)}: {line(one.text)}" for one in found.evidence]
     shown = ["Evidence:", *lines] if lines else []
     notes = [f"({line(one)})" for one in (found.basis, *found.notices)]
@@ -83,62 +94,6 @@ def _within(context: ToolContext, library: VideoLibrary, path: str) -> list[str]
     if not found:
         raise UnreadableMediaError(str(not_held(path, list(names.values()))))  # a model can correct it
     return found
-
-
-def _found(
-    library: VideoLibrary,
-    query: str,
-    sources: Sequence[str],
-    *,
-    options: int,
-    on_progress: Any,  # noqa: ANN401
-    client: OmniClient,
-) -> list[Window]:
-    del client
-    windows = library.search(query, options, sources=sources)
-    on_progress("searched")
-    return windows
-
-
-async def _afound(
-    library: VideoLibrary,
-    query: str,
-    sources: Sequence[str],
-    *,
-    options: int,
-    on_progress: Any,  # noqa: ANN401
-    client: AsyncOmniClient,
-) -> list[Window]:
-    del client
-    windows = await library.asearch(query, options, sources=sources)
-    on_progress("searched")
-    return windows
-
-
-def _answered(
-    library: VideoLibrary,
-    question: str,
-    sources: Sequence[str],
-    *,
-    client: OmniClient,
-    options: AskOptions,
-    on_progress: OnLibraryProgress,
-) -> LibraryAnswer:
-    search = functools.partial(library.search, k=WINDOWS_PER_QUESTION, sources=sources)
-    return ask_library(question, search, client=client, options=options, on_progress=on_progress)
-
-
-async def _aanswered(
-    library: VideoLibrary,
-    question: str,
-    sources: Sequence[str],
-    *,
-    client: AsyncOmniClient,
-    options: AskOptions,
-    on_progress: OnLibraryProgress,
-) -> LibraryAnswer:
-    search = functools.partial(library.asearch, k=WINDOWS_PER_QUESTION, sources=sources)
-    return await aask_library(question, search, client=client, options=options, on_progress=on_progress)
 
 
 def _name(context: ToolContext, source: str) -> str:

@@ -1,6 +1,5 @@
 """`MediaTools`: the tools of one folder, called by name from threads or `asyncio`. Errors are part of the outcome."""
 
-import asyncio
 import functools
 import threading
 from collections.abc import Callable, Mapping
@@ -23,7 +22,6 @@ from qwen_omni.tools.handlers import Local, Meter, OnToolProgress, Step, Steps, 
 from qwen_omni.tools.results import ToolOutcome, failed, wrong_arguments
 from qwen_omni.transport.flow import adrive, drive
 
-_LOOKED = "looked at the file"
 _DELIVERED = "prepared the media; waiting for the answer"
 _ANSWERED = "the answer is there"
 
@@ -223,7 +221,7 @@ class MediaTools:
         match step:
             case Local():
                 found = step.action()
-                meter.step(_LOOKED)
+                meter.step(step.text)
                 return found
             case Work():
                 return step.sync(*step.given, **step.keywords(self._client(), meter))
@@ -238,8 +236,8 @@ class MediaTools:
     async def _ado(self, step: Step, meter: Meter) -> Any:  # noqa: ANN401
         match step:
             case Local():
-                found = await asyncio.to_thread(step.action)
-                meter.step(_LOOKED)
+                found = await step.arun()
+                meter.step(step.text)
                 return found
             case Work():
                 return await step.asynchronous(*step.given, **step.keywords(self._async_client(), meter))

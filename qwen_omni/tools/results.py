@@ -23,7 +23,7 @@ from qwen_omni.errors import (
     SpendLimitError,
     TaskUnfinishedError,
 )
-from qwen_omni.redact import clean
+from qwen_omni.redact import clean, with_leaves
 
 MOST_CHARACTERS = 8_000
 """Maximum characters of a tool's text, so that it leaves room in the model's context."""
@@ -50,7 +50,7 @@ class ToolOutcome:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "content", clean(self.content, "model"))
-        object.__setattr__(self, "artifact", _without_halves(self.artifact))
+        object.__setattr__(self, "artifact", with_leaves(self.artifact, _without_halves))
 
     def __str__(self) -> str:
         return self.content
@@ -112,18 +112,12 @@ def _cut(value: Any, items: int, characters: int) -> Any:  # noqa: ANN401
             return value
 
 
-def _without_halves(value: Any) -> Any:  # noqa: ANN401
+def _without_halves(value: object) -> object:
     """Join surrogate pairs, and write out lone surrogates, which no JSON can carry; all else stays unchanged."""
-    match value:
-        case str():
-            joined = value.encode("utf-16", "surrogatepass").decode("utf-16", "surrogatepass")
-            return joined.encode(errors="backslashreplace").decode()
-        case list() | tuple():
-            return [_without_halves(one) for one in value]
-        case dict():
-            return {_without_halves(name): _without_halves(one) for name, one in value.items()}
-        case _:
-            return value
+    if not isinstance(value, str):
+        return value
+    joined = value.encode("utf-16", "surrogatepass").decode("utf-16", "surrogatepass")
+    return joined.encode(errors="backslashreplace").decode()
 
 
 def wrong_arguments(error: ValidationError) -> ToolOutcome:

@@ -16,7 +16,7 @@ from qwen_omni.errors import ConfigurationError, LocalResourceError
 from qwen_omni.work_store.buffered import BufferedStore
 from qwen_omni.work_store.opening import open_work_store
 from qwen_omni.work_store.sqlite import SqliteStore
-from qwen_omni.work_store.store import Alive, Claim as StoreClaim, Found, StepKey, StoreUse, Taken
+from qwen_omni.work_store.store import LOCAL, Alive, Claim as StoreClaim, Found, StepKey, StoreUse, Taken
 
 _FILE = "uploads.sqlite3"
 _WAY_OUT = (
@@ -141,7 +141,7 @@ class UploadCache:
             self._warn(f"The {self._use.name} {store.place} cannot be used: {store.trouble}. {self._use.way_out}")
         with _shared:
             _unwritten.difference_update([one for one in _unwritten if not one.pending])
-            if store.database is not None and store.pending:
+            if store.pending:
                 _unwritten.add(store)
 
     def _warn(self, text: str) -> None:
@@ -154,8 +154,13 @@ def _move(path: Path, store: BufferedStore) -> None:
     """Write what was remembered in memory while a file could not be opened."""
     with _shared:
         remembered = _in_memory.pop(path, None)
-    for key, row in list(remembered.pending.items()) if remembered is not None else ():
-        store.finish(key, row.value, expires_at=row.expires_at)
+    if remembered is None:
+        return
+    for step in remembered.steps(path.stem, LOCAL):
+        key = StepKey(path.stem, step)
+        found = remembered.find(key)
+        if found is not None:
+            store.finish(key, found.value, expires_at=found.expires_at)
 
 
 def _held(found: Found) -> Held | None:

@@ -19,7 +19,6 @@ from qwen_omni.work_store.inputs import (
     InputCount,
     InputFilter,
     StoredInput,
-    counted,
     merged,
     read_rows,
     select_claims,
@@ -109,7 +108,11 @@ def open_stores() -> "list[BufferedStore]":
 
 
 class BufferedStore(ABC):
-    """A `WorkStore` over a database; the base of every backend.
+    """Finished steps and claims, over a database; the base of every backend. Thread-safe, and shared by processes.
+
+    No method but `exchange` raises because something cannot be *written*: the value stays in memory, is written as soon
+    as that is possible, and `trouble` and `notices` report it. A store on a server raises `StoreError` where it cannot
+    be *read*, and where a step cannot be claimed: others may have paid for it.
 
     Attributes:
         place: where the entries are: a file, or the address of a server without its password. `None` is memory only.
@@ -117,11 +120,14 @@ class BufferedStore(ABC):
         owner: identifies this store in claims.
     """
 
+    database: Database
+    """Where the entries are."""
+
+    faults: tuple[type[Exception], ...]
+    """What a transaction may raise because of the file, the server or the way to it."""
+
     lock_row: ClassVar[str] = ""
     """What a SELECT adds to lock a row until the end of its transaction."""
-
-    key_among: ClassVar[str]
-    """A condition that `key` is one of several, which are separated by spaces."""
 
     among: ClassVar[str]
     """What follows a column in a condition that it is one of a JSON array of texts."""
@@ -141,25 +147,15 @@ class BufferedStore(ABC):
         self._unspent: dict[str, tuple[str, str, Mapping[str, Any]]] = {}
         self._inputs: dict[tuple[str, str, str], tuple[StoredInput, ...]] = {}  # not yet written; in their order
         self._flushing = threading.Lock()  # inputs add up, so each is written once
-        self._digests: dict[str, str] = {}  # only in memory, or not yet written
-        self._records: dict[str, Any] = {}  # only in memory
+        self._digests: dict[str, str] = {}  # not yet written
         self._damaged = 0
         self._beats = False
         self._retry_at = float("-inf")
         self._transient_since: float | None = None
         self._ended = threading.Event()
-        self.database: Database | None = None
         STORES[self.owner] = self
 
     # --- What a backend decides ---
-
-    @abstractmethod
-    def now(self) -> float:
-        """Return the seconds since the epoch, by this machine."""
-
-    @abstractmethod
-    def faults(self) -> tuple[type[Exception], ...]:
-        """Return what a transaction may raise because of the file, the server or the way to it."""
 
     @abstractmethod
     def reason(self, error: Exception) -> str:
@@ -198,7 +194,7 @@ class BufferedStore(ABC):
     def find(self, key: StepKey, *, unverified: bool = False) -> Found | None:
         """Return a finished step; with `unverified`, also one of unknown origin from an older version."""
         kept = self._in_memory(key)
-        if kept is not None or self.database is None:
+        if kept is not None:
             return kept
         rows: list[Any] = self._read(lambda base: select(base, key, unverified=unverified), [])
         return self.decoded(key, rows)
@@ -207,8 +203,6 @@ class BufferedStore(ABC):
         """Return every finished step of a run by name."""
         with self._state:
             kept = {key.step: row.value for key, row in self.pending.items() if (key.run, key.origin) == (run, origin)}
-        if self.database is None:
-            return kept
         rows: list[Any] = self._read(lambda base: select_run(base, run, origin), [])
         found = {row[4]: self.decoded(StepKey(run, row[4], origin), [row[:4]]) for row in rows if type(row[4]) is str}
         return {**{step: one.value for step, one in found.items() if one is not None}, **kept}
@@ -218,12 +212,7 @@ class BufferedStore(ABC):
         wanted = list(steps)
         kept = {step: self._in_memory(StepKey(run, step, origin)) for step in wanted}
         values = {step: one.value for step, one in kept.items() if one is not None}
-        if self.database is None:
-            return values
-        rows: list[Any] = []
-        for start in range(0, len(wanted), _CHUNK):
-            some = dumped(wanted[start : start + _CHUNK])
-            rows += self._read(lambda base, some=some: select_among(base, run, origin, some, self.among), [])  # type: ignore[misc]
+        rows = self._among(wanted, lambda base, some: select_among(base, run, origin, some, self.among))
         found = {row[4]: self.decoded(StepKey(run, row[4], origin), [row[:4]]) for row in rows}
         return {**{step: one.value for step, one in found.items() if one is not None}, **values}
 
@@ -233,9 +222,6 @@ class BufferedStore(ABC):
         A failed write is never raised: what cannot be written stays in memory, and `trouble` and `unkept` report it.
         """
         row = self._buffer({key: value}, expires_at)[key]
-        if self.database is None:
-            self.let_go(key)
-            return row.value
         counts = self._stored(key, row)
         if counts is not None or self._transient_since is None:
             self.let_go(key)  # otherwise it stays claimed until it is written
@@ -244,11 +230,11 @@ class BufferedStore(ABC):
     def finish_all(self, values: Mapping[StepKey, Any]) -> None:
         """Store many finished steps at once; of each, the first value that was stored counts."""
         self._buffer(values, None)
-        if self.database is not None and not self._flush():
+        if not self._flush():
             self._keep_beating()
 
     def _buffer(self, values: Mapping[StepKey, Any], expires_at: float | None) -> dict[StepKey, Row]:
-        now = self.now()
+        now = time.time()
         with self._state:
             for key, value in values.items():
                 row = self.pending.get(key)
@@ -296,16 +282,23 @@ class BufferedStore(ABC):
         if found is not None:
             return found
         holder = self._holder_in_process(key)
-        if holder is None and self.database is not None:
+        if holder is None:
             holder = self._read(lambda base: self.holder(base, key), None)
         return None if holder is None else Taken(describe(holder))
 
     def claim(self, key: StepKey, *, unverified: bool = False, alive: Alive | None = None) -> Found | Claim | Taken:
-        """Return the finished step, or claim it unless another process works on it."""
+        """Return the finished step, or claim it unless another owner works on it.
+
+        Args:
+            key: the step.
+            unverified: whether an entry of unknown origin counts.
+            alive: whether the work makes progress; a lease is renewed only while it returns `True`.
+        """
         state = self.peek(key, unverified=unverified)
         if state is not None:
             return state
         held = Held(alive)
+        outcome: Found | Claim | Taken
         with self._state:
             if key in self.held:
                 return Taken(describe(self.owner))
@@ -315,7 +308,10 @@ class BufferedStore(ABC):
             self.let_go(key)
             return finished
         try:
-            outcome = Claim(key) if self.database is None else self.claim_written(key, unverified=unverified)
+            if self.place is None:  # no other process has it; another thread may have finished since the look above
+                outcome = self.find(key, unverified=unverified) or Claim(key)
+            else:
+                outcome = self.claim_written(key, unverified=unverified)
         except BaseException:
             self.let_go(key)
             raise
@@ -363,7 +359,7 @@ class BufferedStore(ABC):
 
     def _siblings(self) -> "list[BufferedStore]":
         """Return the stores of this process on the same entries, including this one."""
-        others = [] if self.database is None else [one for one in open_stores() if one.identity == self.identity]
+        others = [] if self.place is None else [one for one in open_stores() if one.identity == self.identity]
         return others or [self]
 
     def ended_here(self, owner: str, key: StepKey) -> bool:
@@ -379,15 +375,13 @@ class BufferedStore(ABC):
         """Store the usage of an answer, whatever becomes of the answer."""
         with self._state:
             self._unspent[spent.id] = (run, origin, spent.value)
-        if self.database is not None and not self._flush():
+        if not self._flush():
             self._keep_beating()
 
     def spent(self, run: str, *origins: str) -> list[Any]:
         """Return the usage of a run's answers, of all processes together."""
         with self._state:
             held = [value for one, origin, value in self._unspent.values() if one == run and origin in origins]
-        if self.database is None:
-            return held
         sql = f"SELECT value FROM spend WHERE run = ? AND origin IN ({marks(origins)}) ORDER BY at, id"
         rows: list[Any] = self._read(lambda base: base.rows(sql, (run, *origins)), [])
         read = [loaded(row[0]) for row in rows]
@@ -409,7 +403,7 @@ class BufferedStore(ABC):
         known: list[Any] = self._read(lambda base: base.rows("SELECT 1 FROM facts WHERE name = ?", (mark,)), [])
         if known:
             return
-        rows = [(run, UNVERIFIED, step, dumped(value), self.now()) for step, value in values.items()]
+        rows = [(run, UNVERIFIED, step, dumped(value), time.time()) for step, value in values.items()]
 
         def add(base: Transaction) -> None:
             base.run_many("INSERT INTO results VALUES (?, ?, ?, ?, ?, NULL) ON CONFLICT DO NOTHING", sorted(rows))
@@ -421,17 +415,14 @@ class BufferedStore(ABC):
 
     @property
     def _unwritten(self) -> bool:
-        if self.database is None:
-            return bool(self.pending or self._unspent)
         return bool(self.pending or self._unspent or self._inputs or self._digests)
 
     def put_inputs(self, inputs: Iterable[StoredInput], *, now: bool = True) -> None:
         """Store the outcome of inputs; with `now=False`, in one transaction with whatever is stored next."""
         with self._state:
             for one in inputs:
-                before = self._inputs.get(one.key, ())
-                self._inputs[one.key] = (*before, one) if self.database is not None else (merged((*before, one)),)
-        if self.database is not None and not (now and self._flush()):
+                self._inputs[one.key] = (*self._inputs.get(one.key, ()), one)
+        if not (now and self._flush()):
             self._keep_beating()
 
     def inputs_named(self, run: str, origin: str, names: Iterable[str]) -> dict[str, StoredInput]:
@@ -439,17 +430,11 @@ class BufferedStore(ABC):
         wanted = list(names)
         with self._state:
             kept = {name: self._inputs[run, origin, name] for name in wanted if (run, origin, name) in self._inputs}
-        found: dict[str, StoredInput] = {}
-        for start in range(0, len(wanted) if self.database is not None else 0, _CHUNK):
-            among = dumped(wanted[start : start + _CHUNK])
-            found |= {one.name: one for one in self._named(run, origin, among)}
+        rows = self._among(wanted, lambda base, some: select_named(base, run, origin, some, self.among))
+        found = {one.name: one for one in read_rows(rows)}
         for name, some in kept.items():
             found[name] = self._answered(merged(some, found.get(name)))
         return found
-
-    def _named(self, run: str, origin: str, names: str) -> Iterable[StoredInput]:
-        rows: list[Any] = self._read(lambda base: select_named(base, run, origin, names, self.among), [])
-        return read_rows(rows)
 
     def _answered(self, one: StoredInput) -> StoredInput:
         found = self.find(StepKey(one.run, one.answer, one.origin)) if one.answer else None
@@ -465,25 +450,17 @@ class BufferedStore(ABC):
             LocalResourceError: the file cannot be read.
         """
         self.write_rest()
-        if self.database is None:
-            with self._state:
-                found = [one for (one,) in self._inputs.values() if one.key[:2] == (run, origin) and one.name > after]
-            chosen = sorted((one for one in found if status in (None, one.status)), key=lambda one: one.name)
-            return [self._answered(one) for one in chosen[:most]]
         rows = self.insist_read(lambda base: select_page(base, run, origin, status, after, most))
         return list(read_rows(rows))
 
     def count_inputs(self, wanted: InputFilter) -> list[InputCount]:
         """Return counts and sums by run, origin and status; raises as `inputs_after` does."""
         self.write_rest()
-        if self.database is None:
-            with self._state:
-                return counted(one for (one,) in self._inputs.values() if wanted.matches(one.run, one.origin))
         return self.insist_read(lambda base: select_counts(base, wanted))
 
     def count_claims(self, wanted: InputFilter) -> int:
         """Return how many steps are being worked on."""
-        if self.database is None:
+        if self.place is None:
             with self._state:
                 return sum(wanted.matches(key.run, key.origin) for key in self.held)
 
@@ -496,22 +473,13 @@ class BufferedStore(ABC):
     # --- Digests of contents, and shared records ---
 
     def known_digests(self, versions: Iterable[tuple[str, str]]) -> dict[tuple[str, str], str]:
-        """Return the digests that are remembered, by address and version."""
+        """Return the digests that are remembered, by address and version (see `file_version`)."""
         wanted = {version_key(*one): one for one in versions}
         with self._state:
             found = {one: self._digests[key] for key, one in wanted.items() if key in self._digests}
-        if self.database is None:
-            return found
-        keys = list(wanted)
-        for start in range(0, len(keys), _CHUNK):
-            rows = self._digest_rows(" ".join(keys[start : start + _CHUNK]))
-            found |= {wanted[key]: digest for key, digest in rows if isinstance(digest, str)}
-        return found
-
-    def _digest_rows(self, keys: str) -> list[Any]:
-        sql = f"SELECT key, digest FROM digests WHERE {self.key_among}"
-        rows: list[Any] = self._read(lambda base: base.rows(sql, (keys,)), [])
-        return rows
+        sql = f"SELECT key, digest FROM digests WHERE key {self.among}"
+        rows = self._among(list(wanted), lambda base, some: base.rows(sql, (some,)))
+        return found | {wanted[key]: digest for key, digest in rows if isinstance(digest, str)}
 
     def remember_digests(self, digests: Mapping[tuple[str, str], str], *, now: bool = True) -> None:
         """Remember digests by address and version; with `now=False`, in one transaction with whatever is stored next.
@@ -520,18 +488,25 @@ class BufferedStore(ABC):
         """
         with self._state:
             self._digests |= {version_key(*one): digest for one, digest in digests.items()}
-        if self.database is None or not now:
+        if not now:
             return
         self._flush()
         with self._state:
             self._digests = {}
 
     def exchange(self, name: str, decide: Callable[[Any, float], tuple[Any, T]]) -> T:
-        """Replace a record by what `decide` makes of it; see `WorkStore.exchange`."""
-        if self.database is None:
-            with self._state:
-                self._records[name], result = decide(loaded(dumped(self._records.get(name))), self.now())
-                return result
+        """Replace a record by what `decide` makes of it, while no one else can; return its second result.
+
+        Args:
+            name: the record; one that does not exist is `None`, and `None` removes it.
+            decide: takes the record and the time by the store's clock, in seconds since the epoch. It is called again
+                if the connection broke, which may have been after the record was replaced.
+
+        Raises:
+            StoreError: the server cannot be used, or was unreachable for half a minute.
+            LocalResourceError: the file cannot be written, or was locked for 10 s.
+            ConfigurationError: the file is damaged.
+        """
         return self.insist(lambda base: exchanged(base, name, decide, self.lock_row))
 
     # --- Reports ---
@@ -539,7 +514,7 @@ class BufferedStore(ABC):
     def unkept(self, origin: str) -> int:
         """Return the number of finished steps of an origin that are only in memory because a write failed."""
         with self._state:
-            return 0 if self.database is None else sum(key.origin == origin for key in self.pending)
+            return sum(key.origin == origin for key in self.pending)
 
     def check_readable(self) -> None:
         """Check that finished steps can be read.
@@ -548,14 +523,13 @@ class BufferedStore(ABC):
             StoreError: the server cannot be read.
             LocalResourceError: the file cannot be read.
         """
-        if self.database is not None:
-            self.insist_read(lambda base: base.rows("SELECT run FROM results LIMIT 1"))
+        self.insist_read(lambda base: base.rows("SELECT run FROM results LIMIT 1"))
 
     @property
     def unwritten(self) -> int:
         """The number of finished steps and inputs that are only in memory, although there is a file or server."""
         with self._state:
-            return 0 if self.database is None else len(self.pending) + len(self._inputs)
+            return len(self.pending) + len(self._inputs)
 
     @property
     def failing(self) -> bool:
@@ -579,7 +553,7 @@ class BufferedStore(ABC):
     # --- Reading and writing ---
 
     def _in_memory(self, key: StepKey) -> Found | None:
-        now = self.now()
+        now = time.time()
         for store in self._siblings():
             row = store.pending.get(key)
             if row is not None and row.lasts(now):
@@ -607,23 +581,26 @@ class BufferedStore(ABC):
         else:
             self._write(lambda opened: opened.run(REMOVE, values))
 
+    def _among(self, wanted: Sequence[str], select: Callable[[Transaction, str], list[Any]]) -> list[Any]:
+        """Read the rows of many names; `select` takes some of them at a time, as a JSON array."""
+        parts = [dumped(wanted[start : start + _CHUNK]) for start in range(0, len(wanted), _CHUNK)]
+        return self._read(lambda base: [row for some in parts for row in select(base, some)], [])
+
     def _read(self, action: Callable[[Transaction], T], otherwise: T) -> T:
         """Read; see `unread` for what a failure means. What is finished meanwhile stays in memory."""
-        if self.database is None:
-            return otherwise
         try:
             return self.database.read(action)
-        except self.faults() as error:
+        except self.faults as error:
             self.failed(error)
             return self.unread(error, otherwise)
 
     def _write(self, action: Callable[[Transaction], object], *, now: bool = False) -> bool:
         """Write in one transaction and return whether that worked; shortly after a failure nothing is tried."""
-        if self.database is None or (time.monotonic() < self._retry_at and not now):
+        if time.monotonic() < self._retry_at and not now:
             return False
         try:
             self.database.write(action)
-        except self.faults() as error:
+        except self.faults as error:
             self.failed(error)
             return False
         self._succeeded()
@@ -674,7 +651,7 @@ class BufferedStore(ABC):
     # --- The beat that renews leases ---
 
     def _keep_beating(self) -> None:
-        if self.database is None:
+        if self.place is None:
             return
         with self._state:
             if self._beats:
@@ -711,33 +688,29 @@ class BufferedStore(ABC):
             self._flush(now=True)
         if held:
             self._end_claims(held)
-        if self.database is not None:
-            self.database.close()
+        self.database.close()
 
     def before_fork(self) -> None:
         """Wait until nothing is in progress, and close the connections."""
-        if self.database is not None:
-            self.database.before_fork()
+        self.database.before_fork()
         self._state.acquire()
 
     def after_fork(self) -> None:
         """Resume after a fork."""
         self._state.release()
-        if self.database is not None:
-            self.database.after_fork(child=False)
+        self.database.after_fork(child=False)
 
     def become_child(self) -> None:
         """Forget the parent's state: its claims, and what it will write itself."""
         self.owner = new_owner()
         STORES[self.owner] = self
         self.held, self._beats = {}, False
-        if self.database is not None:
+        if self.place is not None:
             self.pending, self._unspent, self._inputs = {}, {}, {}
         self._ended = threading.Event()
         self._flushing = threading.Lock()
         self._state.release()
-        if self.database is not None:
-            self.database.after_fork(child=True)
+        self.database.after_fork(child=True)
 
 
 # --- The beat and forks ---

@@ -204,23 +204,6 @@ def merged(inputs: Iterable[StoredInput], before: StoredInput | None = None) -> 
     return before
 
 
-def counted(inputs: Iterable[StoredInput]) -> list[InputCount]:
-    """Count entries that are in memory, as `select_counts` counts those that are stored."""
-    groups: dict[tuple[str, str, str], list[StoredInput]] = {}
-    for one in inputs:
-        groups.setdefault((one.run, one.origin, one.status), []).append(one)
-    return [
-        InputCount(
-            run=run, origin=origin, status=status, count=len(group),
-            input_tokens=sum(one.input_tokens for one in group),
-            output_tokens=sum(one.output_tokens for one in group), cost=sum(one.cost or 0.0 for one in group),
-            unpriced=sum(one.cost is None for one in group), began=min(one.began for one in group),
-            ended=max(one.ended for one in group),
-        )
-        for (run, origin, status), group in sorted(groups.items())
-    ]  # fmt: skip
-
-
 def select_claims(base: Transaction, wanted: InputFilter) -> list[tuple[str, str, str]]:
     """Return the steps of runs that are, or were, claimed."""
     where, values = wanted.where()

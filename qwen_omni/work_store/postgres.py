@@ -6,7 +6,6 @@ others may have paid for the step: transient failures are retried for half a min
 is finished meanwhile stays in memory.
 """
 
-import time
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
@@ -37,11 +36,10 @@ _STEP = "run = ? AND origin = ? AND step = ?"
 
 
 class PostgresStore(BufferedStore):
-    """A `WorkStore` in a PostgreSQL database (extra `postgres`)."""
+    """The store in a PostgreSQL database (extra `postgres`)."""
 
     lock_row = " FOR UPDATE"
     among = "= ANY(ARRAY(SELECT jsonb_array_elements_text(?::jsonb)))"
-    key_among = "key = ANY(string_to_array(?, ' '))"
 
     def __init__(self, address: str, use: StoreUse = _PLAIN, *, lease_seconds: float | None = None) -> None:
         """Connect, and create the tables where they are missing, in the schema `qwen_omni`.
@@ -61,24 +59,16 @@ class PostgresStore(BufferedStore):
         super().__init__(str(self.address), use, lease, identity=address)
         self._server = PostgresServer(self.address, use)
         self.database = self._server
-        self._faults: tuple[type[Exception], ...] = (load_psycopg().Error, Unusable)
+        self.faults = (load_psycopg().Error, Unusable)
         try:
             self._server.open_first()
-        except self._faults as error:
+        except self.faults as error:
             raise to_error(error, self.address, use) from None  # the cause may quote the address
 
     def __repr__(self) -> str:
         return f"PostgresStore({self.place})"
 
     # --- Failures ---
-
-    def now(self) -> float:
-        """Return the seconds since the epoch by this machine, which is good enough for what is only in memory."""
-        return time.time()
-
-    def faults(self) -> tuple[type[Exception], ...]:
-        """Return what a transaction may raise because of the server or the way to it."""
-        return self._faults
 
     def reason(self, error: Exception) -> str:
         """Return why a transaction failed, for people."""
@@ -100,7 +90,7 @@ class PostgresStore(BufferedStore):
         """
         try:
             return self._server.insist(action)
-        except self._faults as error:
+        except self.faults as error:
             self.failed(error)
             raise to_error(error, self.address, self.use) from None
 
@@ -112,7 +102,7 @@ class PostgresStore(BufferedStore):
         """
         try:
             return self._server.read(action)
-        except self._faults as error:
+        except self.faults as error:
             raise to_error(error, self.address, self.use) from None
 
     # --- Claims ---

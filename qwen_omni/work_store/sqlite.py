@@ -1,4 +1,4 @@
-"""The store in one SQLite file, for the processes of one machine; without a path, in memory.
+"""The store in one SQLite file, for the processes of one machine; without a path, in memory, for one process.
 
 Waiting for a lock is bounded in time, and never blocks readers. If claims cannot be written, a step is claimed in this
 process only. Whoever waits for a claim measures its lease as the time in which the owner's counter did not change.
@@ -12,7 +12,6 @@ from typing import Any, TypeVar
 
 from qwen_omni.work_store.buffered import BufferedStore, open_stores
 from qwen_omni.work_store.sqlite_file import (
-    FileTransaction,
     SqliteFile,
     UnusableStoreError,
     reason_of,
@@ -38,7 +37,7 @@ def is_open(path: Path) -> bool:
 
 
 class SqliteStore(BufferedStore):
-    """A `WorkStore` in one SQLite file.
+    """The store in one SQLite file.
 
     Example:
         >>> store = SqliteStore(None)
@@ -49,8 +48,8 @@ class SqliteStore(BufferedStore):
         {'text': 'first'}
     """
 
+    faults = _FAULTS
     among = "IN (SELECT value FROM json_each(?))"
-    key_among = """key IN (SELECT value FROM json_each('["' || replace(?, ' ', '","') || '"]'))"""
 
     def __init__(self, path: Path | None, use: StoreUse = _PLAIN, *, lease_seconds: float | None = None) -> None:
         """Open or create the file, with the tables of this version; `None` keeps everything in memory.
@@ -67,28 +66,15 @@ class SqliteStore(BufferedStore):
         super().__init__(path, use, LEASE_SECONDS if lease_seconds is None else lease_seconds)
         self.path = path
         self._seen: dict[StepKey, tuple[str, int, float]] = {}
-        self.database = self._file = None if path is None else SqliteFile(path, use)
-        if self._file is not None:
-            self._open_first(self._file)
-
-    def _open_first(self, file: SqliteFile) -> None:
-        """Open the file before anything is paid for; if it is only locked, that is retried later."""
+        self.database = self._file = SqliteFile(path, use)
         try:
-            file.make_ready()
+            self._file.make_ready()  # before anything is paid for
         except _FAULTS as error:
             if resource_of(error) != "lock":
-                raise to_error(error, file.path, self.use) from error
-            self.failed(error)
+                raise to_error(error, path, use) from error
+            self.failed(error)  # it is retried later
 
     # --- Failures ---
-
-    def now(self) -> float:
-        """Return the seconds since the epoch."""
-        return FileTransaction.now()
-
-    def faults(self) -> tuple[type[Exception], ...]:
-        """Return what a transaction may raise because of the file or the machine."""
-        return _FAULTS
 
     def reason(self, error: Exception) -> str:
         """Return why a transaction failed, for people."""
@@ -115,8 +101,6 @@ class SqliteStore(BufferedStore):
             ConfigurationError: the file is damaged.
             LocalResourceError: it cannot be written, or stayed locked.
         """
-        if self._file is None:
-            raise ValueError("a store in memory has no transactions")
         until = time.monotonic() + _CLAIM_PATIENCE
         while True:
             try:
@@ -124,7 +108,7 @@ class SqliteStore(BufferedStore):
             except _FAULTS as error:
                 self.failed(error)
                 if resource_of(error) != "lock" or time.monotonic() > until:
-                    raise to_error(error, self._file.path, self.use) from error
+                    raise to_error(error, self.path, self.use) from error
 
     def insist_read(self, action: Callable[[Transaction], T]) -> T:
         """Read in one transaction.
@@ -133,25 +117,22 @@ class SqliteStore(BufferedStore):
             ConfigurationError: the file is damaged.
             LocalResourceError: it cannot be read.
         """
-        if self._file is None:
-            raise ValueError("a store in memory has no transactions")
         try:
             return self._file.read(action)
         except _FAULTS as error:
-            raise to_error(error, self._file.path, self.use) from error
+            raise to_error(error, self.path, self.use) from error
 
     def notices(self) -> list[str]:
         """Return the notices: damaged entries, each counted once."""
         with self._state:
-            if self._file is not None:
-                self._damaged, self._file.dropped = self._damaged + self._file.dropped, 0
+            self._damaged, self._file.dropped = self._damaged + self._file.dropped, 0
         return super().notices()
 
     # --- Claims ---
 
     def claim_written(self, key: StepKey, *, unverified: bool) -> Found | Claim | Taken:
         """Return the finished step, or claim it; if claims cannot be written, in this process only."""
-        while self._file is not None:
+        while True:
             try:
                 asked = time.monotonic()
                 with self._file.writing(durable=False) as base:
@@ -162,8 +143,7 @@ class SqliteStore(BufferedStore):
                 self.failed(error)
                 since = self._transient_since
                 if since is None or time.monotonic() > since + _CLAIM_PATIENCE:
-                    break  # the run continues without claims, and reports it
-        return Claim(key)
+                    return Claim(key)  # the run continues without claims, and reports it
 
     def _claim_in_file(self, base: Transaction, key: StepKey, *, unverified: bool) -> Found | Claim | Taken:
         rows = select(base, key, unverified=unverified)

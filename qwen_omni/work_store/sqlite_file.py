@@ -1,7 +1,7 @@
-"""One SQLite file, for the threads of one process: a connection that reads and one that writes.
+"""One SQLite file, or one database in memory, for the threads of one process.
 
-Waiting to write never blocks readers. Connections are opened on demand and closed before a fork, so that processes
-never share one.
+A file has a connection that reads and one that writes; memory has one. Waiting to write never blocks readers.
+Connections are opened on demand and closed before a fork, so that processes never share one.
 
 A file from an older version is migrated when it is opened. Schema 3 had no
 `inputs`, schema 2 no `digests` and `records`. Schema 1 was two
@@ -111,19 +111,20 @@ class _Link:
 
 
 class SqliteFile:
-    """The file of a store. Thread-safe.
+    """The file of a store, or its memory. Thread-safe.
 
     Attributes:
-        path: its path.
+        path: its path; `None` for memory, which lasts as long as this object and is copied by a fork.
         dropped: number of damaged rows of an older version that could not be migrated.
     """
 
-    def __init__(self, path: Path, use: StoreUse) -> None:
+    def __init__(self, path: Path | None, use: StoreUse) -> None:
         self.path = path
         self.dropped = 0
         self._use = use
         self._ready: tuple[int, int] | None = None
-        self._reader, self._writer = _Link(), _Link()
+        self._writer = _Link()
+        self._reader = self._writer if path is None else _Link()
         weakref.finalize(self, _close, self._reader, self._writer)
 
     def make_ready(self) -> None:
@@ -140,10 +141,11 @@ class SqliteFile:
             if self._ready is not None and self._ready == _identity(self.path):
                 return
             self._writer.close()
-            _make_file(self.path, self._use)
+            if self.path is not None:
+                _make_file(self.path, self._use)
             base = _connect(self.path)
             try:
-                self.dropped += upgrade(base, self._use.legacy_run or self.path.stem)
+                self.dropped += upgrade(base, self._use.legacy_run or (self.path.stem if self.path else ""))
                 _use_wal(base)
             except BaseException:
                 base.close()
@@ -178,12 +180,12 @@ class SqliteFile:
                 base.execute("BEGIN IMMEDIATE")
                 yield FileTransaction(base)
                 base.execute("COMMIT")
-            except sqlite3.Error:
-                self._writer.close()  # whatever is wrong with it, the next attempt opens a new one
-                self._ready = None
-                raise
-            except BaseException:
-                base.execute("ROLLBACK")
+            except BaseException as error:
+                if isinstance(error, sqlite3.Error) and self.path is not None:
+                    self._writer.close()  # whatever is wrong with it, the next attempt opens a new one
+                    self._ready = None
+                elif base.in_transaction:
+                    base.execute("ROLLBACK")
                 raise
         finally:
             self._writer.lock.release()
@@ -196,7 +198,9 @@ class SqliteFile:
         return link.base
 
     def close(self) -> None:
-        """Close both connections; the next use opens them again."""
+        """Close both connections; the next use opens them again. Memory stays as it is."""
+        if self.path is None:
+            return
         for link in (self._writer, self._reader):
             with link.lock:
                 link.close()
@@ -206,8 +210,7 @@ class SqliteFile:
         """Wait until no read or write is in progress, and close the connections until `after_fork`."""
         for link in (self._writer, self._reader):
             link.lock.acquire()
-            link.close()
-        self._ready = None
+        self.close()
 
     def after_fork(self, *, child: bool) -> None:  # noqa: ARG002 - a child has the same to do
         """Resume, in the parent and in the child."""
@@ -249,8 +252,10 @@ def _make_folder(folder: Path, *, private: bool) -> None:
             folder.chmod(0o700)
 
 
-def _identity(path: Path) -> tuple[int, int] | None:
+def _identity(path: Path | None) -> tuple[int, int] | None:
     """Return device and inode, which identify a file that may have been replaced under its name."""
+    if path is None:
+        return 0, 0
     try:
         found = path.stat()
     except OSError:
@@ -258,8 +263,8 @@ def _identity(path: Path) -> tuple[int, int] | None:
     return found.st_dev, found.st_ino
 
 
-def _connect(path: Path) -> sqlite3.Connection:
-    base = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+def _connect(path: Path | None) -> sqlite3.Connection:
+    base = sqlite3.connect(path or ":memory:", timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
     base.text_factory = _text
     try:
         base.execute("PRAGMA trusted_schema=OFF")
@@ -526,7 +531,7 @@ def reason_of(error: Exception) -> str:
     return (error.strerror if isinstance(error, OSError) else None) or str(error)
 
 
-def to_error(error: Exception, path: Path, use: StoreUse) -> QwenOmniError:
+def to_error(error: Exception, path: Path | None, use: StoreUse) -> QwenOmniError:
     """Return the error that names the file, what is wrong with it, and what to do."""
     resource = resource_of(error)
     if resource:

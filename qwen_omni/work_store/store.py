@@ -1,4 +1,4 @@
-"""A store of finished work: its values and the Protocol that every backend implements.
+"""The values of a store of finished work, and who holds a claim; `buffered` is the store.
 
 A step is identified by the run it belongs to, its own name, and its origin: who answered. A store knows nothing about
 videos, captions or uploads; it stores JSON, and callers convert that to their own values.
@@ -11,12 +11,10 @@ import os
 import platform
 import time
 import uuid
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol, Self, TypeVar
-
-T = TypeVar("T")
+from typing import Any
 
 LOCAL = "local"
 """Origin of what this machine decided itself, such as where a video is cut."""
@@ -134,177 +132,6 @@ class Spent:
 
     id: str
     value: Mapping[str, Any] = field(default_factory=dict)
-
-
-class WorkStore(Protocol):
-    """Finished steps and claims. Thread-safe; processes share what a backend stores.
-
-    No method but `exchange` raises because something cannot be *written*: the value stays in memory, is written as soon
-    as that is possible, and `trouble` and `notices` report it. A store on a server raises `StoreError` where it cannot
-    be *read*, and where a step cannot be claimed: others may have paid for it.
-    """
-
-    @property
-    def trouble(self) -> str:
-        """Why the last write failed; empty if it succeeded."""
-
-    def unkept(self, origin: str) -> int:
-        """Return the number of finished steps of an origin that are only in memory because a write failed."""
-
-    def find(self, key: StepKey, *, unverified: bool = False) -> Found | None:
-        """Return a finished step; with `unverified`, also one of unknown origin from an older version."""
-
-    def steps(self, run: str, origin: str) -> Mapping[str, Any]:
-        """Return every finished step of a run by name."""
-
-    def peek(self, key: StepKey, *, unverified: bool = False) -> Found | Taken | None:
-        """Return the state of a step without claiming it."""
-
-    def claim(self, key: StepKey, *, unverified: bool = False, alive: Alive | None = None) -> Found | Claim | Taken:
-        """Return the finished step, or claim it unless another owner works on it.
-
-        Args:
-            key: the step.
-            unverified: whether an entry of unknown origin counts.
-            alive: whether the work makes progress; a lease is renewed only while it returns `True`.
-        """
-
-    def note(self, claim: Claim, resume: Any) -> None:  # noqa: ANN401  (JSON)
-        """Store what another owner needs to resume this step."""
-
-    def finish(self, key: StepKey, value: Any, *, expires_at: float | None = None) -> Any:  # noqa: ANN401  (JSON)
-        """Store a finished step and end its claim; return the value that counts, which is the first one stored."""
-
-    def finish_all(self, values: Mapping[StepKey, Any]) -> None:
-        """Store many finished steps at once; of each, the first value that was stored counts."""
-
-    def release(self, key: StepKey) -> None:
-        """End a claim without a result."""
-
-    def discard(self, key: StepKey, value: Any, *, damaged: bool = False) -> None:  # noqa: ANN401  (JSON)
-        """Remove a finished step if it still has this value; `damaged` adds it to the notices."""
-
-    def spend(self, run: str, origin: str, spent: Spent) -> None:
-        """Store the usage of an answer, whatever becomes of the answer."""
-
-    def spent(self, run: str, *origins: str) -> list[Any]:
-        """Return the usage of a run's answers, of all processes together."""
-
-    def unverified(self, run: str) -> int:
-        """Return the number of entries of unknown origin whose step has no verified answer."""
-
-    def known_digests(self, versions: Iterable[tuple[str, str]]) -> dict[tuple[str, str], str]:
-        """Return the digests that are remembered, by address and version (see `file_version`)."""
-
-    def remember_digests(self, digests: Mapping[tuple[str, str], str], *, now: bool = True) -> None:
-        """Remember digests by address and version; with `now=False`, in one transaction with whatever is stored next.
-
-        What cannot be written is not remembered.
-        """
-
-    def exchange(self, name: str, decide: Callable[[Any, float], tuple[Any, T]]) -> T:
-        """Replace a record by what `decide` makes of it, while no one else can; return its second result.
-
-        Args:
-            name: the record; one that does not exist is `None`, and `None` removes it.
-            decide: takes the record and the time by the store's clock, in seconds since the epoch. It is called again
-                if the connection broke, which may have been after the record was replaced.
-
-        Raises:
-            StoreError: the server cannot be used, or was unreachable for half a minute.
-            LocalResourceError: the file cannot be written, or was locked for 10 s.
-            ConfigurationError: the file is damaged.
-        """
-
-    def write_rest(self) -> None:
-        """Retry the writes that failed."""
-
-    def notices(self) -> list[str]:
-        """Return the notices, each once."""
-
-    def close(self) -> None:
-        """Write what is pending, release all claims, close every connection."""
-
-
-class RunStore:
-    """One run in a store, and what its user should know about the file or server.
-
-    Attributes:
-        place: the file, or the address of the server without its password; `None` if everything is in memory.
-    """
-
-    def __init__(
-        self, store: WorkStore, use: StoreUse, run: str, *, place: Path | str | None, reuse_unverified: bool
-    ) -> None:
-        """Take a store; `reuse_unverified` is whether answers of unknown origin are used."""
-        self.place = place
-        self._store, self._use, self._run, self._reuse = store, use, run, reuse_unverified
-        self._origins: set[str] = set()  # of what this run stores
-        self._reported: set[str] = set()
-
-    @property
-    def trouble(self) -> str:
-        """Why the last write failed; empty if it succeeded."""
-        return self._store.trouble
-
-    @property
-    def unkept(self) -> str:
-        """A notice with the number of answers not written, and where; empty if all are."""
-        count = sum(self._store.unkept(origin) for origin in self._origins)
-        if not count:
-            return ""
-        return (
-            f"{self._use.holds.capitalize()} that could not be written to the {self._use.name} {self.place}: {count} "
-            f"({self.trouble}). They are part of this result; a later run would ask for them, and pay for them, again."
-        )
-
-    def unverified(self) -> str:
-        """A notice with the number of answers of unknown origin from an older version; empty if there are none."""
-        count = 0 if self._reuse else self._store.unverified(self._run)
-        if not count:
-            return ""
-        return (
-            f"{self._use.holds.capitalize()} in the {self._use.name} {self.place} that an older version stored without "
-            f"recording which server gave them: {count}. They are kept and not used; reuse_unverified=True "
-            "(--reuse-unverified) uses them."
-        )
-
-    def notices(self) -> list[str]:
-        """Return the notices about the file, each once."""
-        return self._store.notices()
-
-    def write_rest(self) -> None:
-        """Retry the writes that failed."""
-        self._store.write_rest()
-
-    def news(self) -> list[str]:
-        """Return what was not reported yet: damage, answers of unknown origin, and a file that cannot be written."""
-        found = self.notices()
-        if not self._reported:
-            self._reported.add("")
-            found += filter(None, (self.unverified(),))
-        if self.trouble and self.trouble not in self._reported:
-            self._reported.add(self.trouble)
-            found.append(
-                f"The {self._use.name} {self.place} cannot be written ({self.trouble}); {self._use.holds} are kept in "
-                "memory and written as soon as that is possible. Free up space before this run ends."
-            )
-        return found
-
-    def last_news(self) -> list[str]:
-        """Retry the writes that failed; return what is to be reported at the end of a run."""
-        self.write_rest()
-        return [*self.news(), *filter(None, (self.unkept,))]
-
-    def close(self) -> None:
-        """Write what is pending, release every claim and close the file; the next use opens it again."""
-        self._store.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
 
 # --- Who holds a claim, and whether that owner still makes progress: a process, or an event loop inside one ---

@@ -42,6 +42,14 @@ from qwen_omni.work_store.sqlite import SqliteStore
 from tests.archive.conftest import MakeJob, questions
 from tests.support.threads import in_threads
 
+NONSENSE = ChatOptions(extra_body={"response_format": {"type": "nonsense"}})
+
+
+def with_a_bad_one(count: int) -> dict[str, ChatRequest]:
+    """Questions, the second of which the service refuses."""
+    requests = questions(count)
+    return {**requests, "q1": replace(requests["q1"], options=NONSENSE)}
+
 
 def ended(job: BatchJob) -> BatchJob:
     """Submit, and wait until the batch has ended."""
@@ -349,9 +357,7 @@ def test_a_rejected_file(make: MakeJob, standin: Standin) -> None:
 
 def test_failed_lines(make: MakeJob, standin: Standin) -> None:
     """A line that the service refuses has the class of the same refusal in real time; the others are read."""
-    requests = questions(3)
-    bad = replace(requests["q1"], options=ChatOptions(extra_body={"response_format": {"type": "nonsense"}}))
-    found = finish(make(requests={**requests, "q1": bad}))
+    found = finish(make(requests=with_a_bad_one(3)))
     assert statuses(found) == ["ok", "failed", "ok"]
     assert isinstance(found[1].error, InvalidRequestError)
     assert "Unknown format of response_format" in str(found[1].error)
@@ -520,9 +526,7 @@ def test_an_error_that_says_200(make: MakeJob, standin: Standin) -> None:
 
 def test_lines_in_any_order_and_twice(make: MakeJob, standin: Standin) -> None:
     """An answer beside an error for the same line is an answer, in whichever file and order; blank lines are none."""
-    requests = questions(4)
-    bad = replace(requests["q1"], options=ChatOptions(extra_body={"response_format": {"type": "nonsense"}}))
-    job = ended(make(requests={**requests, "q1": bad}))
+    job = ended(make(requests=with_a_bad_one(4)))
     both_null = json.dumps({"id": "x", "custom_id": "q2", "response": None, "error": None}).encode()
     rewrite(standin, "output", lambda rows: [both_null, b"", *reversed(rows), b"  ", rows[0], both_null])
     found = list(job.results())
@@ -537,9 +541,7 @@ def test_lines_in_any_order_and_twice(make: MakeJob, standin: Standin) -> None:
 @pytest.mark.parametrize("file", ["output", "failures"])
 def test_a_file_that_is_not_named_yet(file: str, make: MakeJob, standin: Standin) -> None:
     """The batch counts lines, and names no file of them: the round is not over, so nothing is paid for again."""
-    requests = questions(3)
-    bad = replace(requests["q1"], options=ChatOptions(extra_body={"response_format": {"type": "nonsense"}}))
-    job = ended(make(requests={**requests, "q1": bad}))
+    job = ended(make(requests=with_a_bad_one(3)))
     (batch,) = standin.batches.created.values()
     named = getattr(batch, file)
     setattr(batch, file, None)
@@ -560,8 +562,7 @@ def test_a_file_that_is_never_named(make: MakeJob, standin: Standin) -> None:
 
 def test_an_error_file_alone(make: MakeJob, standin: Standin) -> None:
     """Every line was refused, so there is no output file."""
-    bad = ChatOptions(extra_body={"response_format": {"type": "nonsense"}})
-    job = ended(make(requests={name: replace(one, options=bad) for name, one in questions(3).items()}))
+    job = ended(make(requests={name: replace(one, options=NONSENSE) for name, one in questions(3).items()}))
     assert not job.retrieve().output_file_id
     found = list(job.results())
     assert [type(one.error) for one in found] == [InvalidRequestError] * 3

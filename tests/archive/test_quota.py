@@ -162,7 +162,7 @@ def test_nearly_all_is_used_by_four_processes(limits, tokens, share):
     by_requests = len(fleet.sent) / (2 * (limits.rpm or 1e9))
     by_tokens = sum(tokens for _, tokens in fleet.sent) / (2 * (limits.tpm or 1e15))
     assert max(by_requests, by_tokens) >= share
-    counts = [share._number for share in fleet.shares]
+    counts = [share._demand.number - 1 for share in fleet.shares]
     assert max(counts) <= 120 * 3, counts  # of leases, a process
 
 

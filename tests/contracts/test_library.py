@@ -3,7 +3,7 @@
 
 import asyncio
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
@@ -16,6 +16,7 @@ from qwen_omni import (
     LibraryAnswer,
     OmniClient,
     Settings,
+    SpendLimit,
     UnknownOptionError,
     VideoLibrary,
     ask_library,
@@ -197,6 +198,15 @@ def test_progress_is_reported_while_it_happens(framework, llm, library, films):
     kinds = framework.kinds(framework.made(llm, library), f"Which code follows {films[0].codes[0]}?")
     assert kinds[:2] == ["found", "look"]
     assert kinds.count("answer") > 1
+
+
+def test_a_search_by_words_alone_is_said_once(framework, llm, library, films):
+    """In the notices of the answer: warnings would be errors here."""
+    poor = OmniClient(replace(library.settings, spend_limit=SpendLimit(cny=0)))
+    made = framework.made(llm, VideoLibrary(library._store, client=poor), looks=0)
+    for found in (framework.ask(made, f"code {films[1].codes[2]}"), asyncio.run(framework.aask(made, "code"))):
+        assert sum("only its words were compared" in one for one in found.notices) == 1
+    poor.close()
 
 
 def test_something_else_is_no_search(framework, llm):

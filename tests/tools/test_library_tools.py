@@ -2,20 +2,18 @@
 
 import asyncio
 import importlib.util
-import json
 import pickle
 import re
-import sys
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
-from qwen_omni import AsyncOmniClient, ConfigurationError, MediaTools, OmniClient, Settings, SpendLimit, VideoLibrary
+from qwen_omni import ConfigurationError, MediaTools, OmniClient, Settings, SpendLimit, VideoLibrary
 from qwen_omni.standin import Fault, LoggedRequest, Script, ToolCall, Turn
 from qwen_omni.standin.marked_media import make_video
 from tests.support.agents import _text
 from tests.support.memory_store import MemoryStore
+from tests.tools.conftest import answered_over_mcp, both, server
 
 CODE = re.compile(r"\d{4,}")
 
@@ -55,21 +53,6 @@ def tools(library, films, settings):
     made.close()
 
 
-def both(tools, name, arguments):
-    """Call a tool from a thread and in `asyncio`; both outcomes are the same."""
-    first = tools.call(name, arguments)
-
-    async def called():
-        try:
-            return await tools.acall(name, arguments)
-        finally:
-            await tools.aclose()
-
-    second = asyncio.run(called())
-    assert (first.content, first.artifact) == (second.content, second.artifact)
-    return first
-
-
 def test_the_tools_are_offered_where_there_is_a_library(tools, films, settings):
     names = [one.name for one in tools.definitions]
     assert names[-2:] == ["search_videos", "ask_library"]
@@ -77,7 +60,7 @@ def test_the_tools_are_offered_where_there_is_a_library(tools, films, settings):
 
 
 def test_a_search_names_files_and_seconds_as_other_tools_take_them(tools, films):
-    outcome = both(tools, "search_videos", {"query": f"code {films[1].codes[2]}"})
+    outcome = both(tools, "search_videos", query=f"code {films[1].codes[2]}")
     best = outcome.artifact["windows"][0]
     assert best["path"] == "two.mp4"
     assert best["start"] <= 2 <= best["end"]
@@ -109,7 +92,7 @@ def test_a_question_is_answered_with_evidence_and_what_it_rests_on(tools, films,
     assert "shots watched again" in outcome.content
     assert [one.done for one in reports] == sorted(one.done for one in reports)
     standin.clear()
-    assert both(tools, "ask_library", arguments).content == outcome.content
+    assert both(tools, "ask_library", **arguments).content == outcome.content
     assert not any(request.media for request in standin.requests)  # stored
 
 
@@ -123,13 +106,25 @@ def test_a_question_is_answered_with_evidence_and_what_it_rests_on(tools, films,
     ],
 )  # fmt: skip
 def test_a_model_may_name_a_file_or_a_folder(tools, films, path, names):
-    outcome = both(tools, "search_videos", {"query": "code", "path": path})
+    outcome = both(tools, "search_videos", query="code", path=path)
     assert {one["path"] for one in outcome.artifact["windows"]} == names
+
+
+def test_a_search_by_words_alone_is_said_to_the_model_once(library, films, settings):
+    """Not as a warning of Python: those are errors here."""
+    poor = OmniClient(replace(settings, spend_limit=SpendLimit(cny=0)))
+    tools = MediaTools(
+        films[0].path.parent, settings=settings, library=VideoLibrary(library._store, client=poor)
+    )  # fmt: skip
+    for name, given in (("search_videos", "query"), ("ask_library", "question")):
+        outcome = both(tools, name, **{given: f"code {films[1].codes[2]}"})
+        assert outcome.content.count("only its words were compared") == 1
+    poor.close()
 
 
 def test_a_path_that_the_library_does_not_hold_is_named(tools, films, standin):
     for name, asked in (("search_videos", "query"), ("ask_library", "question")):
-        outcome = both(tools, name, {asked: "code", "path": "talks/three.mp4"})
+        outcome = both(tools, name, **{asked: "code", "path": "talks/three.mp4"})
         assert outcome.error is not None
         assert (
             "talks/three.mp4 is not in the library, which has 3 videos: one.mp4, two.mp4, outside.mp4"
@@ -141,7 +136,7 @@ def test_a_path_that_the_library_does_not_hold_is_named(tools, films, standin):
 
 def test_an_answer_from_one_file(tools, films):
     arguments = {"question": f"When is code {films[1].codes[3]} shown?", "path": "two.mp4"}
-    outcome = both(tools, "ask_library", arguments)
+    outcome = both(tools, "ask_library", **arguments)
     assert {one["path"] for one in outcome.artifact["evidence"]} == {"two.mp4"}
 
 
@@ -273,83 +268,20 @@ def test_over_mcp_a_question_is_answered_with_evidence(tools, films):
 
 @pytest.mark.slow
 @pytest.mark.skipif(importlib.util.find_spec("mcp") is None, reason="mcp is not installed")
-def test_an_agent_over_mcp_answers_with_evidence(tools, standin, films):
-    """A chat model of LangChain in an agent's loop, whose only tools are those of the server."""
-    import anyio  # noqa: PLC0415
-    from langchain.agents import create_agent  # noqa: PLC0415
-    from langchain_core.tools import StructuredTool  # noqa: PLC0415
-    from mcp.client import Client  # noqa: PLC0415
-
-    from langchain_qwen_omni import ChatQwenOmni  # noqa: PLC0415
-    from qwen_omni.tools.mcp_server import make_server  # noqa: PLC0415
-
-    standin.script = Librarian()
-    called = []
-
-    async def asked():
-        async with Client(make_server(tools)) as client:
-
-            def offered(tool):
-                async def call(**arguments):
-                    called.append(tool.name)
-                    result = await client.call_tool(tool.name, arguments)
-                    return "".join(part.text for part in result.content)
-
-                return StructuredTool(
-                    name=tool.name, description=tool.description, args_schema=tool.input_schema, coroutine=call
-                )
-
-            llm = ChatQwenOmni(api_key=standin.api_key, base_url=standin.base_url)
-            agent = create_agent(llm, [offered(one) for one in (await client.list_tools()).tools])
-            messages = (await agent.ainvoke({"messages": [("user", ASKED.format(code=films[1].codes[2]))]}))["messages"]
-            await llm.aclose()
-            await tools.aclose()
-            return messages[-1].text
-
-    assert anyio.run(asked) == f"{films[1].codes[2]} is in two.mp4 at second 2.0."
-    assert called == ["search_videos", "ask_library"]
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(importlib.util.find_spec("mcp") is None, reason="mcp is not installed")
 def test_an_agent_of_a_library_on_disk_over_standard_streams(standin, settings, films, tmp_path):
     """The command that a host runs, a library that another process made, and a loop without any framework."""
     pytest.importorskip("lancedb")
     import anyio  # noqa: PLC0415
     import mcp  # noqa: PLC0415
 
-    from qwen_omni import ChatOptions, ChatRequest, Message, Tool, ToolCallPart, ToolResultPart, user  # noqa: PLC0415
-
     root, place = films[0].path.parent, tmp_path / "library.lance"
     with OmniClient(settings) as model:
         VideoLibrary(place, client=model).add(root)
     standin.script = Librarian()
-    environment = {
-        "DASHSCOPE_API_KEY": standin.api_key, "DASHSCOPE_BASE_URL": standin.base_url,
-        "QWEN_OMNI_CACHE_DIR": str(settings.cache_dir), "PYTHONPATH": str(Path(__file__).parents[2]),
-    }  # fmt: skip
-    code = "from qwen_omni.cli.main import run; run()"
-    arguments = ["-c", code, "mcp", "--root", str(root), "--library", str(place)]
-    server = mcp.StdioServerParameters(command=sys.executable, args=arguments, env=environment)
 
     async def asked():
-        messages = [user(ASKED.format(code=films[0].codes[3]))]
-        async with mcp.Client(server) as client, AsyncOmniClient(settings) as model:
-            listed = (await client.list_tools()).tools
-            offered = tuple(
-                Tool(name=one.name, description=one.description or "", parameters=one.input_schema) for one in listed
-            )
-            while True:
-                options = ChatOptions(thinking=False, tools=offered)
-                request = ChatRequest(model="qwen3.8-omni-flash", messages=tuple(messages), options=options)
-                answer = await model.complete(request)
-                if not answer.tool_calls:
-                    return answer.text
-                (call,) = answer.tool_calls
-                result = await client.call_tool(call.name, json.loads(call.arguments))
-                said = ToolCallPart(id=call.id, name=call.name, arguments=call.arguments)
-                told = ToolResultPart(tool_call_id=call.id, text=result.content[0].text)
-                messages += [Message(role="assistant", parts=(said,)), Message(role="tool", parts=(told,))]
+        async with mcp.Client(server(root, standin, settings, "--library", str(place))) as client:
+            return await answered_over_mcp(client, settings, ASKED.format(code=films[0].codes[3]))
 
     assert anyio.run(asked) == f"{films[0].codes[3]} is in one.mp4 at second 3.0."
 

@@ -5,7 +5,6 @@ import importlib.util
 import json
 import os
 import subprocess
-import sys
 import threading
 from dataclasses import replace
 from itertools import pairwise
@@ -19,12 +18,7 @@ from qwen_omni import (
     ChatRequest,
     MediaSource,
     MediaTools,
-    Message,
-    OmniClient,
     Settings,
-    Tool,
-    ToolCallPart,
-    ToolResultPart,
     VideoPart,
     estimate,
     user,
@@ -35,6 +29,7 @@ from qwen_omni.standin import Fault, Standin
 from qwen_omni.standin.marked_media import TruthMedia, make_video
 from tests.support.agents import QUESTION, Detective, Place
 from tests.support.watching import watched
+from tests.tools.conftest import answered_over_mcp, server
 
 pytestmark = pytest.mark.skipif(importlib.util.find_spec("mcp") is None, reason="mcp is not installed")
 
@@ -44,20 +39,6 @@ def called(name: str, **arguments: object):
     from mcp_types import CallToolRequestParams  # noqa: PLC0415
 
     return CallToolRequestParams(name=name, arguments=arguments)
-
-
-def server(root: Path, standin: Standin, settings: Settings):
-    """The command that a host program would run."""
-    import mcp  # noqa: PLC0415  (an extra, whose import takes a second)
-
-    code = "from qwen_omni.cli.main import run; run()"
-    environment = {
-        "DASHSCOPE_API_KEY": standin.api_key, "DASHSCOPE_BASE_URL": standin.base_url,
-        "QWEN_OMNI_CACHE_DIR": str(settings.cache_dir), "PYTHONPATH": str(Path(__file__).parents[2]),
-    }  # fmt: skip
-    return mcp.StdioServerParameters(
-        command=sys.executable, args=["-c", code, "mcp", "--root", str(root)], env=environment
-    )
 
 
 def connected(root: Path, standin: Standin, settings: Settings):
@@ -108,29 +89,9 @@ async def test_an_agent_over_mcp_finds_the_moment(tmp_path: Path, standin: Stand
     ]
     standin.script = Detective()
     code = films[1].codes[3]
-    messages: list[Message] = [user(QUESTION.format(code=code))]
     async with connected(tmp_path, standin, settings) as client:
-        offered = (await client.list_tools()).tools
-        options = ChatOptions(
-            thinking=False,
-            tools=tuple(
-                Tool(name=one.name, description=one.description or "", parameters=one.input_schema) for one in offered
-            ),
-        )
-        with OmniClient(settings) as model:
-            for _ in range(6):
-                answer = model.complete(
-                    ChatRequest(model="qwen3.8-omni-flash", messages=tuple(messages), options=options)
-                )
-                if not answer.tool_calls:
-                    break
-                call = answer.tool_calls[0]
-                result = await client.call_tool(call.name, json.loads(call.arguments))
-                said = ToolCallPart(id=call.id, name=call.name, arguments=call.arguments)
-                messages.append(Message(role="assistant", parts=(said,)))
-                told = ToolResultPart(tool_call_id=call.id, text=result.content[0].text)
-                messages.append(Message(role="tool", parts=(told,)))
-    assert answer.text == f"{code} is in two.mp4 at second 3."
+        answer = await answered_over_mcp(client, settings, QUESTION.format(code=code))
+    assert answer == f"{code} is in two.mp4 at second 3."
 
 
 # --- progress, cancellation, limits ---

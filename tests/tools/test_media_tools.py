@@ -1,6 +1,5 @@
 """The media tools: what they give, what they refuse, and that they never raise."""
 
-import asyncio
 import json
 import re
 import warnings
@@ -15,24 +14,7 @@ from qwen_omni.standin.marked_media import make_audio, make_video
 from qwen_omni.tools.results import MOST_CHARACTERS, bounded, without_places
 from tests.support.agents import Place, nasty_paths
 from tests.support.watching import watched
-
-
-def both(tools: MediaTools, name: str, **arguments):
-    """Call a tool in both ways; they must say the same."""
-    outcome = tools.call(name, arguments)
-
-    async def run():
-        try:
-            return await tools.acall(name, arguments)
-        finally:
-            await tools.aclose()
-
-    again = asyncio.run(run())
-    assert again.content == outcome.content
-    assert again.artifact == outcome.artifact
-    assert type(again.error) is type(outcome.error)
-    json.dumps(outcome.artifact)
-    return outcome
+from tests.tools.conftest import both
 
 
 def test_probe_media(tools: MediaTools, standin: Standin) -> None:

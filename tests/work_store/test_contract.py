@@ -15,31 +15,12 @@ from pathlib import Path
 import pytest
 
 from qwen_omni.work_store.opening import open_work_store
-from qwen_omni.work_store.store import Claim, Found, Spent, StepKey, StoreUse, Taken, file_version
+from qwen_omni.work_store.store import Claim, Found, Spent, Taken, file_version
 from tests.support.processes import start
 from tests.support.waiting import until
+from tests.work_store.conftest import KEY, USE, key
 
-KEY = StepKey("run", "step", "dashscope")
 ROOT = Path(__file__).parents[2]
-USE = StoreUse(name="work store", way_out="Choose another.")
-
-
-@pytest.fixture
-def stores(place):
-    """Make stores on one place, as several runs of one process have them."""
-    made = []
-
-    def make(**kwargs):
-        made.append(open_work_store(place, USE, **kwargs))
-        return made[-1]
-
-    yield make
-    for store in made:
-        store.close()
-
-
-def key(name, origin="dashscope"):
-    return StepKey("run", name, origin)
 
 
 def other_process(place, code, *, lease=600.0):

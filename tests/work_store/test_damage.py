@@ -166,14 +166,9 @@ def test_pages_that_were_overwritten(path, seed):
         assert str(path) in str(error)
 
 
-def test_a_folder_in_its_place(tmp_path):
-    (tmp_path / "run.sqlite3").mkdir()
-    with pytest.raises(ConfigurationError, match=r"run\.sqlite3 is not a file"):
-        Checkpoint(tmp_path / "run.sqlite3")
-
-
-def test_a_pipe_in_its_place(tmp_path):
-    os.mkfifo(tmp_path / "run.sqlite3")
+@pytest.mark.parametrize("make", [os.mkdir, os.mkfifo])
+def test_a_folder_or_a_pipe_in_its_place(tmp_path, make):
+    make(tmp_path / "run.sqlite3")
     with pytest.raises(ConfigurationError, match=r"run\.sqlite3 is not a file"):
         Checkpoint(tmp_path / "run.sqlite3")
 

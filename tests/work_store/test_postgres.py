@@ -21,14 +21,14 @@ from qwen_omni.video.options import SummaryOptions
 from qwen_omni.work_store import postgres_server
 from qwen_omni.work_store.opening import open_work_store
 from qwen_omni.work_store.postgres_server import _CODES, _STEPS, meaning
-from qwen_omni.work_store.store import Claim, Found, StepKey, StoreUse, Taken
+from qwen_omni.work_store.store import Claim, Found, StoreUse, Taken
 from tests.support.postgres import shared_server
+from tests.work_store.conftest import KEY, key
 
 psycopg = pytest.importorskip("psycopg", reason="psycopg is not installed")
 
 from qwen_omni.work_store.postgres import PostgresStore  # noqa: E402
 
-KEY = StepKey("run", "step", "dashscope")
 ROOT = Path(__file__).parents[2]
 SECRET = "s3cr%2Ft"  # as written in an address; "s3cr/t" for the server
 
@@ -38,10 +38,6 @@ def impatient(monkeypatch):
     """Give up soon."""
     monkeypatch.setattr(postgres_server, "_PATIENCE", 0.3)
     monkeypatch.setattr(postgres_server, "_FIRST_PATIENCE", 0.1)
-
-
-def key(name):
-    return StepKey("run", name, "dashscope")
 
 
 # --- Addresses ---

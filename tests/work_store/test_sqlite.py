@@ -21,15 +21,14 @@ from qwen_omni.work_store.store import (
     Claim,
     Found,
     LoopPulse,
-    StepKey,
     StoreUse,
     describe,
     is_gone,
     new_owner,
 )
 from tests.support.waiting import until
+from tests.work_store.conftest import KEY, key
 
-KEY = StepKey("run", "step", "dashscope")
 ROOT = Path(__file__).parents[2]
 
 
@@ -39,21 +38,8 @@ def path(tmp_path):
 
 
 @pytest.fixture
-def stores(path):
-    """Make stores on one file, as several runs of one process have them."""
-    made = []
-
-    def make(**kwargs):
-        made.append(SqliteStore(path, **kwargs))
-        return made[-1]
-
-    yield make
-    for store in made:
-        store.close()
-
-
-def key(name, origin="dashscope"):
-    return StepKey("run", name, origin)
+def place(path):
+    return path
 
 
 # --- Answers and origins ---
@@ -195,6 +181,17 @@ def test_a_file_that_was_removed_is_made_again(path, stores):
         assert again.find(key("b")).value == 2
 
 
+def test_memory_lasts_as_long_as_its_store():
+    """Closing it changes nothing, a decision that fails neither, and another store has nothing of it."""
+    store, other = SqliteStore(None), SqliteStore(None)
+    store.finish(KEY, 1)
+    store.close()
+    with pytest.raises(ZeroDivisionError):
+        store.exchange("a", lambda *_: (2, 1 / 0))
+    assert (store.find(KEY).value, store.exchange("a", lambda value, _: (value, value))) == (1, None)
+    assert (other.find(KEY), isinstance(other.claim(KEY), Claim)) == (None, True)
+
+
 def test_files_are_their_owners_alone(path, stores):
     old = os.umask(0)
     try:
@@ -248,11 +245,10 @@ def test_a_folder_that_is_a_file(tmp_path):
         SqliteStore(tmp_path / "x" / "a.sqlite3")
 
 
-@pytest.mark.parametrize("writable", [True, False])
-def test_what_another_thread_finishes_between_look_and_claim_is_not_claimed(path, monkeypatch, writable):
-    """Also where it is in memory alone, because the file cannot be written."""
-    with closing(SqliteStore(path)) as store:
-        if not writable:
+@pytest.mark.parametrize("where", ["a file", "a file that cannot be written", "memory"])
+def test_what_another_thread_finishes_between_look_and_claim_is_not_claimed(path, monkeypatch, where):
+    with closing(SqliteStore(None if where == "memory" else path)) as store:
+        if where == "a file that cannot be written":
             store.close()
             path.unlink()
             path.mkdir()

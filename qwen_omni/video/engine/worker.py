@@ -33,13 +33,12 @@ from qwen_omni.video.engine.machine import Action, Ask, Cut, Deliver, Machine, P
 from qwen_omni.video.results import Paid
 from qwen_omni.video.source_video import SourceVideo
 from qwen_omni.video.tasks import Task
-from qwen_omni.work_store.opening import open_work_store
+from qwen_omni.work_store.opening import RunStore, open_work_store
 from qwen_omni.work_store.store import (
     LOCAL,
     UNVERIFIED,
     Alive,
     Found,
-    RunStore,
     Spent,
     StepKey,
     StoreUse,
@@ -363,7 +362,7 @@ class Checkpoint(RunStore):
         store = open_work_store(place, use, lease_seconds=lease_seconds)
         if run is None:
             run = Path(place).stem if place is not None else ""
-        super().__init__(store, use, run, place=store.place, reuse_unverified=reuse_unverified)
+        super().__init__(store, run, reuse_unverified=reuse_unverified)
         self._given = place
         self._lease = lease_seconds
         self._origin = origin

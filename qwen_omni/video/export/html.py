@@ -20,7 +20,7 @@ from urllib.parse import quote, urlsplit
 
 from qwen_omni.errors import ConfigurationError
 from qwen_omni.ranges import COUNT, check_numbers
-from qwen_omni.redact import clean
+from qwen_omni.redact import clean, with_leaves
 from qwen_omni.structured.subtitles import to_webvtt
 from qwen_omni.video.export.markdown import bill_text, counted, to_captions
 from qwen_omni.video.export.thumbnails import thumbnails
@@ -138,23 +138,15 @@ def shown(summary: "VideoSummary", path: Path | None, choices: PageChoices) -> d
         "notices": [*summary.notices, *summary.this_run.notes],
         "models": " and ".join(dict.fromkeys(filter(None, (summary.model, summary.text_model)))),
     }
-    return {**_cleaned(content), "player": address}
+    return {**with_leaves(content, _cleaned), "player": address}
 
 
 def _name(name: str) -> str:
     return clean(name, "terminal", one_line=True)
 
 
-def _cleaned(value: Any) -> Any:  # noqa: ANN401  (lists and dictionaries of texts and numbers; the template escapes)
-    match value:
-        case str():
-            return clean(value.translate(_ORDER_MARKS), "terminal")
-        case list():
-            return [_cleaned(one) for one in value]
-        case dict():
-            return {name: _cleaned(one) for name, one in value.items()}
-        case _:
-            return value
+def _cleaned(value: object) -> object:  # the template escapes
+    return clean(value.translate(_ORDER_MARKS), "terminal") if isinstance(value, str) else value
 
 
 def player_address(player: str | Path, page: Path | None, *, given: bool) -> str | None:
