@@ -77,10 +77,10 @@ def ask(  # noqa: PLR0913  (each argument is an option of the command)
     thinking: Thinking = None,
     tier: CallTier = None,
     system: Annotated[str | None, typer.Option(metavar="TEXT", help="System prompt.")] = None,
+    delivery: DeliveryWay = "auto",
     region: ServiceRegion = None,
     workspace: ServiceWorkspace = None,
     base_url: ServiceUrl = None,
-    delivery: DeliveryWay = "auto",
     show_thoughts: Annotated[bool, typer.Option("--show-thinking", help="Print the reasoning, dimmed.")] = False,
     usage: Annotated[bool, typer.Option("--usage", help="Print the tokens used.")] = False,
 ) -> None:

@@ -222,10 +222,10 @@ def caption(  # noqa: PLR0913  (each argument is an option of the command)
     audio_track: AudioTrack = "auto",
     tile: Tile = True,
     frame: Frame = None,
+    delivery: DeliveryWay = "auto",
     region: ServiceRegion = None,
     workspace: ServiceWorkspace = None,
     base_url: ServiceUrl = None,
-    delivery: DeliveryWay = "auto",
 ) -> None:
     """Describe each file by a schema: for products, in general, with times, or your own.
 
