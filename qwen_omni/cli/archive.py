@@ -29,18 +29,16 @@ from qwen_omni.archive.steps import Step
 from qwen_omni.cli.archive_options import (
     SPEED,
     STEPS,
-    AsJson,
     InFlight,
     Sources,
     StoreName,
     StoreOption,
-    read_service,
+    read_paced_service,
     read_spend_limit,
     read_step,
-    sharing,
 )
 from qwen_omni.cli.human import money_text, span_text
-from qwen_omni.cli.options import check_files, choose, words
+from qwen_omni.cli.options import AsJson, check_files, choose, sharing, words
 from qwen_omni.cli.output import (
     LiveFacts,
     live_facts,
@@ -164,7 +162,7 @@ class _RunView:
         return f"{pace}, {span_text(_MINUTE * tokens / self.per_minute)} at {self.per_minute:,} tokens a minute"
 
 
-@sharing(step=read_step, service=read_service, limit=read_spend_limit)
+@sharing(step=read_step, service=read_paced_service, limit=read_spend_limit)
 def run(  # noqa: PLR0913  (each argument is an option of the command)
     source: Sources,
     *,
@@ -217,7 +215,7 @@ def run(  # noqa: PLR0913  (each argument is an option of the command)
     _finish(view, as_json=as_json)
 
 
-@sharing(step=read_step, service=read_service, limit=read_spend_limit)
+@sharing(step=read_step, service=read_paced_service, limit=read_spend_limit)
 def retry(  # noqa: PLR0913  (each argument is an option of the command)
     source: Annotated[list[str] | None, typer.Argument(metavar="SOURCE", help="Only these; default: all.")] = None,
     *,
@@ -255,13 +253,9 @@ def _coming(
         return run_archive(source, step, mode=mode, window_hours=window_hours, **options)
     if mode == "batch":
         raise ConfigurationError("--mode batch sends one file of requests, so --ray has no effect; drop one of them.")
-    return _on_ray(ray, source, step, **options)
-
-
-def _on_ray(address: str, source: list[str], step: Step, **options: Any) -> Generator[ArchiveRow]:  # noqa: ANN401
     from qwen_omni.archive.ray import run_on_ray  # noqa: PLC0415  (an extra)
 
-    return run_on_ray(source, step, address=address, **options)
+    return run_on_ray(source, step, address=ray, **options)
 
 
 def _view(step: Step, store: str, settings: Settings, limit: SpendLimit | None) -> _RunView:
@@ -341,7 +335,7 @@ def _failures_text(view: _RunView) -> str:
 # --- Plan, status, export ---
 
 
-@sharing(step=read_step, service=read_service)
+@sharing(step=read_step, service=read_paced_service)
 def plan(
     source: Sources,
     *,

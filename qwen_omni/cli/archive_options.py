@@ -1,7 +1,6 @@
 """The options that the commands of `qwen-omni archive` share: the step, the service, the store, the limits."""
 
 import functools
-import inspect
 from collections.abc import Callable
 from typing import Annotated, Any, Literal, get_args
 
@@ -10,14 +9,12 @@ import typer
 from qwen_omni.archive.steps import Caption, Notes, Step, Summarize, Transcribe
 from qwen_omni.cli.caption import SCHEMAS, named_schema
 from qwen_omni.cli.options import (
+    DETAILS,
     EFFORTS,
     MEDIA,
-    DeliveryWay,
-    ServiceRegion,
-    ServiceUrl,
-    ServiceWorkspace,
     choose,
-    settings_for,
+    read_service,
+    sharing,
     words,
 )
 from qwen_omni.errors import ConfigurationError
@@ -28,7 +25,7 @@ from qwen_omni.profiles.rate_limits import RateLimits
 from qwen_omni.settings import Settings
 from qwen_omni.structured.caption import CaptionOptions
 from qwen_omni.transcription.options import TranscriptionOptions
-from qwen_omni.video.options import DETAIL_FPS, SummaryOptions
+from qwen_omni.video.options import SummaryOptions
 
 StepName = Literal["caption", "summarize", "transcribe", "notes"]
 STEPS: dict[str, StepName] = {name: name for name in get_args(StepName)}
@@ -43,33 +40,6 @@ SUITS: dict[str, tuple[StepName, ...]] = {
 """The options of a step, and the steps that take them."""
 STEP, SPEED = "What is asked", "Speed"
 """Panels of the help."""
-
-
-def sharing(**readers: Callable[..., Any]) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Return a decorator that replaces arguments of a command by the options of the functions that make them.
-
-    Args:
-        readers: by the name of the argument, a function of options that returns its value.
-    """
-
-    def decorate(command: Callable[..., None]) -> Callable[..., None]:
-        own = inspect.signature(command)
-        taken = {name: inspect.signature(reader).parameters for name, reader in readers.items()}
-
-        @functools.wraps(command)
-        def shared(**given: Any) -> None:  # noqa: ANN401  (the values of options)
-            made = {name: reader(**{one: given.pop(one) for one in taken[name]}) for name, reader in readers.items()}
-            command(**given, **made)
-
-        kept = [one for one in own.parameters.values() if one.name not in readers]
-        options = [one for name in readers for one in taken[name].values()]
-        shared.__signature__ = own.replace(parameters=[  # type: ignore[attr-defined]  # what typer reads
-            one.replace(kind=inspect.Parameter.KEYWORD_ONLY) for one in (*kept, *options)
-        ])  # fmt: skip
-        shared.__annotations__ = {one.name: one.annotation for one in (*kept, *options)}
-        return shared
-
-    return decorate
 
 
 # --- The step ---
@@ -142,7 +112,7 @@ def _caption(given: dict[str, Any]) -> Step:
 
 def _long(kind: type[Summarize | Notes], given: dict[str, Any]) -> Step:
     if "detail" in given:
-        given["detail"] = choose("detail", given["detail"], {name: name for name in DETAIL_FPS})
+        given["detail"] = choose("detail", given["detail"], DETAILS)
     return kind(options=SummaryOptions(**given))
 
 
@@ -163,7 +133,9 @@ _MAKERS: dict[StepName, Callable[[dict[str, Any]], Step]] = {
 # --- The service, and its limits ---
 
 
-def read_service(
+@sharing(service=read_service)
+def read_paced_service(
+    service: Callable[..., Settings],
     rpm: Annotated[
         int | None,
         typer.Option(
@@ -174,18 +146,14 @@ def read_service(
     tpm: Annotated[
         int | None, typer.Option(metavar="NUMBER", help="Tokens a minute, likewise.", rich_help_panel=SPEED)
     ] = None,
-    delivery: DeliveryWay = "auto",
-    region: ServiceRegion = None,
-    workspace: ServiceWorkspace = None,
-    base_url: ServiceUrl = None,
 ) -> Callable[..., Settings]:  # fmt: skip
-    """Return the function that loads the settings, with the account's own limits; see `settings_for`.
+    """Return the function that loads the settings, with the account's own limits.
 
     Raises:
         ConfigurationError: a limit is out of range.
     """
     limits = None if rpm is None and tpm is None else RateLimits(rpm=rpm, tpm=tpm)
-    return functools.partial(settings_for, region, base_url, workspace, delivery, limits=limits)
+    return functools.partial(service, limits=limits)
 
 
 def read_spend_limit(
@@ -234,4 +202,3 @@ Sources = Annotated[
         "or addresses such as oss://BUCKET/PREFIX.",
     ),
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from itertools import groupby
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -14,21 +14,17 @@ from qwen_omni.cli.options import (
     SERVICE,
     TIERS,
     WAYS,
-    AudioTrack,
+    AsJson,
     CallTier,
     End,
-    Fps,
-    Frame,
-    MaxPixels,
     Start,
-    Tile,
     check_files,
     choose,
+    read_media,
+    sharing,
     words,
 )
 from qwen_omni.cli.output import in_words, show_note, show_table, show_text, waiting, write_json
-from qwen_omni.media.budget import Sampling
-from qwen_omni.media.info import read_audio_track
 from qwen_omni.messages import Message, user
 from qwen_omni.options import ChatOptions, ChatRequest
 from qwen_omni.profiles import DEFAULT_MODEL
@@ -58,6 +54,7 @@ _Delivery = Annotated[
 ]
 
 
+@sharing(sending=read_media)
 def estimate(  # noqa: PLR0913 - one for each option of the command line
     media: Annotated[list[str], typer.Argument(metavar="FILE", help="Local files or links, all in one question.")],
     *,
@@ -71,7 +68,7 @@ def estimate(  # noqa: PLR0913 - one for each option of the command line
     answer: Annotated[int | None, typer.Option(metavar="TOKENS", help="Expected length of the answer.")] = None,
     thinking: Annotated[bool | None, typer.Option(help="Whether the model reasons before it answers.")] = None,
     tier: CallTier = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: AsJson = False,
     start: Start = None,
     end: End = None,
     budget: Annotated[
@@ -82,11 +79,7 @@ def estimate(  # noqa: PLR0913 - one for each option of the command line
             rich_help_panel=MEDIA,
         ),
     ] = None,
-    fps: Fps = None,
-    max_pixels: MaxPixels = None,
-    audio_track: AudioTrack = "auto",
-    tile: Tile = True,
-    frame: Frame = None,
+    sending: dict[str, Any],
     region: _PriceRegion = None,
     delivery: _Delivery = None,
 ) -> None:
@@ -95,10 +88,7 @@ def estimate(  # noqa: PLR0913 - one for each option of the command line
     --compare shows which models and presets take the files, and at what price.
     """
     check_files(media, "estimate")
-    choices = MediaChoices(
-        sampling=Sampling(fps=fps, max_pixels=max_pixels), start=start, end=end,
-        audio_track=read_audio_track(audio_track), tile=tile, frame=frame,
-    )  # fmt: skip
+    choices = MediaChoices(start=start, end=end, **sending)
     asked_for = ChatOptions(thinking=thinking, tier=choose("tier", tier, TIERS))
     models, budgets = _compared(model, budget, every=compare)
     settings = Settings.load(

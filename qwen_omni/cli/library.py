@@ -9,15 +9,15 @@ from typing import Annotated, Any
 import typer
 
 from qwen_omni.cli.options import (
-    DeliveryWay,
+    DETAILS,
+    AsJson,
     ModelName,
-    ServiceRegion,
-    ServiceUrl,
-    ServiceWorkspace,
     check_files,
     choose,
     one_form,
-    settings_for,
+    read_place,
+    read_service,
+    sharing,
 )
 from qwen_omni.cli.output import (
     Prose,
@@ -48,10 +48,10 @@ from qwen_omni.retrieval.index import PassageOptions
 from qwen_omni.retrieval.windows import WINDOW_SECONDS, Window
 from qwen_omni.settings import Settings
 from qwen_omni.video.export.markdown import bill_text, counted
-from qwen_omni.video.options import DETAIL_FPS, Detail, SummaryOptions
+from qwen_omni.video.options import SummaryOptions
 from qwen_omni.video.schemas import clock
 
-_DETAILS: dict[str, Detail] = {name: name for name in DETAIL_FPS}
+HELP = "Search many videos, and ask them: add, search, ask, remove."
 
 Place = Annotated[
     Path, typer.Option("--library", "-l", metavar="FOLDER", help="The library: a folder, which add creates.")
@@ -60,7 +60,6 @@ EmbeddingName = Annotated[
     str, typer.Option("--embedding", metavar="NAME", help="Model that makes vectors; the same for a whole library.")
 ]
 MaxCny = Annotated[float | None, typer.Option("--max-cny", metavar="YUAN", help="The most that this run may cost.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Only = Annotated[
     list[str] | None,
     typer.Option("--source", metavar="FILE", help="Only this video, folder or pattern; may be repeated."),
@@ -73,23 +72,19 @@ Language = Annotated[
 ]
 
 
+@sharing(service=read_service)
 def add(  # noqa: PLR0913  (each argument is an option of the command)
     media: Annotated[list[str], typer.Argument(metavar="FILE", help="Videos, recordings, folders or patterns.")],
     *,
     place: Place = Path(DEFAULT_PLACE),
     model: ModelName = DEFAULT_MODEL,
     embedding: EmbeddingName = DEFAULT_EMBEDDING_MODEL,
-    detail: Annotated[
-        str, typer.Option(metavar="NAME", help=f"How closely to look: {', '.join(_DETAILS)}.")
-    ] = "medium",
+    detail: Annotated[str, typer.Option(metavar="NAME", help=f"How closely to look: {', '.join(DETAILS)}.")] = "medium",
     language: Language = None,
     transcript: Annotated[bool, typer.Option("--transcript", help="Add what is said, word for word.")] = False,
     max_cny: MaxCny = None,
     as_json: AsJson = False,
-    delivery: DeliveryWay = "auto",
-    region: ServiceRegion = None,
-    workspace: ServiceWorkspace = None,
-    base_url: ServiceUrl = None,
+    service: Callable[..., Settings],
 ) -> None:
     """Add videos and recordings to a library; what is in it already costs nothing.
 
@@ -97,10 +92,10 @@ def add(  # noqa: PLR0913  (each argument is an option of the command)
     left out, with a note, and the exit code is 1.
     """
     check_files(media, "library add")
-    chosen = choose("detail", detail, _DETAILS) or "medium"
+    chosen = choose("detail", detail, DETAILS) or "medium"
     summary = SummaryOptions(model=model, language=language, detail=chosen)
     options = PassageOptions(mode="captions", summary=summary, transcript=transcript)
-    settings = settings_for(region, base_url, workspace, delivery, spend_limit=_limit(max_cny))
+    settings = service(spend_limit=_limit(max_cny))
     sources = list(find_media(media))
     with _opened(place, settings, embedding, options) as library:
         coming = library.iter_add(sources, on_error="warn")
@@ -116,6 +111,7 @@ def add(  # noqa: PLR0913  (each argument is an option of the command)
         raise typer.Exit(1)
 
 
+@sharing(service=read_place)
 def search(  # noqa: PLR0913
     query: Annotated[str, typer.Argument(metavar="QUERY", help="What to look for: a question, or words.")],
     *,
@@ -126,14 +122,12 @@ def search(  # noqa: PLR0913
     embedding: EmbeddingName = DEFAULT_EMBEDDING_MODEL,
     as_json: AsJson = False,
     html: Page = None,
-    region: ServiceRegion = None,
-    workspace: ServiceWorkspace = None,
-    base_url: ServiceUrl = None,
+    service: Callable[..., Settings],
 ) -> None:
     """Search a library for what is seen, shown or said; print the windows that match best, with their times."""
     _check_output(as_json=as_json, html=html)
     k = check_search(query, k)
-    settings = settings_for(region, base_url, workspace)
+    settings = service()
     check_library(place)
     with _opened(place, settings, embedding) as library, waiting(f"Searching {place}"):
         windows = library.search(query, k, seconds=seconds, sources=only or ())
@@ -147,6 +141,7 @@ def search(  # noqa: PLR0913
         show_text("\n\n".join(map(_window_text, windows)) or "Nothing was found.")
 
 
+@sharing(service=read_service)
 def ask(  # noqa: PLR0913
     question: Annotated[str, typer.Argument(metavar="QUESTION", help="The question.")],
     *,
@@ -164,10 +159,7 @@ def ask(  # noqa: PLR0913
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what it may cost; watch nothing.")] = False,
     as_json: AsJson = False,
     html: Page = None,
-    delivery: DeliveryWay = "auto",
-    region: ServiceRegion = None,
-    workspace: ServiceWorkspace = None,
-    base_url: ServiceUrl = None,
+    service: Callable[..., Settings],
 ) -> None:
     """Answer a question from a library: search, watch the best windows again, answer with the times that show it.
 
@@ -179,7 +171,7 @@ def ask(  # noqa: PLR0913
         raise ConfigurationError("--dry-run cannot be combined with --json or --html: nothing is answered.")
     k = check_search(question, k)
     options = AskOptions(model=model, looks=looks, fps=fps, language=language)
-    settings = settings_for(region, base_url, workspace, delivery, spend_limit=_limit(max_cny))
+    settings = service(spend_limit=_limit(max_cny))
     check_library(place)
     sources = only or ()
     with _opened(place, settings, embedding) as library:

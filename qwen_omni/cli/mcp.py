@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,14 +11,7 @@ import typer
 
 from qwen_omni.cli.library import EmbeddingName, check_library
 from qwen_omni.cli.main import STOPPED
-from qwen_omni.cli.options import (
-    DeliveryWay,
-    ModelName,
-    ServiceRegion,
-    ServiceUrl,
-    ServiceWorkspace,
-    settings_for,
-)
+from qwen_omni.cli.options import ModelName, read_service, sharing
 from qwen_omni.cli.output import show_note, show_stopped
 from qwen_omni.client import OmniClient
 from qwen_omni.errors import ConfigurationError
@@ -28,13 +21,14 @@ from qwen_omni.pricing.costs import TokenCounts, cost_of
 from qwen_omni.pricing.limit import SpendLimit
 from qwen_omni.profiles import DEFAULT_MODEL
 from qwen_omni.profiles.embedding import DEFAULT_EMBEDDING_MODEL
-from qwen_omni.settings import MAX_CNY_VARIABLE, MAX_TOKENS_VARIABLE
+from qwen_omni.settings import MAX_CNY_VARIABLE, MAX_TOKENS_VARIABLE, Settings
 from qwen_omni.tools.media_tools import MediaTools
 
 DEFAULT_TOKENS = 5_000_000
 """The default limit of all calls of one run: about five hours of video."""
 
 
+@sharing(service=read_service)
 def mcp(  # noqa: PLR0913  (each argument is an option of the command)
     *,
     root: Annotated[
@@ -65,10 +59,7 @@ def mcp(  # noqa: PLR0913  (each argument is an option of the command)
         ),
     ] = None,
     no_limit: Annotated[bool, typer.Option("--no-limit", help="Let agents spend without a limit.")] = False,
-    delivery: DeliveryWay = "auto",
-    region: ServiceRegion = None,
-    workspace: ServiceWorkspace = None,
-    base_url: ServiceUrl = None,
+    service: Callable[..., Settings],
 ) -> None:
     """Serve tools about a folder's media on standard input and output, for agents (MCP).
 
@@ -86,7 +77,7 @@ def mcp(  # noqa: PLR0913  (each argument is an option of the command)
     if library is not None:
         check_library(library)
     limit = _limit(max_cny, max_tokens, no_limit=no_limit)
-    settings = settings_for(region, base_url, workspace, delivery, spend_limit=limit)
+    settings = service(spend_limit=limit)
     found = None
     if library is not None:
         found = VideoLibrary(library, client=OmniClient(settings), embedding=embedding)

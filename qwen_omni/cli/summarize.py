@@ -1,6 +1,6 @@
 """`qwen-omni summarize`: summaries, subtitles, chapters and pages of videos of any length; or answers about them."""
 
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
@@ -11,6 +11,7 @@ import typer
 from qwen_omni._moved import GONE
 from qwen_omni.cli.human import money_text, seconds_text
 from qwen_omni.cli.options import (
+    DETAILS,
     EFFORTS,
     SERVICE,
     TIERS,
@@ -21,22 +22,19 @@ from qwen_omni.cli.options import (
     End,
     ModelName,
     Overlap,
-    ServiceRegion,
-    ServiceUrl,
-    ServiceWorkspace,
     Start,
     Thinking,
     check_files,
     choose,
     one_form,
-    settings_for,
+    read_place,
+    sharing,
     words,
 )
 from qwen_omni.cli.output import (
+    end_with,
     failed_entry,
-    is_wrong_use,
     one_line,
-    show_failure,
     show_note,
     show_table,
     show_text,
@@ -56,7 +54,7 @@ from qwen_omni.video.ask import stream_either
 from qwen_omni.video.engine.run import Progress, last_of
 from qwen_omni.video.export.markdown import bill_text, bill_texts
 from qwen_omni.video.forecast import forecast
-from qwen_omni.video.options import DETAIL_FPS, SummaryOptions
+from qwen_omni.video.options import SummaryOptions
 from qwen_omni.video.results import VideoSummary
 from qwen_omni.video.schemas import clock
 from qwen_omni.video.tasks import VideoAnswer
@@ -66,9 +64,7 @@ Form = Literal["text", "json", "youtube"]
 _OUT_HELP = "Folder for files; default: next to each video. Files of the same name are replaced."
 _DETAIL, _STRATEGY = "medium", "map_reduce"
 _STRATEGIES = {name: name for name in (_STRATEGY, "single", "auto")}
-_DETAILS = {name: name for name in DETAIL_FPS}
 _ENDINGS = {"srt": "srt", "vtt": "vtt", "html": "html", "markdown": "md"}
-_FAILED, _WRONG_USE = 1, 2
 _Question = Annotated[
     str | None, typer.Option("--question", "-q", metavar="TEXT", help="Answer this instead of a summary.")
 ]
@@ -78,7 +74,7 @@ _AsJson = Annotated[
 _Detail = Annotated[
     str,
     typer.Option(
-        metavar="LEVEL", help="low, medium or high: 0.5, 1 or 2 frames per second.", autocompletion=words(_DETAILS)
+        metavar="LEVEL", help="low, medium or high: 0.5, 1 or 2 frames per second.", autocompletion=words(DETAILS)
     ),
 ]
 _Strategy = Annotated[
@@ -121,6 +117,7 @@ class _Run:
     noted: set[str] = field(default_factory=set)
 
 
+@sharing(service=read_place)
 def summarize(  # noqa: PLR0913  (each argument is an option of the command)
     media: Annotated[list[str], typer.Argument(metavar="FILE", help="Local videos or recordings.")],
     *,
@@ -152,9 +149,7 @@ def summarize(  # noqa: PLR0913  (each argument is an option of the command)
     end: End = None,
     audio_track: AudioTrack = "auto",
     delivery: _Delivery = None,
-    region: ServiceRegion = None,
-    workspace: ServiceWorkspace = None,
-    base_url: ServiceUrl = None,
+    service: Callable[..., Settings],
 ) -> None:
     """Summarise videos of any length, or answer a question about them.
 
@@ -174,13 +169,13 @@ def summarize(  # noqa: PLR0913  (each argument is an option of the command)
         _refuse_with_dry_run({**files, "json": as_json, "youtube": youtube})
     options = SummaryOptions(
         model=model, text_model=text_model, language=language, focus=_focus(focus, wish),
-        detail=choose("detail", detail, _DETAILS), strategy=choose("strategy", strategy, _STRATEGIES),  # type: ignore[arg-type]
+        detail=choose("detail", detail, DETAILS), strategy=choose("strategy", strategy, _STRATEGIES),  # type: ignore[arg-type]
         **_lengths(seconds, strategy), overlap=overlap, start=start, end=end,
         concurrency=concurrency, max_gaps=max_gaps, thinking=choose("thinking", thinking, EFFORTS) or False,
         tier=choose("tier", tier, TIERS), audio_track=read_audio_track(audio_track),
         checkpoint=not fresh, reuse_unverified=reuse_unverified,
     )  # fmt: skip
-    settings = settings_for(region, base_url, workspace, delivery, needs_key=not dry_run)
+    settings = service(delivery, needs_key=not dry_run)
     runs = _checked_runs(media, out, [name for name, on in files.items() if on])
     if dry_run:
         for run in runs:
@@ -193,7 +188,7 @@ def summarize(  # noqa: PLR0913  (each argument is an option of the command)
                 _show(run, form, titled=len(runs) > 1)
     if form == "json":
         _show_json(runs)
-    _end(runs)
+    end_with((run.media, run.error) for run in runs)
 
 
 def _lengths(seconds: float | None, strategy: str) -> dict[str, Any]:
@@ -262,16 +257,6 @@ def _show_json(runs: Sequence[_Run]) -> None:
         for run in runs:
             if isinstance(run.found, VideoSummary):
                 write_files(run.found, run.targets)
-
-
-def _end(runs: Sequence[_Run]) -> None:
-    """Report what failed, and exit with the matching status."""
-    failed = [(run.media, run.error) for run in runs if run.error is not None]
-    for media, error in failed:
-        show_failure(media, error)
-    if failed:
-        wrong = len(failed) == len(runs) and all(is_wrong_use(error) for _, error in failed)
-        raise typer.Exit(_WRONG_USE if wrong else _FAILED)
 
 
 def _refuse_with_dry_run(given: dict[str, bool]) -> None:
