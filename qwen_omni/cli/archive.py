@@ -38,7 +38,7 @@ from qwen_omni.cli.archive_options import (
     read_step,
 )
 from qwen_omni.cli.human import money_text, span_text
-from qwen_omni.cli.options import AsJson, check_files, choose, sharing, words
+from qwen_omni.cli.options import AsJson, check_files, choose, option, sharing
 from qwen_omni.cli.output import (
     LiveFacts,
     live_facts,
@@ -59,10 +59,7 @@ _SHOWN_OF_A_KIND = 5  # files without an answer; all of them are in the store
 _MINUTE, _DAY = 60.0, 86_400.0
 _MODES: dict[str, Mode] = {name: name for name in get_args(Mode)}
 _FORMATS: dict[str, ExportFormat] = {name: name for name in FORMATS}
-_Do = Annotated[
-    str | None,
-    typer.Option("--do", metavar="STEP", help="Only this step of `run`.", autocompletion=words(STEPS)),
-]
+_Do = Annotated[str | None, option("Only this step of `run`.", "STEP", "--do", choices=STEPS)]
 
 
 HELP = """Ask the same question about any number of files, on one machine or many; each answer is paid for once.
@@ -172,25 +169,23 @@ def run(  # noqa: PLR0913  (each argument is an option of the command)
     in_flight: InFlight = None,
     ray: Annotated[
         str | None,
-        typer.Option(
+        option(
+            "Use a Ray cluster: local starts one on this machine, auto finds one that runs here.",
+            "ADDRESS",
             "--ray",
-            metavar="ADDRESS",
-            rich_help_panel=SPEED,
-            help="Use a Ray cluster: local starts one on this machine, auto finds one that runs here.",
+            panel=SPEED,
         ),
     ] = None,
     mode: Annotated[
         str,
-        typer.Option(
-            metavar="MODE",
-            rich_help_panel=SPEED,
-            help="realtime, or batch: captions of links at half price, within --window-hours (models of Batch File).",
-            autocompletion=words(_MODES),
+        option(
+            "realtime, or batch: captions of links at half price, within --window-hours (models of Batch File).",
+            "MODE",
+            panel=SPEED,
+            choices=_MODES,
         ),
     ] = "realtime",
-    window_hours: Annotated[
-        int, typer.Option(metavar="HOURS", rich_help_panel=SPEED, help="How long a batch may take, 24 to 336.")
-    ] = 24,
+    window_hours: Annotated[int, option("How long a batch may take, 24 to 336.", "HOURS", panel=SPEED)] = 24,
     as_json: AsJson = False,
     service: Callable[..., Settings],
 ) -> None:
@@ -341,9 +336,7 @@ def plan(
     *,
     step: Step,
     store: Annotated[str | None, StoreOption] = None,
-    sample: Annotated[
-        int, typer.Option(metavar="NUMBER", help="How many files are opened to estimate the others.")
-    ] = 100,
+    sample: Annotated[int, option("How many files are opened to estimate the others.", "NUMBER")] = 100,
     as_json: AsJson = False,
     service: Callable[..., Settings],
 ) -> None:
@@ -420,16 +413,14 @@ def export(  # noqa: PLR0913  (each argument is an option of the command)
     ] = False,
     form: Annotated[
         str | None,
-        typer.Option(
+        option(
+            f"{', '.join(FORMATS)}; default: by the name of the file.",
+            "NAME",
             "--format",
-            metavar="NAME",
-            help=f"{', '.join(FORMATS)}; default: by the name of the file.",
-            autocompletion=words({name: name for name in FORMATS}),
+            choices={name: name for name in FORMATS},
         ),
     ] = None,
-    origin: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Only what this server answered, if several did.")
-    ] = None,
+    origin: Annotated[str | None, option("Only what this server answered, if several did.", "NAME")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file if it exists.")] = False,
 ) -> None:
     """Write the rows of a store to a file, which appears when it is complete.

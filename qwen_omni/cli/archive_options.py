@@ -13,9 +13,9 @@ from qwen_omni.cli.options import (
     EFFORTS,
     MEDIA,
     choose,
+    option,
     read_service,
     sharing,
-    words,
 )
 from qwen_omni.errors import ConfigurationError
 from qwen_omni.media.budget import Sampling
@@ -45,45 +45,41 @@ STEP, SPEED = "What is asked", "Speed"
 # --- The step ---
 
 
-def _step_option(help: str, *, panel: str = STEP, metavar: str = "TEXT", **more: Any) -> Any:  # noqa: A002, ANN401
-    return typer.Option(metavar=metavar, help=help, rich_help_panel=panel, **more)
-
-
 def read_step(  # noqa: PLR0913, PLR0917  (each argument is an option of the command)
-    do: Annotated[
-        str,
-        typer.Option("--do", metavar="STEP", help=f"What to do: {', '.join(STEPS)}.", autocompletion=words(STEPS)),
-    ],
-    model: Annotated[str | None, typer.Option("--model", "-m", metavar="NAME", help="Model to use.")] = None,
+    do: Annotated[str, option(f"What to do: {', '.join(STEPS)}.", "STEP", "--do", choices=STEPS)],
+    model: Annotated[str | None, option("Model to use.", "NAME", "--model", "-m")] = None,
     schema: Annotated[
         str | None,
-        _step_option("Of a caption: product (the default), general, timed, FILE.py:Class, module:Class or FILE.json.",
-                     metavar="SCHEMA", autocompletion=words(SCHEMAS)),
+        option(
+            "Of a caption: product (the default), general, timed, FILE.py:Class, module:Class or FILE.json.",
+            "SCHEMA",
+            panel=STEP,
+            choices=SCHEMAS,
+        ),
     ] = None,
-    prompt: Annotated[str | None, _step_option("What a caption describes.")] = None,
-    focus: Annotated[str | None, _step_option("What a summary focuses on.")] = None,
-    language: Annotated[str | None, _step_option("Language of the texts, in words; of speech, as a code.")] = None,
+    prompt: Annotated[str | None, option("What a caption describes.", "TEXT", panel=STEP)] = None,
+    focus: Annotated[str | None, option("What a summary focuses on.", "TEXT", panel=STEP)] = None,
+    language: Annotated[
+        str | None, option("Language of the texts, in words; of speech, as a code.", "TEXT", panel=STEP)
+    ] = None,
     detail: Annotated[
         str | None,
-        _step_option("Of a summary: low, medium or high, which is 0.5, 1 or 2 frames per second.", metavar="LEVEL"),
+        option("Of a summary: low, medium or high, which is 0.5, 1 or 2 frames per second.", "LEVEL", panel=STEP),
     ] = None,
-    text_model: Annotated[str | None, _step_option("Model that joins the notes of a summary.", metavar="NAME")] = None,
+    text_model: Annotated[str | None, option("Model that joins the notes of a summary.", "NAME", panel=STEP)] = None,
     speakers: Annotated[
-        int | None, _step_option("How many speakers a transcript has; 0 detects it.", metavar="NUMBER", min=0)
+        int | None, option("How many speakers a transcript has; 0 detects it.", "NUMBER", panel=STEP, min=0)
     ] = None,
     thinking: Annotated[
         str | None,
-        _step_option("Reasoning before the answer, billed as output; off by default.", metavar="EFFORT",
-                     autocompletion=words(EFFORTS)),
+        option("Reasoning before the answer, billed as output; off by default.", "EFFORT", panel=STEP, choices=EFFORTS),
     ] = None,
-    fps: Annotated[float | None, _step_option("Frames per second.", panel=MEDIA, metavar="NUMBER")] = None,
-    max_pixels: Annotated[
-        int | None, _step_option("Most pixels per frame or image.", panel=MEDIA, metavar="NUMBER")
-    ] = None,
+    fps: Annotated[float | None, option("Frames per second.", "NUMBER", panel=MEDIA)] = None,
+    max_pixels: Annotated[int | None, option("Most pixels per frame or image.", "NUMBER", panel=MEDIA)] = None,
     audio_track: Annotated[
-        str | None, _step_option("Audio track: auto, mix, or a number from 0.", panel=MEDIA, metavar="TRACK")
+        str | None, option("Audio track: auto, mix, or a number from 0.", "TRACK", panel=MEDIA)
     ] = None,
-) -> Step:  # fmt: skip
+) -> Step:
     """Return the step that the options describe.
 
     Raises:
@@ -137,16 +133,10 @@ _MAKERS: dict[StepName, Callable[[dict[str, Any]], Step]] = {
 def read_paced_service(
     service: Callable[..., Settings],
     rpm: Annotated[
-        int | None,
-        typer.Option(
-            metavar="NUMBER", help="Requests a minute of your account; default: the published ones.",
-            rich_help_panel=SPEED,
-        ),
+        int | None, option("Requests a minute of your account; default: the published ones.", "NUMBER", panel=SPEED)
     ] = None,
-    tpm: Annotated[
-        int | None, typer.Option(metavar="NUMBER", help="Tokens a minute, likewise.", rich_help_panel=SPEED)
-    ] = None,
-) -> Callable[..., Settings]:  # fmt: skip
+    tpm: Annotated[int | None, option("Tokens a minute, likewise.", "NUMBER", panel=SPEED)] = None,
+) -> Callable[..., Settings]:
     """Return the function that loads the settings, with the account's own limits.
 
     Raises:
@@ -158,13 +148,9 @@ def read_paced_service(
 
 def read_spend_limit(
     max_cny: Annotated[
-        float | None,
-        typer.Option("--max-cny", metavar="YUAN", help="The most that all runs of this step and store may cost."),
+        float | None, option("The most that all runs of this step and store may cost.", "YUAN", "--max-cny")
     ] = None,
-    max_tokens: Annotated[
-        int | None,
-        typer.Option("--max-tokens", metavar="TOKENS", help="The most tokens that they may use."),
-    ] = None,
+    max_tokens: Annotated[int | None, option("The most tokens that they may use.", "TOKENS", "--max-tokens")] = None,
 ) -> SpendLimit | None:
     """Return the limit that the options set.
 
@@ -180,20 +166,16 @@ def _store(given: str) -> str:
     return given
 
 
-StoreOption = typer.Option(
+StoreOption = option(
+    "Where rows are stored: a file, or postgresql://USER@HOST/DATABASE for several machines.",
+    "STORE",
     "--store",
-    metavar="STORE",
     parser=_store,
-    help="Where rows are stored: a file, or postgresql://USER@HOST/DATABASE for several machines.",
 )
 StoreName = Annotated[str, StoreOption]
 InFlight = Annotated[
-    int | None,
-    typer.Option(
-        "--in-flight", "-j", metavar="NUMBER", help="The most calls at once; default: 8, on Ray 32.",
-        rich_help_panel=SPEED,
-    ),
-]  # fmt: skip
+    int | None, option("The most calls at once; default: 8, on Ray 32.", "NUMBER", "--in-flight", "-j", panel=SPEED)
+]
 Sources = Annotated[
     list[str],
     typer.Argument(

@@ -25,11 +25,11 @@ from qwen_omni.cli.options import (
     check_files,
     choose,
     one_form,
+    option,
     read_media,
     read_service,
     sharing,
     subtitle_paths,
-    words,
 )
 from qwen_omni.cli.output import (
     end_with,
@@ -177,10 +177,8 @@ _KEPT, _OLD_KEPT = "captions.sqlite3", "qwen-omni-captions"
 _SCHEMA_HELP = (
     "product (the default), general, timed (with times), FILE.py:Class, module:Class or FILE.json (a JSON schema)."
 )
-_SchemaName = Annotated[str | None, typer.Option(metavar="SCHEMA", help=_SCHEMA_HELP, autocompletion=words(SCHEMAS))]
-_ResultsFile = Annotated[
-    Path | None, typer.Option(metavar="FILE", help=f"Store finished captions here; default: {_KEPT} in the cache.")
-]
+_SchemaName = Annotated[str | None, option(_SCHEMA_HELP, "SCHEMA", choices=SCHEMAS)]
+_ResultsFile = Annotated[Path | None, option(f"Store finished captions here; default: {_KEPT} in the cache.", "FILE")]
 _ReuseUnverified = Annotated[
     bool, typer.Option("--reuse-unverified", help="Reuse captions of older versions, whichever service made them.")
 ]
@@ -191,8 +189,8 @@ def caption(  # noqa: PLR0913  (each argument is an option of the command)
     media: Annotated[list[str], typer.Argument(metavar="FILE", help="Videos, images or audio: paths or URLs.")],
     *,
     schema: _SchemaName = None,
-    prompt: Annotated[str | None, typer.Option(metavar="TEXT", help="What to describe.")] = None,
-    language: Annotated[str | None, typer.Option(metavar="TEXT", help="Language of the captions, in words.")] = None,
+    prompt: Annotated[str | None, option("What to describe.", "TEXT")] = None,
+    language: Annotated[str | None, option("Language of the captions, in words.", "TEXT")] = None,
     model: ModelName = DEFAULT_MODEL,
     thinking: Thinking = "off",
     tier: CallTier = None,

@@ -20,9 +20,9 @@ from qwen_omni.cli.options import (
     Start,
     check_files,
     choose,
+    option,
     read_media,
     sharing,
-    words,
 )
 from qwen_omni.cli.output import in_words, show_note, show_table, show_text, waiting, write_json
 from qwen_omni.messages import Message, user
@@ -35,22 +35,11 @@ from qwen_omni.settings import Settings
 
 _Made = tuple[str, Estimate]
 _PriceRegion = Annotated[
-    str | None,
-    typer.Option(
-        metavar="NAME",
-        help=f"Region of the prices: {', '.join(REGIONS)}.",
-        rich_help_panel=SERVICE,
-        autocompletion=words(REGIONS),
-    ),
+    str | None, option(f"Region of the prices: {', '.join(REGIONS)}.", "NAME", panel=SERVICE, choices=REGIONS)
 ]
 _Delivery = Annotated[
     str | None,
-    typer.Option(
-        metavar="NAME",
-        help=f"How local files would reach the service: {', '.join(WAYS)}.",
-        rich_help_panel=SERVICE,
-        autocompletion=words(WAYS),
-    ),
+    option(f"How local files would reach the service: {', '.join(WAYS)}.", "NAME", panel=SERVICE, choices=WAYS),
 ]
 
 
@@ -58,14 +47,12 @@ _Delivery = Annotated[
 def estimate(  # noqa: PLR0913 - one for each option of the command line
     media: Annotated[list[str], typer.Argument(metavar="FILE", help="Local files or links, all in one question.")],
     *,
-    question: Annotated[
-        str, typer.Option("--question", "-q", metavar="TEXT", help="The question.")
-    ] = "What is shown here?",
+    question: Annotated[str, option("The question.", "TEXT", "--question", "-q")] = "What is shown here?",
     model: Annotated[
-        str | None, typer.Option("--model", "-m", metavar="NAMES", help="Model to use; separate several with commas.")
+        str | None, option("Model to use; separate several with commas.", "NAMES", "--model", "-m")
     ] = None,
     compare: Annotated[bool, typer.Option("--compare", help="One row for each model and preset.")] = False,
-    answer: Annotated[int | None, typer.Option(metavar="TOKENS", help="Expected length of the answer.")] = None,
+    answer: Annotated[int | None, option("Expected length of the answer.", "TOKENS")] = None,
     thinking: Annotated[bool | None, typer.Option(help="Whether the model reasons before it answers.")] = None,
     tier: CallTier = None,
     as_json: AsJson = False,
@@ -73,11 +60,7 @@ def estimate(  # noqa: PLR0913 - one for each option of the command line
     end: End = None,
     budget: Annotated[
         str | None,
-        typer.Option(
-            metavar="NAMES",
-            help=f"How closely to look: {', '.join(BUDGETS)}; separate several with commas.",
-            rich_help_panel=MEDIA,
-        ),
+        option(f"How closely to look: {', '.join(BUDGETS)}; separate several with commas.", "NAMES", panel=MEDIA),
     ] = None,
     sending: dict[str, Any],
     region: _PriceRegion = None,

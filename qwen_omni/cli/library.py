@@ -15,6 +15,7 @@ from qwen_omni.cli.options import (
     check_files,
     choose,
     one_form,
+    option,
     read_place,
     read_service,
     sharing,
@@ -53,23 +54,12 @@ from qwen_omni.video.schemas import clock
 
 HELP = "Search many videos, and ask them: add, search, ask, remove."
 
-Place = Annotated[
-    Path, typer.Option("--library", "-l", metavar="FOLDER", help="The library: a folder, which add creates.")
-]
-EmbeddingName = Annotated[
-    str, typer.Option("--embedding", metavar="NAME", help="Model that makes vectors; the same for a whole library.")
-]
-MaxCny = Annotated[float | None, typer.Option("--max-cny", metavar="YUAN", help="The most that this run may cost.")]
-Only = Annotated[
-    list[str] | None,
-    typer.Option("--source", metavar="FILE", help="Only this video, folder or pattern; may be repeated."),
-]
-Page = Annotated[
-    Path | None, typer.Option("--html", metavar="FILE", help="Write a web page with an image of each window.")
-]
-Language = Annotated[
-    str | None, typer.Option("--language", metavar="NAME", help="Language of the texts, such as French or 中文.")
-]
+Place = Annotated[Path, option("The library: a folder, which add creates.", "FOLDER", "--library", "-l")]
+EmbeddingName = Annotated[str, option("Model that makes vectors; the same for a whole library.", "NAME", "--embedding")]
+MaxCny = Annotated[float | None, option("The most that this run may cost.", "YUAN", "--max-cny")]
+Only = Annotated[list[str] | None, option("Only this video, folder or pattern; may be repeated.", "FILE", "--source")]
+Page = Annotated[Path | None, option("Write a web page with an image of each window.", "FILE", "--html")]
+Language = Annotated[str | None, option("Language of the texts, such as French or 中文.", "NAME", "--language")]
 
 
 @sharing(service=read_service)
@@ -79,7 +69,7 @@ def add(  # noqa: PLR0913  (each argument is an option of the command)
     place: Place = Path(DEFAULT_PLACE),
     model: ModelName = DEFAULT_MODEL,
     embedding: EmbeddingName = DEFAULT_EMBEDDING_MODEL,
-    detail: Annotated[str, typer.Option(metavar="NAME", help=f"How closely to look: {', '.join(DETAILS)}.")] = "medium",
+    detail: Annotated[str, option(f"How closely to look: {', '.join(DETAILS)}.", "NAME")] = "medium",
     language: Language = None,
     transcript: Annotated[bool, typer.Option("--transcript", help="Add what is said, word for word.")] = False,
     max_cny: MaxCny = None,
@@ -116,8 +106,8 @@ def search(  # noqa: PLR0913
     query: Annotated[str, typer.Argument(metavar="QUERY", help="What to look for: a question, or words.")],
     *,
     place: Place = Path(DEFAULT_PLACE),
-    k: Annotated[int, typer.Option("-k", metavar="NUMBER", help="How many windows at most.")] = 5,
-    seconds: Annotated[float, typer.Option(metavar="SECONDS", help="Longest window.")] = WINDOW_SECONDS,
+    k: Annotated[int, option("How many windows at most.", "NUMBER", "-k")] = 5,
+    seconds: Annotated[float, option("Longest window.", "SECONDS")] = WINDOW_SECONDS,
     only: Only = None,
     embedding: EmbeddingName = DEFAULT_EMBEDDING_MODEL,
     as_json: AsJson = False,
@@ -148,12 +138,10 @@ def ask(  # noqa: PLR0913
     place: Place = Path(DEFAULT_PLACE),
     model: ModelName = DEFAULT_MODEL,
     embedding: EmbeddingName = DEFAULT_EMBEDDING_MODEL,
-    k: Annotated[
-        int, typer.Option("-k", metavar="NUMBER", help="How many windows to consider.")
-    ] = WINDOWS_PER_QUESTION,
+    k: Annotated[int, option("How many windows to consider.", "NUMBER", "-k")] = WINDOWS_PER_QUESTION,
     only: Only = None,
-    looks: Annotated[int, typer.Option(metavar="NUMBER", help="How many of them to watch again at most.")] = 6,
-    fps: Annotated[float, typer.Option(metavar="NUMBER", help="Frames per second of these looks.")] = 4.0,
+    looks: Annotated[int, option("How many of them to watch again at most.", "NUMBER")] = 6,
+    fps: Annotated[float, option("Frames per second of these looks.", "NUMBER")] = 4.0,
     language: Language = None,
     max_cny: MaxCny = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what it may cost; watch nothing.")] = False,

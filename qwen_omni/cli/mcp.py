@@ -11,7 +11,7 @@ import typer
 
 from qwen_omni.cli.library import EmbeddingName, check_library
 from qwen_omni.cli.main import STOPPED
-from qwen_omni.cli.options import ModelName, read_service, sharing
+from qwen_omni.cli.options import ModelName, option, read_service, sharing
 from qwen_omni.cli.output import show_note, show_stopped
 from qwen_omni.client import OmniClient
 from qwen_omni.errors import ConfigurationError
@@ -31,32 +31,19 @@ DEFAULT_TOKENS = 5_000_000
 @sharing(service=read_service)
 def mcp(  # noqa: PLR0913  (each argument is an option of the command)
     *,
-    root: Annotated[
-        Path, typer.Option("--root", metavar="FOLDER", help="The only folder whose media may be read and sent.")
-    ],
+    root: Annotated[Path, option("The only folder whose media may be read and sent.", "FOLDER", "--root")],
     model: ModelName = DEFAULT_MODEL,
-    transcriber: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Model that transcribes; default: the cheapest.")
-    ] = None,
+    transcriber: Annotated[str | None, option("Model that transcribes; default: the cheapest.", "NAME")] = None,
     library: Annotated[
-        Path | None,
-        typer.Option("--library", metavar="FOLDER", help="A library of videos that agents may search and ask, too."),
+        Path | None, option("A library of videos that agents may search and ask, too.", "FOLDER", "--library")
     ] = None,
     embedding: EmbeddingName = DEFAULT_EMBEDDING_MODEL,
     max_cny: Annotated[
-        float | None,
-        typer.Option(
-            "--max-cny", metavar="YUAN", envvar=MAX_CNY_VARIABLE, help="The most that all calls may cost together."
-        ),
+        float | None, option("The most that all calls may cost together.", "YUAN", "--max-cny", envvar=MAX_CNY_VARIABLE)
     ] = None,
     max_tokens: Annotated[
         int | None,
-        typer.Option(
-            "--max-tokens",
-            metavar="TOKENS",
-            envvar=MAX_TOKENS_VARIABLE,
-            help="The most that all calls may use together.",
-        ),
+        option("The most that all calls may use together.", "TOKENS", "--max-tokens", envvar=MAX_TOKENS_VARIABLE),
     ] = None,
     no_limit: Annotated[bool, typer.Option("--no-limit", help="Let agents spend without a limit.")] = False,
     service: Callable[..., Settings],

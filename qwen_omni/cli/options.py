@@ -70,58 +70,55 @@ def words(choices: Mapping[str, Any]) -> Any:  # noqa: ANN401  (what typer calls
     return lambda incomplete: [name for name in choices if name.startswith(incomplete)]
 
 
-ModelName = Annotated[str, typer.Option("--model", "-m", metavar="NAME", help="Model to use.", autocompletion=_models)]
-Start = Annotated[
-    float | None,
-    typer.Option(metavar="TIME", parser=read_time, help="Start here: seconds, or 1:30.", rich_help_panel=MEDIA),
-]
-End = Annotated[
-    float | None,
-    typer.Option(metavar="TIME", parser=read_time, help="Stop here: seconds, or 1:30.", rich_help_panel=MEDIA),
-]
+def option(
+    help: str,  # noqa: A002  (typer's word)
+    metavar: str,
+    *names: str,
+    panel: str | None = None,
+    choices: Mapping[str, Any] | None = None,
+    **more: Any,  # noqa: ANN401  (any other property)
+) -> Any:  # noqa: ANN401  (what typer reads)
+    """Return an option with a value.
+
+    Args:
+        help: what the help says about it.
+        metavar: what its value is called there.
+        names: its names, if it is not called as its argument.
+        panel: the panel of the help.
+        choices: the words that the shell completes.
+        more: other properties.
+    """
+    if choices is not None:
+        more["autocompletion"] = words(choices)
+    return typer.Option(*names, metavar=metavar, help=help, rich_help_panel=panel, **more)
+
+
+ModelName = Annotated[str, option("Model to use.", "NAME", "--model", "-m", autocompletion=_models)]
+Start = Annotated[float | None, option("Start here: seconds, or 1:30.", "TIME", panel=MEDIA, parser=read_time)]
+End = Annotated[float | None, option("Stop here: seconds, or 1:30.", "TIME", panel=MEDIA, parser=read_time)]
 Budget = Annotated[
-    str | None,
-    typer.Option(
-        metavar="NAME", help=f"How closely to look: {', '.join(BUDGETS)}.", rich_help_panel=MEDIA,
-        autocompletion=words(BUDGETS),
-    ),
-]  # fmt: skip
+    str | None, option(f"How closely to look: {', '.join(BUDGETS)}.", "NAME", panel=MEDIA, choices=BUDGETS)
+]
 AudioTrack = Annotated[
-    str,
-    typer.Option(
-        metavar="TRACK",
-        help="Audio track: auto, mix, or a number from 0. auto skips a silent default track.",
-        rich_help_panel=MEDIA,
-    ),
+    str, option("Audio track: auto, mix, or a number from 0. auto skips a silent default track.", "TRACK", panel=MEDIA)
 ]
-SegmentSeconds = Annotated[
-    float, typer.Option(metavar="SECONDS", help="Maximum length of a segment, overlap included.")
-]
-Overlap = Annotated[float, typer.Option(metavar="SECONDS", help="How much of a segment the next one repeats.")]
+SegmentSeconds = Annotated[float, option("Maximum length of a segment, overlap included.", "SECONDS")]
+Overlap = Annotated[float, option("How much of a segment the next one repeats.", "SECONDS")]
 SubtitleFolder = Annotated[
-    Path,
-    typer.Option(
-        metavar="FOLDER",
-        help="Where subtitles of several files go, replacing older ones. Those of one file are printed.",
-    ),
+    Path, option("Where subtitles of several files go, replacing older ones. Those of one file are printed.", "FOLDER")
 ]
 Thinking = Annotated[
     str | None,
-    typer.Option(
-        metavar="EFFORT", help=f"Reasoning before the answer: {', '.join(EFFORTS)}. It is billed as output.",
-        autocompletion=words(EFFORTS),
-    ),
-]  # fmt: skip
+    option(f"Reasoning before the answer: {', '.join(EFFORTS)}. It is billed as output.", "EFFORT", choices=EFFORTS),
+]
 CallTier = Annotated[
     str | None,
-    typer.Option(
-        "--tier", metavar="NAME",
-        help="batch: half price, answered within an hour; some models only, in Beijing.",
-        autocompletion=words(TIERS),
+    option(
+        "batch: half price, answered within an hour; some models only, in Beijing.", "NAME", "--tier", choices=TIERS
     ),
-]  # fmt: skip
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-Concurrency = Annotated[int, typer.Option("--concurrency", "-j", metavar="NUMBER", help="How many at a time.")]
+Concurrency = Annotated[int, option("How many at a time.", "NUMBER", "--concurrency", "-j")]
 
 
 def choose(name: str, given: str | None, choices: Mapping[str, _Choice]) -> _Choice | None:
@@ -165,14 +162,9 @@ def sharing(**readers: Callable[..., Any]) -> Callable[[Callable[..., _T]], Call
 
 
 def read_media(
-    fps: Annotated[
-        float | None, typer.Option(metavar="NUMBER", help="Frames per second.", rich_help_panel=MEDIA)
-    ] = None,
+    fps: Annotated[float | None, option("Frames per second.", "NUMBER", panel=MEDIA)] = None,
     max_pixels: Annotated[
-        int | None,
-        typer.Option(
-            metavar="NUMBER", help="Maximum pixels per frame or image (width x height).", rich_help_panel=MEDIA
-        ),
+        int | None, option("Maximum pixels per frame or image (width x height).", "NUMBER", panel=MEDIA)
     ] = None,
     audio_track: AudioTrack = "auto",
     tile: Annotated[
@@ -183,12 +175,9 @@ def read_media(
     ] = True,
     frame: Annotated[
         int | None,
-        typer.Option(
-            metavar="NUMBER", min=0, help="Send only this frame of an animation, or page of a file; from 0.",
-            rich_help_panel=MEDIA,
-        ),
+        option("Send only this frame of an animation, or page of a file; from 0.", "NUMBER", panel=MEDIA, min=0),
     ] = None,
-) -> dict[str, Any]:  # fmt: skip
+) -> dict[str, Any]:
     """Return the arguments of the core's options that say how media is sent.
 
     Raises:
@@ -200,25 +189,15 @@ def read_media(
 
 def read_place(
     region: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME", help=f"Region of your key: {', '.join(REGIONS)}.", rich_help_panel=SERVICE,
-            autocompletion=words(REGIONS),
-        ),
+        str | None, option(f"Region of your key: {', '.join(REGIONS)}.", "NAME", panel=SERVICE, choices=REGIONS)
     ] = None,
     workspace: Annotated[
-        str | None,
-        typer.Option(
-            metavar="ID", help="Workspace whose own host is used; or set DASHSCOPE_WORKSPACE.", rich_help_panel=SERVICE
-        ),
+        str | None, option("Workspace whose own host is used; or set DASHSCOPE_WORKSPACE.", "ID", panel=SERVICE)
     ] = None,
     base_url: Annotated[
-        str | None,
-        typer.Option(
-            metavar="URL", help="Address of another service; or set DASHSCOPE_BASE_URL.", rich_help_panel=SERVICE
-        ),
+        str | None, option("Address of another service; or set DASHSCOPE_BASE_URL.", "URL", panel=SERVICE)
     ] = None,
-) -> Callable[..., Settings]:  # fmt: skip
+) -> Callable[..., Settings]:
     """Return the function that loads the settings; its keywords are other fields of `Settings`."""
 
     def load(delivery: str | None = None, **more: Any) -> Settings:  # noqa: ANN401  (fields of `Settings`)
@@ -235,13 +214,14 @@ def read_service(
     place: Callable[..., Settings],
     delivery: Annotated[
         str,
-        typer.Option(
-            metavar="NAME",
-            help=f"How local files reach the service: {', '.join(WAYS)}. Set {BUCKET_VARIABLE} for your own bucket.",
-            rich_help_panel=SERVICE, autocompletion=words(WAYS),
+        option(
+            f"How local files reach the service: {', '.join(WAYS)}. Set {BUCKET_VARIABLE} for your own bucket.",
+            "NAME",
+            panel=SERVICE,
+            choices=WAYS,
         ),
     ] = "auto",
-) -> Callable[..., Settings]:  # fmt: skip
+) -> Callable[..., Settings]:
     """Return the function that loads the settings, with the way that media is delivered."""
     return functools.partial(place, delivery)
 

@@ -27,9 +27,9 @@ from qwen_omni.cli.options import (
     check_files,
     choose,
     one_form,
+    option,
     read_place,
     sharing,
-    words,
 )
 from qwen_omni.cli.output import (
     end_with,
@@ -65,41 +65,22 @@ _OUT_HELP = "Folder for files; default: next to each video. Files of the same na
 _DETAIL, _STRATEGY = "medium", "map_reduce"
 _STRATEGIES = {name: name for name in (_STRATEGY, "single", "auto")}
 _ENDINGS = {"srt": "srt", "vtt": "vtt", "html": "html", "markdown": "md"}
-_Question = Annotated[
-    str | None, typer.Option("--question", "-q", metavar="TEXT", help="Answer this instead of a summary.")
-]
+_Question = Annotated[str | None, option("Answer this instead of a summary.", "TEXT", "--question", "-q")]
 _AsJson = Annotated[
     bool, typer.Option("--json", help="Print everything as a JSON object, or an array for several files.")
 ]
-_Detail = Annotated[
-    str,
-    typer.Option(
-        metavar="LEVEL", help="low, medium or high: 0.5, 1 or 2 frames per second.", autocompletion=words(DETAILS)
-    ),
-]
-_Strategy = Annotated[
-    str,
-    typer.Option(metavar="NAME", help="map_reduce (in segments), single or auto.", autocompletion=words(_STRATEGIES)),
-]
+_Detail = Annotated[str, option("low, medium or high: 0.5, 1 or 2 frames per second.", "LEVEL", choices=DETAILS)]
+_Strategy = Annotated[str, option("map_reduce (in segments), single or auto.", "NAME", choices=_STRATEGIES)]
 _Seconds = Annotated[
     float | None,
-    typer.Option(
-        metavar="SECONDS",
-        help=f"Maximum length of a segment, overlap included; default: {DEFAULT_SECONDS}. Shorter videos go in one "
-        "request.",
+    option(
+        f"Maximum length of a segment, overlap included; default: {DEFAULT_SECONDS}. Shorter videos go in one request.",
+        "SECONDS",
     ),
 ]
-_MaxGaps = Annotated[
-    int | None, typer.Option(metavar="NUMBER", help="Segments that may fail; default: a tenth of them, at least one.")
-]
+_MaxGaps = Annotated[int | None, option("Segments that may fail; default: a tenth of them, at least one.", "NUMBER")]
 _Delivery = Annotated[
-    str | None,
-    typer.Option(
-        metavar="NAME",
-        help=f"How segments reach the service: {', '.join(WAYS)}.",
-        rich_help_panel=SERVICE,
-        autocompletion=words(WAYS),
-    ),
+    str | None, option(f"How segments reach the service: {', '.join(WAYS)}.", "NAME", panel=SERVICE, choices=WAYS)
 ]
 _ReuseUnverified = Annotated[
     bool, typer.Option("--reuse-unverified", help="Reuse answers of older versions, whichever service gave them.")
@@ -122,19 +103,19 @@ def summarize(  # noqa: PLR0913  (each argument is an option of the command)
     media: Annotated[list[str], typer.Argument(metavar="FILE", help="Local videos or recordings.")],
     *,
     question: _Question = None,
-    focus: Annotated[str | None, typer.Option(metavar="TEXT", help="What to focus on.")] = None,
+    focus: Annotated[str | None, option("What to focus on.", "TEXT")] = None,
     wish: Annotated[str | None, typer.Option(hidden=True, help="The old name of --focus.")] = None,
-    language: Annotated[str | None, typer.Option(metavar="TEXT", help="Language of the texts, in words.")] = None,
+    language: Annotated[str | None, option("Language of the texts, in words.", "TEXT")] = None,
     srt: Annotated[bool, typer.Option("--srt", help="Write the events as SubRip subtitles.")] = False,
     vtt: Annotated[bool, typer.Option("--vtt", help="Write the events as WebVTT subtitles.")] = False,
     html: Annotated[bool, typer.Option("--html", help="Write a web page that plays the video.")] = False,
     markdown: Annotated[bool, typer.Option("--markdown", help="Write everything as Markdown.")] = False,
-    out: Annotated[Path | None, typer.Option(metavar="FOLDER", help=_OUT_HELP)] = None,
+    out: Annotated[Path | None, option(_OUT_HELP, "FOLDER")] = None,
     youtube: Annotated[bool, typer.Option("--youtube", help="Print chapters for a video's description.")] = False,
     as_json: _AsJson = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what each strategy costs; send nothing.")] = False,
     model: ModelName = DEFAULT_MODEL,
-    text_model: Annotated[str, typer.Option(metavar="NAME", help="Model that joins the notes.")] = DEFAULT_TEXT_MODEL,
+    text_model: Annotated[str, option("Model that joins the notes.", "NAME")] = DEFAULT_TEXT_MODEL,
     detail: _Detail = _DETAIL,
     strategy: _Strategy = _STRATEGY,
     seconds: _Seconds = None,

@@ -14,10 +14,10 @@ from qwen_omni.cli.options import (
     SubtitleFolder,
     check_files,
     one_form,
+    option,
     read_service,
     sharing,
     subtitle_paths,
-    words,
 )
 from qwen_omni.cli.output import (
     Prose,
@@ -46,15 +46,9 @@ Form = Literal["text", "json", "srt", "vtt"]
 
 _Model = Annotated[
     str | None,
-    typer.Option(
-        "--model",
-        "-m",
-        metavar="NAME",
-        help=f"{', '.join(TRANSCRIBERS)}; default: the cheapest.",
-        autocompletion=words(TRANSCRIBERS),
-    ),
+    option(f"{', '.join(TRANSCRIBERS)}; default: the cheapest.", "NAME", "--model", "-m", choices=TRANSCRIBERS),
 ]
-_AtOnce = Annotated[int, typer.Option("--concurrency", "-j", metavar="NUMBER", help="How many at a time.", min=1)]
+_AtOnce = Annotated[int, option("How many at a time.", "NUMBER", "--concurrency", "-j", min=1)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,19 +65,13 @@ def transcribe(  # noqa: PLR0913  (each argument is an option of the command)
     media: Annotated[list[str], typer.Argument(metavar="FILE", help="Recordings or videos: paths or URLs.")],
     *,
     model: _Model = None,
-    language: Annotated[
-        str | None, typer.Option(metavar="CODE", help="Spoken language, e.g. en; default: detected.")
-    ] = None,
-    speakers: Annotated[
-        int | None, typer.Option(metavar="NUMBER", help="How many speakers; 0 detects it.", min=0)
-    ] = None,
+    language: Annotated[str | None, option("Spoken language, e.g. en; default: detected.", "CODE")] = None,
+    speakers: Annotated[int | None, option("How many speakers; 0 detects it.", "NUMBER", min=0)] = None,
     srt: Annotated[bool, typer.Option("--srt", help="Make SubRip subtitles.")] = False,
     vtt: Annotated[bool, typer.Option("--vtt", help="Make WebVTT subtitles.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON array with one entry per file.")] = False,
     out: SubtitleFolder = Path(),
-    wait: Annotated[
-        float, typer.Option(metavar="SECONDS", help="Longest wait; a later run finds an unfinished task.")
-    ] = 7200,
+    wait: Annotated[float, option("Longest wait; a later run finds an unfinished task.", "SECONDS")] = 7200,
     fresh: Annotated[bool, typer.Option("--fresh", help="Submit again what was submitted today, and pay.")] = False,
     concurrency: _AtOnce = 4,
     audio_track: AudioTrack = "auto",
