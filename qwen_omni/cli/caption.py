@@ -227,7 +227,10 @@ def caption(  # noqa: PLR0913  (each argument is an option of the command)
     stored = None if fresh else _opened(results, reuse_unverified=reuse_unverified)
     with client, contextlib.closing(stored) if stored is not None else contextlib.nullcontext():
         finished = _described(media, wanted, client=client, options=options, concurrency=concurrency, results=stored)
-    _show(finished, form, (name, wanted), paths)
+    if form in ("srt", "vtt"):
+        write_subtitles(finished, form, paths)
+    else:
+        print_captions(finished, form, tuple(read_schema(wanted).json_schema.get("properties") or ()), name)
     _note(name, stored)
     if usage:
         show_usage(sum((one for captioned in finished for one in captioned.usages), Usage()))
@@ -257,15 +260,6 @@ def _note(schema: str, stored: Results | None) -> None:
         show_note(f"Schema: {schema}. Nothing was stored (--fresh).")
     else:
         show_note(f"Schema: {schema}. Captions are stored in {one_line(str(stored.place))} and reused from there.")
-
-
-def _show(finished: list[FileCaption], form: Form, schema: tuple[str, SchemaLike], paths: dict[str, Path]) -> None:
-    """Print the captions, or write them as subtitles."""
-    name, wanted = schema
-    if form in ("srt", "vtt"):
-        write_subtitles(finished, form, paths)
-    else:
-        print_captions(finished, form, tuple(read_schema(wanted).json_schema.get("properties") or ()), name)
 
 
 def named_schema(name: str | None, *, timed: bool = False, subtitles: bool = False) -> tuple[str, SchemaLike]:
@@ -311,18 +305,17 @@ def _from_code(spec: str) -> type[Any]:
     if place.endswith(".py") and not Path(place).is_file():
         raise ConfigurationError(f"--schema {spec!r}: there is no file {place}.")
     try:
-        found: Any = _loaded(Path(place)) if place.endswith(".py") else importlib.import_module(_findable(place))
+        if place.endswith(".py"):
+            found: Any = _loaded(Path(place))
+        else:
+            if "" not in sys.path:
+                sys.path.insert(0, "")  # find modules in the current folder, as `python -m` does
+            found = importlib.import_module(place)
         for step in name.split("."):
             found = getattr(found, step)
     except Exception as error:
         raise ConfigurationError(f"--schema {spec!r}: {type(error).__name__}: {error}") from error
     return found  # type: ignore[no-any-return]
-
-
-def _findable(module: str) -> str:
-    if "" not in sys.path:
-        sys.path.insert(0, "")  # find modules in the current folder, as `python -m` does
-    return module
 
 
 def _loaded(path: Path) -> ModuleType:

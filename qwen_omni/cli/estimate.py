@@ -73,16 +73,18 @@ def estimate(  # noqa: PLR0913 - one for each option of the command line
     check_files(media, "estimate")
     choices = MediaChoices(start=start, end=end, **sending)
     asked_for = ChatOptions(thinking=thinking, tier=choose("tier", tier, TIERS))
-    models, budgets = _compared(model, budget, every=compare)
+    models = _split(model) or (tuple(profile.name for profile in OMNI) if compare else (DEFAULT_MODEL,))
+    budgets = _split(budget) or (tuple(BUDGETS) if compare else ("auto",))
     settings = Settings.load(
         needs_key=False, region=choose("region", region, REGIONS), delivery=choose("delivery", delivery, WAYS)
     )
     with waiting(f"Inspecting {media[0]}"):
         asked = message_of(media, settings.media_root, choices)
         message = Message(role="user", parts=(*asked.parts, *user(question).parts))
+        requests = [ChatRequest(model=one, messages=(message,), options=asked_for) for one in models]
         made = [
-            (name, reckon(_request(message, one, asked_for), budget=name, settings=settings, answer_tokens=answer))  # type: ignore[arg-type]  # an unknown name raises
-            for one in models
+            (name, reckon(request, budget=name, settings=settings, answer_tokens=answer))  # type: ignore[arg-type]  # an unknown name raises
+            for request in requests
             for name in budgets
         ]
     if as_json:
@@ -91,16 +93,6 @@ def estimate(  # noqa: PLR0913 - one for each option of the command line
         show_text(in_words(str(made[0][1])))
     else:
         _show_table(made)
-
-
-def _compared(model: str | None, budget: str | None, *, every: bool) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Return the models and budgets to estimate: those named, else all of them or the usual one."""
-    models = _split(model) or (tuple(profile.name for profile in OMNI) if every else (DEFAULT_MODEL,))
-    return models, _split(budget) or (tuple(BUDGETS) if every else ("auto",))
-
-
-def _request(message: Message, model: str, options: ChatOptions) -> ChatRequest:
-    return ChatRequest(model=model, messages=(message,), options=options)
 
 
 def _split(names: str | None) -> tuple[str, ...]:

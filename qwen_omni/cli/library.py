@@ -167,8 +167,8 @@ def ask(  # noqa: PLR0913
             finds = functools.partial(library.search, k=k, sources=sources)
             show_text(str(estimate_library(question, finds, settings=settings, options=options)))
             return
-        shown = _Shown(streams=not as_json and html is None)
-        found = shown.all(library.stream(question, k=k, sources=sources, options=options))
+        coming = library.stream(question, k=k, sources=sources, options=options)
+        found = _shown(coming, streams=not as_json and html is None)
     if html is not None:
         write_file(html, answer_page(found, html.parent))
         show_note(f"wrote {one_line(str(html))}")
@@ -240,33 +240,25 @@ def _limit(max_cny: float | None) -> SpendLimit | None:
 # --- What is printed ---
 
 
-class _Shown:
-    """Prints an answer while it arrives, and notes what happens before."""
-
-    def __init__(self, *, streams: bool) -> None:
-        self._streams, self._printed, self._prose = streams, "", Prose()
-
-    def all(self, coming: Iterator[LibraryProgress | LibraryAnswer]) -> LibraryAnswer:
-        """Show everything; return the answer."""
-        with waiting("Searching") as spinner, self._prose:
-            for one in coming:
-                if isinstance(one, LibraryAnswer):
-                    spinner.end()
-                    return self._ended(one)
-                if one.kind != "answer":
-                    spinner.say(one.text)
-                elif self._streams and one.text.startswith(self._printed):
-                    spinner.end()
-                    self._prose.write(one.text[len(self._printed) :])
-                    self._printed = one.text
-        raise AssertionError("a question ends with its answer")
-
-    def _ended(self, found: LibraryAnswer) -> LibraryAnswer:
-        if self._streams and found.answer.startswith(self._printed):
-            self._prose.write(f"{found.answer[len(self._printed) :]}\n")
-        elif self._streams:  # asked again: the first answer was unusable
-            self._prose.write(f"\n{found.answer}\n")
-        return found
+def _shown(coming: Iterator[LibraryProgress | LibraryAnswer], *, streams: bool) -> LibraryAnswer:
+    """Show what happens until there is an answer, which is printed while it arrives if it `streams`; return it."""
+    printed = ""
+    with waiting("Searching") as spinner, Prose() as prose:
+        for one in coming:
+            if isinstance(one, LibraryAnswer):
+                spinner.end()
+                if streams and one.answer.startswith(printed):
+                    prose.write(f"{one.answer[len(printed) :]}\n")
+                elif streams:  # asked again: the first answer was unusable
+                    prose.write(f"\n{one.answer}\n")
+                return one
+            if one.kind != "answer":
+                spinner.say(one.text)
+            elif streams and one.text.startswith(printed):
+                spinner.end()
+                prose.write(one.text[len(printed) :])
+                printed = one.text
+    raise AssertionError("a question ends with its answer")
 
 
 def _lined(coming: Iterator[Added]) -> Iterator[tuple[str, Added]]:

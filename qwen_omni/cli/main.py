@@ -154,7 +154,7 @@ def _guarded(command: Callable[_P, None]) -> Callable[_P, None]:
             show_stopped(str(stopped))
             raise typer.Exit(STOPPED) from None
         except QwenOmniError as error:
-            show_error(_text(error))
+            show_error("\n".join([str(error), *getattr(error, "__notes__", ())]))
             raise typer.Exit(WRONG_USE if is_wrong_use(error) else FAILED) from None
         except BrokenPipeError:  # the reader of the output has exited, as `head` does
             for stream in (sys.stdout, sys.stderr):
@@ -163,10 +163,6 @@ def _guarded(command: Callable[_P, None]) -> Callable[_P, None]:
             raise typer.Exit(0) from None
 
     return guarded
-
-
-def _text(error: QwenOmniError) -> str:
-    return "\n".join([str(error), *getattr(error, "__notes__", ())])
 
 
 @contextlib.contextmanager

@@ -56,13 +56,7 @@ def split(  # noqa: PLR0913 - each argument is an option of the command
     _note_limit(longest, look.info.kind, choices)
     rows: list[tuple[str, ...]] = []
     total = float((plan.end or 0) - plan.start)
-    made = split_look(
-        look,
-        plan,
-        seconds=longest,
-        overlap=shared,
-        choices=choices,
-    )
+    made = split_look(look, plan, seconds=longest, overlap=shared, choices=choices)
     try:
         with contextlib.closing(made) as segments, progress(Path(media).name, total, shown=not as_json) as advance:
             for prepared in segments:

@@ -1,6 +1,6 @@
 """`qwen-omni summarize`: summaries, subtitles, chapters and pages of videos of any length; or answers about them."""
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
@@ -64,6 +64,7 @@ Form = Literal["text", "json", "youtube"]
 _OUT_HELP = "Folder for files; default: next to each video. Files of the same name are replaced."
 _DETAIL, _STRATEGY = "medium", "map_reduce"
 _STRATEGIES = {name: name for name in (_STRATEGY, "single", "auto")}
+_ANSWERED = "a question is answered instead of a summary, and determines the level of detail itself."
 _ENDINGS = {"srt": "srt", "vtt": "vtt", "html": "html", "markdown": "md"}
 _Question = Annotated[str | None, option("Answer this instead of a summary.", "TEXT", "--question", "-q")]
 _AsJson = Annotated[
@@ -144,10 +145,10 @@ def summarize(  # noqa: PLR0913  (each argument is an option of the command)
         if not question.strip():
             raise ConfigurationError("--question is empty. Leave it out for a summary.")
         changed = {"out": out is not None, "detail": detail != _DETAIL, "strategy": strategy != _STRATEGY}
-        _refuse_with_question({**files, "youtube": youtube, "dry-run": dry_run, **changed})
+        _refuse_with("question", {**files, "youtube": youtube, "dry-run": dry_run, **changed}, _ANSWERED)
     form: Form = one_form({"json": as_json, "youtube": youtube}, "text")
     if dry_run:
-        _refuse_with_dry_run({**files, "json": as_json, "youtube": youtube})
+        _refuse_with("dry-run", {**files, "json": as_json, "youtube": youtube}, "nothing is summarised.")
     options = SummaryOptions(
         model=model, text_model=text_model, language=language, focus=_focus(focus, wish),
         detail=choose("detail", detail, DETAILS), strategy=choose("strategy", strategy, _STRATEGIES),  # type: ignore[arg-type]
@@ -190,10 +191,18 @@ def _lengths(seconds: float | None, strategy: str) -> dict[str, Any]:
 
 
 def _carry_out(run: _Run, question: str | None, client: OmniClient, options: SummaryOptions) -> None:
-    """Summarise one file, or answer the question about it; an error becomes part of the result."""
+    """Summarise one file, or answer the question about it, with progress; an error becomes part of the result."""
+
+    def on_progress(news: Progress) -> None:
+        show(news.done, news.segments, f"{news.input_tokens + news.output_tokens:,} tokens")
+        if news.kind in ("planned", "notice", "gap"):
+            show_note(news.text)
+            run.noted.add(news.text)
+
     coming = stream_either(run.media, question, client=client, options=options)
     try:
-        run.found = _followed(coming, run)
+        with steps_bar(Path(run.media).name, f"Inspecting {run.media}") as show:
+            run.found = last_of(coming, on_progress)  # type: ignore[assignment]  # of the two that `coming` may yield
     except QwenOmniError as error:
         run.error = error
 
@@ -240,42 +249,15 @@ def _show_json(runs: Sequence[_Run]) -> None:
                 write_files(run.found, run.targets)
 
 
-def _refuse_with_dry_run(given: dict[str, bool]) -> None:
-    """Reject forms of output that a dry run does not have.
+def _refuse_with(option: str, given: dict[str, bool], why: str) -> None:
+    """Reject options that have no effect with another one.
 
     Raises:
         ConfigurationError: one was given.
     """
     names = [name for name, on in given.items() if on]
     if names:
-        raise ConfigurationError(f"--dry-run and --{' and --'.join(names)} cannot be combined: nothing is summarised.")
-
-
-def _refuse_with_question(given: dict[str, bool]) -> None:
-    """Reject options that would have no effect.
-
-    Raises:
-        ConfigurationError: one was given.
-    """
-    names = [name for name, on in given.items() if on]
-    if names:
-        raise ConfigurationError(
-            f"--question and --{' and --'.join(names)} cannot be combined: a question is answered instead of a "
-            "summary, and determines the level of detail itself."
-        )
-
-
-def _followed(coming: Generator[Progress | _Found], run: _Run) -> _Found:
-    """Show the progress of a run, and return its result."""
-    with steps_bar(Path(run.media).name, f"Inspecting {run.media}") as show:
-
-        def on_progress(news: Progress) -> None:
-            show(news.done, news.segments, f"{news.input_tokens + news.output_tokens:,} tokens")
-            if news.kind in ("planned", "notice", "gap"):
-                show_note(news.text)
-                run.noted.add(news.text)
-
-        return last_of(coming, on_progress)  # type: ignore[return-value]  # of the two that `coming` may yield
+        raise ConfigurationError(f"--{option} and --{' and --'.join(names)} cannot be combined: {why}")
 
 
 def _checked_runs(media: Sequence[str], out: Path | None, forms: list[str]) -> list[_Run]:

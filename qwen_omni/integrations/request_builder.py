@@ -112,10 +112,7 @@ class RequestPlan:
         for _ in range(_TRIES):
             async with contextlib.aclosing(client.stream(self.request)) as deltas:
                 async for delta in deltas:
-                    if not self.must_call:
-                        yield delta
-                        continue
-                    for shown in buffer.take(delta):
+                    for shown in buffer.take(delta) if self.must_call else (delta,):
                         yield shown
             if not self.must_call:
                 return
