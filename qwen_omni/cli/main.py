@@ -98,19 +98,33 @@ def _classes() -> "tuple[type[typer.core.TyperGroup], type[typer.core.TyperComma
         def get_params(self, ctx: Any) -> list[Any]:  # noqa: ANN401  (as typer declares it)
             return _without_types(super().get_params(ctx))
 
+    wrong_use: Any = typer.BadParameter.__base__
+
     class Command(typer.core.TyperCommand):
         def get_params(self, ctx: Any) -> list[Any]:  # noqa: ANN401
             return _without_types(super().get_params(ctx))
 
         def parse_args(self, ctx: Any, args: list[str]) -> list[str]:  # noqa: ANN401
             known = {option for one in self.params for option in (*one.opts, *one.secondary_opts)}
-            return super().parse_args(ctx, as_files(args, known, is_file=os.path.isfile))
+            try:
+                return super().parse_args(ctx, as_files(args, known, is_file=os.path.isfile))
+            except wrong_use as error:
+                raise _with_value(error, ctx) from None
 
         def invoke(self, ctx: Any) -> Any:  # noqa: ANN401
             with speaking_of(CommandLine.of(ctx)):
                 return super().invoke(ctx)
 
     return Group, Command
+
+
+def _with_value(error: Any, ctx: Any) -> Exception:  # noqa: ANN401  (typer's own, which have no public names)
+    """Add to an error about an option without its value what that value is, and how to get help."""
+    option = getattr(error, "option_name", None)
+    of = next((one for one in ctx.command.params if option in one.opts and one.metavar), None)
+    if of is not None:
+        error.ctx, error.message = ctx, f"{error.message.rstrip('.')}: {option} {of.metavar}. {of.help}"
+    return error  # type: ignore[no-any-return]
 
 
 def _without_types(params: list[Any]) -> list[Any]:

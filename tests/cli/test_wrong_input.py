@@ -432,6 +432,7 @@ TABLE: dict[str, list[Row]] = {
         use("search What? -k 0", "k must be", "got 0"),
         use("search What? -k many", "Invalid value for '-k'"),
         use("search What? --json --html page.html", "--json and --html cannot be combined", "choose one"),
+        use("search --html", "Option '--html' requires an argument: --html FILE. Write a web page", "qwen-omni library search --help"),
         use("search What? --html folder", "folder cannot be written", "Choose another location"),
         use("search What? --html text.mp4/page.html", "text.mp4 is not a folder", "Choose another location"),
         use("search What? --nope", "No such option: --nope", "qwen-omni library search --help"),
