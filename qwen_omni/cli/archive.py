@@ -364,8 +364,8 @@ def _plan_rows(found: ArchivePlan) -> Iterator[tuple[str, str]]:
     counts = {"done": found.done, "stored answers": found.stored, "copies": found.duplicates,
               "unusable": found.unusable}  # fmt: skip
     yield from ((label, f"{count:,}") for label, count in counts.items() if count)
-    refused = f", of {found.sampled:,} sampled {found.refused:,} would get no answer" if found.refused else ""
-    yield "to ask", f"{found.to_ask:,}{refused}"
+    opened = f" ({found.refused:,} of the {found.sampled:,} files opened would get no answer)"
+    yield "to ask", f"{found.to_ask:,}{opened if found.refused else ''}"
     if not found.to_ask:
         return
     if found.seconds:

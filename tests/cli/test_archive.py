@@ -126,7 +126,7 @@ def test_a_plan_says_what_is_done(run):
     lines = dict(re.split(r" {2,}", line, maxsplit=1) for line in out.splitlines())
     assert [*lines] == ["files", "copies", "to ask", "media", "requests", "tokens", "cost", "takes"]
     assert (lines["files"], lines["copies"]) == ("5", "1")
-    assert lines["to ask"] == "4, of 4 sampled 1 would get no answer"
+    assert lines["to ask"] == "4 (1 of the 4 files opened would get no answer)"
     assert (lines["media"], lines["requests"]) == ("6 s", "3")
     tokens = [int(number.replace(",", "")) for number in re.findall(r"\d[\d,]*(?= )", lines["tokens"])]
     assert lines["takes"] == f"at least {span_text(sum(tokens) / 1000 * 60)} at 1,000 TPM"
