@@ -50,6 +50,7 @@ from qwen_omni.cli.output import (
     write_json,
 )
 from qwen_omni.errors import ConfigurationError, QwenOmniError
+from qwen_omni.media.files.find import why_skipped
 from qwen_omni.pricing.limit import SpendLimit
 from qwen_omni.settings import Settings
 from qwen_omni.video.export.markdown import counted
@@ -315,7 +316,7 @@ def _finish(view: _RunView, *, as_json: bool) -> None:
 def _row_text(row: ArchiveRow) -> str:
     """Return why a file has no answer, with its name once."""
     named = row.error if row.uri in row.error else f"{row.uri}: {row.error}"
-    return one_line(f"{row.status.replace('_', ' ')}: {named}")
+    return one_line(f"{row.status.replace('_', ' ')}: {why_skipped(named)}")
 
 
 def _failures_text(view: _RunView) -> str:
@@ -352,7 +353,7 @@ def plan(
         return
     show_table(("", ""), [*_plan_rows(found)], lines=False)
     for problem in found.problems:
-        show_note(one_line(problem.text))
+        show_note(one_line(why_skipped(problem.text)))
     if found.sampled < found.to_ask:
         show_note(f"Estimated from {found.sampled:,} of {found.to_ask:,} files; --sample opens more.")
     show_note("Nothing was sent. Input tokens follow the service's formulas; output tokens are guesses.")

@@ -78,6 +78,7 @@ def test_from_the_plan_to_the_export(run, made, standin, tmp_path):
     code, out, err = run(*RUN, "--max-cny", "5")
     assert (code, out) == (1, "")
     assert "skipped: videos/notes.mp4 is not media" in told(err)
+    assert "Name one media file" not in err
     assert "Files without an answer: 1 of 5 (1 unreadable media); they would fail again unchanged." in told(err)
     assert asked(standin) == 3
 
