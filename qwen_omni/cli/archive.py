@@ -39,16 +39,7 @@ from qwen_omni.cli.archive_options import (
 )
 from qwen_omni.cli.human import money_text, span_text
 from qwen_omni.cli.options import AsJson, check_files, choose, option, sharing
-from qwen_omni.cli.output import (
-    LiveFacts,
-    live_facts,
-    one_line,
-    show_error,
-    show_note,
-    show_table,
-    waiting,
-    write_json,
-)
+from qwen_omni.cli.output import LiveFacts, live_facts, one_line, show_error, show_note, show_table, waiting, write_json
 from qwen_omni.errors import ConfigurationError, QwenOmniError
 from qwen_omni.media.files.find import why_skipped
 from qwen_omni.pricing.limit import SpendLimit

@@ -8,15 +8,7 @@ import typer
 
 from qwen_omni.archive.steps import Caption, Notes, Step, Summarize, Transcribe
 from qwen_omni.cli.caption import SCHEMAS, named_schema
-from qwen_omni.cli.options import (
-    DETAILS,
-    EFFORTS,
-    MEDIA,
-    choose,
-    option,
-    read_service,
-    sharing,
-)
+from qwen_omni.cli.options import DETAILS, EFFORTS, MEDIA, choose, option, read_service, sharing
 from qwen_omni.errors import ConfigurationError
 from qwen_omni.media.budget import Sampling
 from qwen_omni.media.info import read_audio_track

@@ -26,16 +26,7 @@ from qwen_omni.cli.options import (
     read_service,
     sharing,
 )
-from qwen_omni.cli.output import (
-    Prose,
-    Waiting,
-    end_thinking,
-    one_line,
-    show_note,
-    show_thinking,
-    show_usage,
-    waiting,
-)
+from qwen_omni.cli.output import Prose, Waiting, end_thinking, one_line, show_note, show_thinking, show_usage, waiting
 from qwen_omni.client import OmniClient
 from qwen_omni.errors import ConfigurationError
 from qwen_omni.media.source import MediaSource

@@ -20,16 +20,7 @@ from qwen_omni.cli.options import (
     read_service,
     sharing,
 )
-from qwen_omni.cli.output import (
-    Prose,
-    in_words,
-    one_line,
-    show_note,
-    show_text,
-    waiting,
-    with_progress,
-    write_json,
-)
+from qwen_omni.cli.output import Prose, in_words, one_line, show_note, show_text, waiting, with_progress, write_json
 from qwen_omni.cli.wording import shown_path
 from qwen_omni.client import OmniClient
 from qwen_omni.errors import ConfigurationError
