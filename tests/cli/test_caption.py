@@ -12,7 +12,6 @@ import shutil
 import signal
 import sqlite3
 import subprocess
-import sys
 import threading
 import time
 from dataclasses import replace
@@ -29,7 +28,7 @@ from qwen_omni.standin import Fault, Standin
 from qwen_omni.standin.marked_media import TruthMedia, make_audio, make_image, make_video
 from qwen_omni.structured.batch import Results, caption_many
 from qwen_omni.structured.models import VideoCaption
-from tests.cli.conftest import Command
+from tests.cli.conftest import RUN, Command, stop_at
 
 
 @pytest.fixture(scope="module")
@@ -224,9 +223,6 @@ def test_captions_of_the_stand_in_are_not_given_out_as_real(
         assert (len(standin.requests), len(other.requests)) == (1, 1)
 
 
-LOOP = "from qwen_omni.cli.main import run; run()"
-
-
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_kill_9_costs_only_what_was_in_flight(standin: Standin, tmp_path: Path) -> None:
@@ -242,7 +238,7 @@ def test_kill_9_costs_only_what_was_in_flight(standin: Standin, tmp_path: Path) 
         **os.environ, "DASHSCOPE_API_KEY": standin.api_key, "DASHSCOPE_BASE_URL": standin.base_url,
         "QWEN_OMNI_CACHE_DIR": str(tmp_path / "cache"),
     }  # fmt: skip
-    command = [sys.executable, "-c", LOOP, "caption", *(f"{code}.mp4" for code in codes), "--json", "-j", "2"]
+    command = [*RUN, "caption", *(f"{code}.mp4" for code in codes), "--json", "-j", "2"]
     kept = tmp_path / "cache" / "captions.sqlite3"
     with subprocess.Popen(
         command, env=environment, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE
@@ -335,19 +331,13 @@ def test_results_are_in_the_cache(caption, videos: list[TruthMedia], standin: St
 
 def test_ctrl_c_says_what_is_kept(command: Command, videos: list[TruthMedia], standin: Standin) -> None:
     """What was in flight is counted too; the next run asks only about the rest."""
-    standin.script.fault(Fault.slow(first_byte_delay=0.2), when=lambda _: _stop_at(len(standin.requests) == 2))
+    standin.script.fault(Fault.slow(first_byte_delay=0.2), when=lambda _: stop_at(len(standin.requests) == 2))
     paths = [video.path for video in videos]
     status, out, err = command("caption", *paths, "-j", 1)
     assert (status, out) == (130, "")
     assert "Stopped. 2 of 3 captions kept; run again to resume." in err
     assert command("caption", *paths, "-j", 1)[0] == 0
     assert len(standin.requests) == 3
-
-
-def _stop_at(now: bool) -> bool:
-    if now:
-        os.kill(os.getpid(), signal.SIGINT)
-    return now
 
 
 def test_concurrency_is_bounded(caption, videos: list[TruthMedia], standin: Standin) -> None:

@@ -22,9 +22,7 @@ from qwen_omni.cli import main, output
 from qwen_omni.cli.main import build_app, run
 from qwen_omni.standin import Fault
 from qwen_omni.standin.marked_media import make_audio, make_video
-from tests.cli.conftest import terminal
-
-RUN = [sys.executable, "-c", "from qwen_omni.cli.main import run; run()"]
+from tests.cli.conftest import RUN, terminal
 
 
 @pytest.fixture

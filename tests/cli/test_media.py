@@ -8,7 +8,6 @@ import json
 import os
 import re
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -20,9 +19,7 @@ from typer.testing import CliRunner
 from qwen_omni.cli.main import build_app, run as start
 from qwen_omni.standin.marked_media import TruthMedia, make_audio, make_video
 from qwen_omni.standin.media.perceive import Memory
-from tests.cli.conftest import terminal
-
-RUN = [sys.executable, "-c", "from qwen_omni.cli.main import run; run()"]
+from tests.cli.conftest import RUN, terminal
 
 
 @pytest.fixture(scope="module")

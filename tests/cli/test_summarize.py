@@ -5,7 +5,6 @@ import json
 import os
 import re
 import shutil
-import signal
 
 import pytest
 from typer.testing import CliRunner
@@ -15,7 +14,7 @@ from qwen_omni.cli.main import build_app
 from qwen_omni.standin import Fault, Standin
 from qwen_omni.standin.marked_media import make_video
 from qwen_omni.video.results import VideoSummary
-from tests.cli.conftest import terminal
+from tests.cli.conftest import stop_at, terminal
 
 
 @pytest.fixture(scope="module")
@@ -107,12 +106,6 @@ def test_ctrl_c_says_what_is_kept(run, longer, service):
     assert run.alone(*arguments).exit_code == 0
     assert before == 2
     assert len(service.requests) in (before + 2, before + 3)
-
-
-def stop_at(now: bool) -> bool:
-    if now:
-        os.kill(os.getpid(), signal.SIGINT)
-    return now
 
 
 def test_json_and_youtube(run, film):

@@ -5,7 +5,6 @@ import json
 import shutil
 import signal
 import subprocess
-import sys
 import threading
 from pathlib import Path
 
@@ -16,9 +15,7 @@ import webvtt
 from qwen_omni.samples import sample
 from qwen_omni.standin import Outcome, Standin
 from qwen_omni.standin.marked_media import TruthMedia, make_audio
-from tests.cli.conftest import Command
-
-RUN = [sys.executable, "-c", "from qwen_omni.cli.main import run; run()"]
+from tests.cli.conftest import RUN, Command
 
 
 @pytest.fixture(scope="module")
