@@ -41,16 +41,7 @@ from qwen_omni.integrations.media_options import (
 from qwen_omni.integrations.request_builder import Turn, arguments_text, join_turns, tool_turn
 from qwen_omni.media.files.store import PREFIX, kept_path
 from qwen_omni.media.source import MediaSource
-from qwen_omni.messages import (
-    ImagePart,
-    Message,
-    Part,
-    Role,
-    TextPart,
-    ThinkingPart,
-    ToolCallPart,
-    media_of,
-)
+from qwen_omni.messages import ImagePart, Message, Part, Role, TextPart, ThinkingPart, ToolCallPart, media_of
 from qwen_omni.settings import kept_folder
 
 Block = Mapping[str, Any]

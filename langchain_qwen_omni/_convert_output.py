@@ -299,10 +299,8 @@ class _Block:
         """Return the whole block."""
         grown = "".join(self.pieces)
         match self.start["type"]:
-            case "text":
-                return {"type": "text", "text": grown}
-            case "reasoning":
-                return {"type": "reasoning", "reasoning": grown}
+            case "text" | "reasoning" as kind:
+                return {"type": kind, kind: grown}
             case "audio":
                 return {**self.start, "base64": with_true_sizes(grown)}
             case _:

@@ -77,12 +77,9 @@ class RunTraces:
     @contextlib.contextmanager
     def request(self, request: "ChatRequest", segment: "Segment | None") -> Iterator[Callable[["Response"], None]]:
         """Report one request as an LLM run; called where it is sent, as `Tracing` says."""
-        if segment is None and self._foreign:
+        if not self._observed or (segment is None and self._foreign):
             with self._below():
                 yield _ignore
-            return
-        if not self._observed:
-            yield _ignore
             return
         answers: list[Response] = []
         (run,) = self._child(segment, request).on_chat_model_start(**self._started(request, segment))
@@ -98,12 +95,9 @@ class RunTraces:
         self, request: "ChatRequest", segment: "Segment | None"
     ) -> AsyncIterator[Callable[["Response"], None]]:
         """The same in `asyncio`."""
-        if segment is None and self._foreign:
+        if not self._observed or (segment is None and self._foreign):
             with self._below():
                 yield _ignore
-            return
-        if not self._observed:
-            yield _ignore
             return
         answers: list[Response] = []
         (run,) = await self._child(segment, request).on_chat_model_start(**self._started(request, segment))

@@ -46,11 +46,7 @@ class UsageLedgerHandler(BaseCallbackHandler):
         if used is None:
             return
         metadata = message.response_metadata
-        self.ledger.record(
-            used,
-            model=str(metadata.get("model_name") or "unknown"),
-            estimated=metadata.get(ESTIMATED),
-        )
+        self.ledger.record(used, model=str(metadata.get("model_name") or "unknown"), estimated=metadata.get(ESTIMATED))
 
 
 def usage_of(message: BaseMessage) -> Usage | None:

@@ -4,8 +4,9 @@ Each document is a passage with its times, for any vector store. The work is don
 shares its checkpoints with `LongVideoChain`: what one has paid for costs the other nothing.
 """
 
+import abc
 import contextlib
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,19 +16,57 @@ from langchain_core.documents import Document
 
 from langchain_qwen_omni._errors import as_langchain_errors
 from langchain_qwen_omni.chat_models import ChatQwenOmni
-from qwen_omni.client import AsyncOmniClient, OmniClient
+from qwen_omni.client import AsyncOmniClient
 from qwen_omni.media.files.find import OnError, Sources, find_media, named_apart
 from qwen_omni.ranges import FRAME_RATE, checked
 from qwen_omni.retrieval.index import MediaReading, PassageOptions, TranscriptReading, Wanted, iter_passages
 from qwen_omni.retrieval.passages import Mode, Passage, TranscriptMode, time_range_of
 from qwen_omni.retrieval.thumbnails import SIDE, thumbnail_of
-from qwen_omni.settings import Settings
 from qwen_omni.transcription.options import DEFAULT_OPTIONS as TRANSCRIPTION_DEFAULTS, TranscriptionOptions
 from qwen_omni.video.engine.run import OnProgress
 from qwen_omni.video.options import DEFAULT_OPTIONS, SummaryOptions
 
 
-class QwenOmniVideoLoader(BaseLoader):
+class _PassageLoader(BaseLoader):
+    """Loads passages as documents, with the connection of a chat model."""
+
+    llm: ChatQwenOmni | None
+
+    def lazy_load(self) -> Iterator[Document]:
+        """Yield the documents, one at a time.
+
+        Raises:
+            ConfigurationError: a folder or pattern contains no media.
+            MediaError: a source cannot be read, unless `on_error="warn"`.
+            QwenOmniError: see `qwen_omni.errors`; finished work is kept for the next run.
+        """
+        with as_langchain_errors():
+            llm = self.llm or ChatQwenOmni()
+            reading, sources = self._planned(llm)
+            with contextlib.closing(reading.passages(sources, llm.client())) as passages:
+                yield from map(to_document, passages)
+
+    async def alazy_load(self) -> AsyncIterator[Document]:
+        """Yield the documents without blocking the event loop; stop early with `contextlib.aclosing`.
+
+        Cancellation takes effect at once: nothing more is requested, and finished work is kept.
+        """
+        with as_langchain_errors():
+            llm = self.llm or ChatQwenOmni()
+            reading, sources = self._planned(llm)
+            async with (
+                AsyncOmniClient(llm.client().settings) as client,
+                contextlib.aclosing(reading.apassages(sources, client)) as passages,
+            ):
+                async for passage in passages:
+                    yield to_document(passage)
+
+    @abc.abstractmethod
+    def _planned(self, llm: ChatQwenOmni) -> tuple[Any, Any]:
+        """Return the reading, of media or of transcripts, and the sources that it takes."""
+
+
+class QwenOmniVideoLoader(_PassageLoader):
     """Load videos and recordings as documents with times, for any vector store.
 
     Documents come lazily and in order, while later segments are still being processed. Their metadata: `source`,
@@ -76,35 +115,10 @@ class QwenOmniVideoLoader(BaseLoader):
         self.on_error: OnError = on_error
         self.on_progress = on_progress
 
-    def lazy_load(self) -> Iterator[Document]:
-        """Yield the documents, one at a time.
-
-        Raises:
-            ConfigurationError: a folder or pattern contains no media.
-            MediaError: a source cannot be read, unless `on_error="warn"`.
-            QwenOmniError: see `qwen_omni.errors`; finished work is kept for the next run.
-        """
-        with as_langchain_errors():
-            llm = self.llm or ChatQwenOmni()
-            with contextlib.closing(self._reading(llm).passages(find_media(self.sources), llm.client())) as passages:
-                yield from map(to_document, passages)
-
-    async def alazy_load(self) -> AsyncIterator[Document]:
-        """Yield the documents without blocking the event loop; stop early with `contextlib.aclosing`.
-
-        Cancellation takes effect at once: nothing more is requested, and finished work is kept.
-        """
-        with as_langchain_errors():
-            llm = self.llm or ChatQwenOmni()
-            async with AsyncOmniClient(llm.client().settings) as client:
-                coming = self._reading(llm).apassages(find_media(self.sources), client)
-                async with contextlib.aclosing(coming) as passages:
-                    async for passage in passages:
-                        yield to_document(passage)
-
-    def _reading(self, llm: ChatQwenOmni) -> MediaReading:
+    def _planned(self, llm: ChatQwenOmni) -> tuple[MediaReading, Iterable[Any]]:
         options = _asked_of(llm, self.options)
-        return MediaReading(options=options, on_error=self.on_error, on_progress=self.on_progress)
+        reading = MediaReading(options=options, on_error=self.on_error, on_progress=self.on_progress)
+        return reading, find_media(self.sources)
 
 
 class QwenOmniMediaParser(BaseBlobParser):
@@ -210,7 +224,7 @@ def to_document(passage: Passage) -> Document:
     return Document(id=passage.id, page_content=passage.text, metadata=passage.metadata)
 
 
-class QwenOmniAudioLoader(BaseLoader):
+class QwenOmniAudioLoader(_PassageLoader):
     """Loads transcripts of recordings and videos as passages with their times, speakers and language.
 
     Documents come in order, while later recordings are already being transcribed. A recording that was submitted
@@ -244,30 +258,7 @@ class QwenOmniAudioLoader(BaseLoader):
         """Store the options; nothing is opened or sent yet."""
         with as_langchain_errors():
             self._reading = TranscriptReading(options=options, mode=mode, seconds=seconds, concurrency=concurrency)
-        self._sources, self._llm = sources, llm
+        self._sources, self.llm = sources, llm
 
-    def lazy_load(self) -> Iterator[Document]:
-        """Yield the documents one by one.
-
-        Raises:
-            QwenOmniError: the error of the first recording that fails; see `qwen_omni.errors`.
-        """
-        with (
-            as_langchain_errors(),
-            OmniClient(self._settings()) as client,
-            contextlib.closing(self._reading.passages(self._sources, client)) as passages,
-        ):
-            yield from map(to_document, passages)
-
-    async def alazy_load(self) -> AsyncIterator[Document]:
-        """Yield the documents one by one, without blocking the event loop."""
-        with as_langchain_errors():
-            async with (
-                AsyncOmniClient(self._settings()) as client,
-                contextlib.aclosing(self._reading.apassages(self._sources, client)) as passages,
-            ):
-                async for passage in passages:
-                    yield to_document(passage)
-
-    def _settings(self) -> Settings:
-        return Settings.load() if self._llm is None else self._llm.client().settings
+    def _planned(self, llm: ChatQwenOmni) -> tuple[TranscriptReading, Sources]:  # noqa: ARG002
+        return self._reading, self._sources

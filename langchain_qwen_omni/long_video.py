@@ -4,7 +4,7 @@ A thin layer over `qwen_omni.video` with the connection and model of the chat mo
 child runs in callbacks, traces and `astream_events` (see `_traces`), and progress as custom events. Reading the input
 opens no file; unsupported input is rejected rather than ignored.
 """
-# ruff: noqa: ANN401, A002  (LangChain's own signatures: any keyword, and an argument called input)
+# ruff: noqa: ANN401  (LangChain's own signatures: any keyword)
 
 import contextlib
 import operator
@@ -18,16 +18,17 @@ from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import BaseMessage, HumanMessage
 from langchain_core.messages.utils import convert_to_messages
 from langchain_core.prompt_values import PromptValue
-from langchain_core.runnables import Runnable, RunnableConfig
+from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.config import patch_config
 
 from langchain_qwen_omni._convert_input import to_messages
 from langchain_qwen_omni._errors import as_langchain_errors
+from langchain_qwen_omni._progress import ProgressChain
 from langchain_qwen_omni._traces import PARENT, RunTraces
 from langchain_qwen_omni.callbacks import parse_usage
 from langchain_qwen_omni.chat_models import ChatQwenOmni
 from qwen_omni.errors import UnsupportedContentError
-from qwen_omni.integrations.model_fields import check_call, with_choices
+from qwen_omni.integrations.model_fields import with_choices
 from qwen_omni.media.source import MediaSource
 from qwen_omni.messages import Part, TextPart
 from qwen_omni.responses import Response
@@ -124,7 +125,7 @@ PROGRESS_EVENT = "qwen_omni_long_video"
 """Name of the custom events that report the progress of a run."""
 
 
-class LongVideoChain(Runnable[LongVideoInput, Any]):
+class LongVideoChain(ProgressChain[LongVideoInput, Any]):
     """Summarises videos of any length, or answers a question about them; nothing is paid for twice.
 
     Its input is a path (chosen by the program, so it may be anywhere), a content block or a message with one video or
@@ -176,39 +177,6 @@ class LongVideoChain(Runnable[LongVideoInput, Any]):
         self.input_key = input_key
         self.output_key = output_key
         self.on_progress = on_progress
-
-    def invoke(self, input: LongVideoInput, config: RunnableConfig | None = None, **kwargs: Any) -> Any:
-        """Run to the end; return the summary, or the answer."""
-        result = None
-        for result in self.stream(input, config, **kwargs):  # noqa: B007  (only the last one counts)
-            pass
-        return result
-
-    async def ainvoke(self, input: LongVideoInput, config: RunnableConfig | None = None, **kwargs: Any) -> Any:
-        """The same in `asyncio`."""
-        result = None
-        async for result in self.astream(input, config, **kwargs):  # noqa: B007
-            pass
-        return result
-
-    def stream(self, input: LongVideoInput, config: RunnableConfig | None = None, **kwargs: Any) -> Iterator[Any]:
-        """Yield progress, and the result last."""
-        with as_langchain_errors():
-            check_call(kwargs, "LongVideoChain")
-        yield from self._transform_stream_with_config(iter([input]), self._work, config, **kwargs)
-
-    async def astream(
-        self, input: LongVideoInput, config: RunnableConfig | None = None, **kwargs: Any
-    ) -> AsyncIterator[Any]:
-        """The same in `asyncio`."""
-        with as_langchain_errors():
-            check_call(kwargs, "LongVideoChain")
-
-        async def only() -> AsyncIterator[LongVideoInput]:
-            yield input
-
-        async for piece in self._atransform_stream_with_config(only(), self._awork, config, **kwargs):
-            yield piece
 
     def _work(self, inputs: Iterator[LongVideoInput], run_manager: Any, config: RunnableConfig) -> Iterator[Any]:
         from qwen_omni.video.ask import stream_either  # noqa: PLC0415
@@ -263,9 +231,6 @@ class LongVideoChain(Runnable[LongVideoInput, Any]):
             except BaseException as error:
                 await adrive(traces.fail(error), operator.call)
                 raise
-
-    def _result(self, found: Any) -> Any:
-        return found if self.output_key is None else {self.output_key: found}
 
     def _read(self, given: Any) -> "tuple[Any, str | None, SummaryOptions]":
         """Return the video in an input, its question and its options; see `read_input`."""

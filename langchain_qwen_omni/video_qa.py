@@ -3,7 +3,7 @@
 A thin layer over `qwen_omni.library.ask` with the connection and model of the chat model. Each look at a video, and the
 answer so far, are custom events of the run.
 """
-# ruff: noqa: ANN401, A002  (LangChain's own signatures: any keyword, and an argument called input)
+# ruff: noqa: ANN401  (LangChain's own signatures: any keyword)
 
 import contextlib
 import functools
@@ -14,13 +14,14 @@ from typing import Any
 from langchain_core.callbacks import adispatch_custom_event, dispatch_custom_event
 from langchain_core.documents import Document
 from langchain_core.retrievers import BaseRetriever
-from langchain_core.runnables import Runnable, RunnableConfig
+from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.config import patch_config
 
 from langchain_qwen_omni._errors import as_langchain_errors
+from langchain_qwen_omni._progress import ProgressChain
 from langchain_qwen_omni.chat_models import ChatQwenOmni
 from qwen_omni.errors import ConfigurationError, UnsupportedContentError
-from qwen_omni.integrations.model_fields import check_call, with_choices
+from qwen_omni.integrations.model_fields import with_choices
 from qwen_omni.library.answers import AskOptions, LibraryAnswer
 from qwen_omni.library.ask import LibraryProgress, astream_library, stream_library
 from qwen_omni.library.library import WINDOWS_PER_QUESTION, VideoLibrary, limited_to
@@ -31,7 +32,7 @@ LIBRARY_EVENT = "qwen_omni_library"
 """Name of the custom events that report the progress of a question."""
 
 
-class VideoQAChain(Runnable[str | Mapping[str, Any], Any]):
+class VideoQAChain(ProgressChain[str | Mapping[str, Any], Any]):
     """Answers questions from many videos: searches, watches the best windows again, answers with the moments found.
 
     Its input is the question, or a mapping that holds it under `input_key`. `stream` yields `LibraryProgress` values,
@@ -77,36 +78,6 @@ class VideoQAChain(Runnable[str | Mapping[str, Any], Any]):
         self.k = k
         self.input_key = input_key
         self.output_key = output_key
-
-    def invoke(self, input: str | Mapping[str, Any], config: RunnableConfig | None = None, **kwargs: Any) -> Any:
-        """Return the answer."""
-        *_, result = self.stream(input, config, **kwargs)
-        return result
-
-    async def ainvoke(self, input: str | Mapping[str, Any], config: RunnableConfig | None = None, **kwargs: Any) -> Any:
-        """Return the answer; the asynchronous `invoke`."""
-        return [piece async for piece in self.astream(input, config, **kwargs)][-1]
-
-    def stream(
-        self, input: str | Mapping[str, Any], config: RunnableConfig | None = None, **kwargs: Any
-    ) -> Iterator[Any]:
-        """Yield progress, and the answer last."""
-        with as_langchain_errors():
-            check_call(kwargs, "VideoQAChain")
-        yield from self._transform_stream_with_config(iter([input]), self._work, config, **kwargs)
-
-    async def astream(
-        self, input: str | Mapping[str, Any], config: RunnableConfig | None = None, **kwargs: Any
-    ) -> AsyncIterator[Any]:
-        """Yield progress, and the answer last; the asynchronous `stream`."""
-        with as_langchain_errors():
-            check_call(kwargs, "VideoQAChain")
-
-        async def only() -> AsyncIterator[str | Mapping[str, Any]]:
-            yield input
-
-        async for piece in self._atransform_stream_with_config(only(), self._awork, config, **kwargs):
-            yield piece
 
     def _work(self, inputs: Iterator[Any], run_manager: Any, config: RunnableConfig) -> Iterator[Any]:
         child = patch_config(config, callbacks=run_manager.get_child())
@@ -155,9 +126,6 @@ class VideoQAChain(Runnable[str | Mapping[str, Any], Any]):
                 f"{type(given).__name__}."
             )
         return found
-
-    def _result(self, found: LibraryAnswer) -> Any:
-        return found if self.output_key is None else {self.output_key: found}
 
 
 def to_found(documents: Sequence[Document]) -> list[Window]:

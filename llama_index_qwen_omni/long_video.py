@@ -222,7 +222,5 @@ def _to_llama_index(texts: Texts) -> list[ChatMessage]:
 
 def _to_response(answer: ChatResponse) -> Response:
     return Response(
-        text=answer.message.content or "",
-        usage=usage_of(answer),
-        finish_reason=finish_of(answer) or "stop",
+        text=answer.message.content or "", usage=usage_of(answer), finish_reason=finish_of(answer) or "stop"
     )

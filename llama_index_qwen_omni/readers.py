@@ -41,13 +41,7 @@ from qwen_omni.errors import ConfigurationError, QwenOmniError, UnreadableMediaE
 from qwen_omni.integrations.media_options import read_budget
 from qwen_omni.integrations.model_fields import described
 from qwen_omni.media.budget import budget_named
-from qwen_omni.media.files.find import (
-    MEDIA_SUFFIXES,
-    OnError,
-    Sources,
-    find_media,
-    named_apart,
-)
+from qwen_omni.media.files.find import MEDIA_SUFFIXES, OnError, Sources, find_media, named_apart
 from qwen_omni.media.files.tempfiles import machine_fault
 from qwen_omni.media.source import as_source
 from qwen_omni.ranges import Range, checked

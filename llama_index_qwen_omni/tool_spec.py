@@ -96,9 +96,7 @@ class QwenOmniToolSpec(BaseToolSpec):
         self.spec_functions = [one.name for one in self._tools.definitions]
 
     def to_tool_list(
-        self,
-        spec_functions: list[Any] | None = None,
-        func_to_metadata_mapping: dict[str, ToolMetadata] | None = None,
+        self, spec_functions: list[Any] | None = None, func_to_metadata_mapping: dict[str, ToolMetadata] | None = None
     ) -> list[FunctionTool]:
         """Return all tools, or the named ones.
 

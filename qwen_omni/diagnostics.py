@@ -34,7 +34,7 @@ from qwen_omni.options import ChatOptions, ChatRequest
 from qwen_omni.profiles import DEFAULT_MODEL
 from qwen_omni.profiles.rate_limits import RateLimits
 from qwen_omni.redact import redact
-from qwen_omni.settings import Settings, region_of
+from qwen_omni.settings import OssSettings, Settings, region_of
 from qwen_omni.transport.api import Resolve, find_server, resolve_host, run
 from qwen_omni.transport.flow import Flow, Reply, Request, ask
 from qwen_omni.transport.proxies import proxy_for
@@ -56,7 +56,7 @@ _SOON = 3600.0  # seconds; a request may wait for minutes before the service dow
 _MEDIA = ("image/", "video/", "audio/", "application/octet-stream", "application/vnd.rn-realmedia", "application/mp4")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Finding:
     """The result of one check; `step` says what to do if it is not good."""
 
@@ -64,6 +64,9 @@ class Finding:
     verdict: Verdict
     text: str
     step: str = ""
+
+
+_KNOWN_KEY = Finding("key", "good", "The service knows the key.")
 
 
 def examine(settings: Settings, model: str = DEFAULT_MODEL) -> Iterator[Finding]:
@@ -82,27 +85,28 @@ def examine(settings: Settings, model: str = DEFAULT_MODEL) -> Iterator[Finding]
         yield _temporary(settings, model)
     if settings.oss is None:
         large = "large files go to the temporary store" if server.has_stores else "media goes inside requests"
-        yield Finding(name="bucket", verdict="good", text=f"No bucket is set; {large}.")
+        yield Finding("bucket", "good", f"No bucket is set; {large}.")
     else:
-        yield from _bucket(settings)
+        yield from _bucket(settings, settings.oss)
 
 
 def _place(settings: Settings, server: Server) -> Finding:
     region, kind, most = region_of(settings.base_url), host_kind(settings.base_url), most_seconds(settings.base_url)
     where = f"{kind} host, {region or 'region not known'}" if kind != "custom" else server.name or "a custom host"
     lasting = "no known limit of a request's duration" if math.isinf(most) else f"a request may last {most:,.0f} s"
-    text = f"{settings.base_url} ({where}; {lasting}), requests in the {server.dialect} format."
-    return Finding(name="address", verdict="good", text=text)
+    return Finding(
+        "address", "good", f"{settings.base_url} ({where}; {lasting}), requests in the {server.dialect} format."
+    )
 
 
 def _proxy(settings: Settings) -> Finding:
     try:
         proxy = proxy_for(settings.base_url)
     except ConfigurationError as error:
-        return Finding(name="proxy", verdict="bad", text=str(error), step="Every request fails until it is corrected.")
+        return Finding("proxy", "bad", str(error), "Every request fails until it is corrected.")
     if proxy is None:
-        return Finding(name="proxy", verdict="good", text="No proxy is used for this address.")
-    return Finding(name="proxy", verdict="good", text=f"Requests go through {proxy.shown} ({proxy.variable}).")
+        return Finding("proxy", "good", "No proxy is used for this address.")
+    return Finding("proxy", "good", f"Requests go through {proxy.shown} ({proxy.variable}).")
 
 
 def _service(settings: Settings, model: str) -> list[Finding]:
@@ -114,21 +118,18 @@ def _service(settings: Settings, model: str) -> list[Finding]:
             client.complete(request)
     except AuthenticationError as error:
         step = "Keys belong to a region: use a key for this address, or the address of this key's region."
-        return [Finding(name="key", verdict="bad", text=str(error), step=step)]
+        return [Finding("key", "bad", str(error), step)]
     except AccountError as error:
-        good = Finding(name="key", verdict="good", text="The service knows the key.")
         step = f"Settle it in the Model Studio console; {model} is otherwise available."
-        return [good, Finding(name="account", verdict="bad", text=str(error), step=step)]
+        return [_KNOWN_KEY, Finding("account", "bad", str(error), step)]
     except (NotFoundError, PermissionDeniedError) as error:
         if error.status_code is None:  # refused here: the service was not asked, so nothing is known about the key
-            return [Finding(name="model", verdict="bad", text=str(error), step="Choose the model that it names.")]
-        good = Finding(name="key", verdict="good", text="The service knows the key.")
+            return [Finding("model", "bad", str(error), "Choose the model that it names.")]
         step = f"Activate {model} for this account and region, or choose another model."
-        return [good, Finding(name="model", verdict="bad", text=str(error), step=step)]
+        return [_KNOWN_KEY, Finding("model", "bad", str(error), step)]
     except QwenOmniError as error:
-        return [Finding(name="service", verdict="bad", text=str(error), step="Check the address, then try again.")]
-    good = Finding(name="key", verdict="good", text="The service knows the key.")
-    return [good, Finding(name="model", verdict="good", text=f"{model} answers.")]
+        return [Finding("service", "bad", str(error), "Check the address, then try again.")]
+    return [_KNOWN_KEY, Finding("model", "good", f"{model} answers.")]
 
 
 def _limits(settings: Settings, model: str) -> Finding:
@@ -138,23 +139,18 @@ def _limits(settings: Settings, model: str) -> Finding:
     try:
         account = run(ask_quotas(settings.base_url, model), settings)
     except NotFoundError:
-        return Finding(name="limits", verdict="good", text=f"{used}; this host does not report the account's limits.")
+        return Finding("limits", "good", f"{used}; this host does not report the account's limits.")
     except QwenOmniError as error:
-        words = " ".join(str(error).split())
-        text = f"{used}; the account's limits could not be read: {words}"
-        return Finding(name="limits", verdict="good", text=text)
+        reason = " ".join(str(error).split())
+        return Finding("limits", "good", f"{used}; the account's limits could not be read: {reason}")
     if account is None:
-        return Finding(name="limits", verdict="good", text=f"{used}; the account has none for {model}.")
+        return Finding("limits", "good", f"{used}; the account has none for {model}.")
     text = f"{used}; the account has {account} ({account.source})."
-    if paced is None or all(
-        has is None or (uses is not None and uses <= has)
-        for uses, has in ((paced.rpm, account.rpm), (paced.tpm, account.tpm))
-    ):
-        return Finding(name="limits", verdict="good", text=text)
-    step = (
-        f"In Python, pass limits=RateLimits(rpm={account.rpm}, tpm={account.tpm}), so that fewer requests are refused."
-    )
-    return Finding(name="limits", verdict="odd", text=text, step=step)
+    pairs = () if paced is None else ((paced.rpm, account.rpm), (paced.tpm, account.tpm))
+    if all(has is None or (uses is not None and uses <= has) for uses, has in pairs):
+        return Finding("limits", "good", text)
+    choice = f"limits=RateLimits(rpm={account.rpm}, tpm={account.tpm})"
+    return Finding("limits", "odd", text, f"In Python, pass {choice}, so that fewer requests are refused.")
 
 
 # Model Studio, List model quotas, 2026-09-28: on workspace hosts, and on the shared host of Virginia.
@@ -178,20 +174,14 @@ def ask_quotas(base_url: str, model: str) -> Flow[RateLimits | None]:
         read = [_quota(row, level) for row in rows for level in ("model_limit", "workspace_limit")]
     except ValueError as error:
         raise APIError(f"the answer is not in the documented format ({error})", status_code=reply.status) from None
-    found = [one for one in read if one is not None]
-    if not found:
-        return None
-    return RateLimits(
-        rpm=min((one.rpm for one in found if one.rpm), default=None),
-        tpm=min((one.tpm for one in found if one.tpm), default=None),
-        source="as the service reports",
-    )
+    rpm, tpm = (min(filter(None, limits), default=None) for limits in zip(*read, strict=True)) if read else (None, None)
+    return None if rpm is None and tpm is None else RateLimits(rpm=rpm, tpm=tpm, source="as the service reports")
 
 
-def _quota(row: Mapping[str, Any], level: str) -> RateLimits | None:
+def _quota(row: Mapping[str, Any], level: str) -> tuple[int | None, int | None]:
+    """Return requests and tokens a minute."""
     given = as_object(row.get(level), level)
-    rpm, tpm = (_per_minute(given, kind) for kind in ("request_limit", "usage_limit"))
-    return None if rpm is None and tpm is None else RateLimits(rpm=rpm, tpm=tpm)
+    return _per_minute(given, "request_limit"), _per_minute(given, "usage_limit")
 
 
 def _per_minute(given: Mapping[str, Any], kind: str) -> int | None:
@@ -221,11 +211,11 @@ def _media(settings: Settings, model: str) -> Iterator[Finding]:
                 client.complete(ChatRequest(model=model, messages=(user(part, "?"),), options=options))
             except QwenOmniError as error:
                 step = f"Check that the model takes {kind} and that the server's limits allow it."
-                yield Finding(name=kind, verdict="bad", text=str(error), step=step)
+                yield Finding(kind, "bad", str(error), step)
             else:
-                yield Finding(name=kind, verdict="good", text=f"{model} takes it.")
+                yield Finding(kind, "good", f"{model} takes it.")
     text = _SAMPLED if settings.server_of(model).request_kwargs else _NOT_SAMPLED
-    yield Finding(name="sampling", verdict="good", text=text)
+    yield Finding("sampling", "good", text)
 
 
 def _samples() -> Iterator[tuple[str, MediaPart]]:
@@ -250,26 +240,22 @@ def _temporary(settings: Settings, model: str) -> Finding:
         flow = ask_policy(settings.base_url, model, pace, lambda: datetime.now(UTC).timestamp())
         policy = run(flow, settings)
     except QwenOmniError as error:
-        step = "Use a bucket of your own (oss=OssSettings(...))."
-        return Finding(name="temporary store", verdict="bad", text=str(error), step=step)
+        return Finding("temporary store", "bad", str(error), "Use a bucket of your own (oss=OssSettings(...)).")
     limit = "any size" if policy.limit_bytes is None else f"files up to {policy.limit_bytes / 2**20:,.0f} MiB"
-    return Finding(name="temporary store", verdict="good", text=f"Accepts {limit} for {model} and keeps them for 48 h.")
+    return Finding("temporary store", "good", f"Accepts {limit} for {model} and keeps them for 48 h.")
 
 
-def _bucket(settings: Settings) -> Iterator[Finding]:
+def _bucket(settings: Settings, oss: OssSettings) -> Iterator[Finding]:
     """Write, link, fetch and delete one small object."""
     from qwen_omni.upload.oss import OssStore  # noqa: PLC0415  (oss2 is an extra)
 
-    oss = settings.oss
-    if oss is None:
-        return
     name, content = oss.object_name(f"doctor-{secrets.token_hex(8)}.txt"), b"qwen-omni doctor"
     try:
         store = OssStore(oss, retry=RetryPolicy(max_retries=0), timeout=settings.connect_timeout)
         store.write(name, content)
         yield from _object(store, name, content, settings)
     except QwenOmniError as error:
-        yield Finding(name="bucket", verdict="bad", text=str(error), step="Grant the named permission, or set oss=.")
+        yield Finding("bucket", "bad", str(error), "Grant the named permission, or set oss=.")
         return
     yield _privacy(store)
 
@@ -280,12 +266,12 @@ def _object(store: "OssStore", name: str, content: bytes, settings: Settings) ->
     try:
         folder = name.rpartition("/")[0]
         where = f" under {folder}/" if folder else ""
-        yield Finding(name="bucket: write", verdict="good", text=f"{store.settings.bucket} accepts objects{where}.")
+        yield Finding("bucket: write", "good", f"{store.settings.bucket} accepts objects{where}.")
         url, _ = store.sign(name)
         yield _fetched(run(ask(Request(method="GET", url=url)), settings), content)
         store.delete(name)
         deleted = True
-        yield Finding(name="bucket: delete", verdict="good", text="Objects can be deleted.")
+        yield Finding("bucket: delete", "good", "Objects can be deleted.")
     finally:
         if not deleted:
             with contextlib.suppress(QwenOmniError):  # the earlier failure is reported
@@ -294,20 +280,20 @@ def _object(store: "OssStore", name: str, content: bytes, settings: Settings) ->
 
 def _fetched(reply: Reply, content: bytes) -> Finding:
     if reply.status == _OK and reply.body == content:
-        return Finding(name="bucket: link", verdict="good", text="A signed link returns the object.")
-    text = f"A signed link returns {reply.status}."
-    return Finding(name="bucket: link", verdict="bad", text=text, step="The key needs oss:GetObject on the prefix.")
+        return Finding("bucket: link", "good", "A signed link returns the object.")
+    needs = "The key needs oss:GetObject on the prefix."
+    return Finding("bucket: link", "bad", f"A signed link returns {reply.status}.", needs)
 
 
 def _privacy(store: "OssStore") -> Finding:
     try:
         private = store.is_private()
     except QwenOmniError:
-        return Finding(name="bucket: private", verdict="good", text="Not checked: the key may not read the ACL.")
+        return Finding("bucket: private", "good", "Not checked: the key may not read the ACL.")
     if private:
-        return Finding(name="bucket: private", verdict="good", text="It cannot be read without a signature.")
+        return Finding("bucket: private", "good", "It cannot be read without a signature.")
     step = "Set the bucket's ACL to private; links are signed and need no public bucket."
-    return Finding(name="bucket: private", verdict="odd", text="The bucket is public.", step=step)
+    return Finding("bucket: private", "odd", "The bucket is public.", step)
 
 
 # --- Links ---
@@ -323,7 +309,7 @@ def examine_link(
     try:
         check_page(url, name=redact(url))
     except UnsupportedMediaError as error:
-        return [Finding(name="address", verdict="bad", text=str(error), step="Download the video and pass the file.")]
+        return [Finding("address", "bad", str(error), "Download the video and pass the file.")]
     findings = [_scheme(url), _expiry(url, now)]
     for _ in range(_MOST_REDIRECTS + 1):
         findings += _host(url, resolve)
@@ -339,49 +325,47 @@ def examine_link(
                 return [finding for finding in (*findings, *_judged(reply, piece)) if finding.text]
         except QwenOmniError as error:
             step = "The service sees the same: check the host, its certificate and its firewall."
-            return [*findings, Finding(name="connection", verdict="bad", text=str(error), step=step)]
+            return [*findings, Finding("connection", "bad", str(error), step)]
         target = urljoin(url, reply.headers.get("location", ""))
         step = "Use the final address: the service may not follow redirects, and every hop costs time."
-        text = f"{reply.status} redirects to {redact(target)}."
-        findings.append(Finding(name="redirect", verdict="odd", text=text, step=step))
+        findings.append(Finding("redirect", "odd", f"{reply.status} redirects to {redact(target)}.", step))
         url = target
-    text = f"More than {_MOST_REDIRECTS} redirects."
-    return [*findings, Finding(name="redirect", verdict="bad", text=text, step="Use the final address.")]
+    return [*findings, Finding("redirect", "bad", f"More than {_MOST_REDIRECTS} redirects.", "Use the final address.")]
 
 
 def _scheme(url: str) -> Finding:
     scheme = urlsplit(url).scheme
     if scheme in ("http", "https"):
-        return Finding(name="address", verdict="good", text=f"{redact(url)}")
-    text, step = f"{scheme or 'nothing'}:// is not a web address.", "Use an http(s) link, or pass the file itself."
-    return Finding(name="address", verdict="bad", text=text, step=step)
+        return Finding("address", "good", redact(url))
+    step = "Use an http(s) link, or pass the file itself."
+    return Finding("address", "bad", f"{scheme or 'nothing'}:// is not a web address.", step)
 
 
 def _expiry(url: str, now: datetime) -> Finding:
     end = expiry_of(url)
     if end is None:
-        return Finding(name="expiry", verdict="good", text="The link has no expiry.")
+        return Finding("expiry", "good", "The link has no expiry.")
     left = (end - now).total_seconds()
-    text = f"Expires at {end:%Y-%m-%d %H:%M} UTC, in {left / 60:,.0f} min."
     if left <= 0:
-        return Finding(name="expiry", verdict="bad", text=f"Expired {end:%Y-%m-%d %H:%M} UTC.", step="Sign it again.")
-    verdict: Verdict = "good" if left > _SOON else "odd"
-    return Finding(name="expiry", verdict=verdict, text=text, step="" if left > _SOON else "Sign it for several hours.")
+        return Finding("expiry", "bad", f"Expired {end:%Y-%m-%d %H:%M} UTC.", "Sign it again.")
+    text = f"Expires at {end:%Y-%m-%d %H:%M} UTC, in {left / 60:,.0f} min."
+    if left <= _SOON:
+        return Finding("expiry", "odd", text, "Sign it for several hours.")
+    return Finding("expiry", "good", text)
 
 
 def _host(url: str, resolve: Resolve) -> list[Finding]:
     host = urlsplit(url).hostname or ""
     step = "The service is on the public internet: use a public link, or pass the file itself."
     if is_private_host(host):
-        return [Finding(name="host", verdict="bad", text=f"{host!r} is not on the internet.", step=step)]
+        return [Finding("host", "bad", f"{host!r} is not on the internet.", step)]
     addresses = resolve(host)
     if not addresses:
-        return [Finding(name="host", verdict="bad", text=f"{host!r} has no address.", step="Check its name.")]
+        return [Finding("host", "bad", f"{host!r} has no address.", "Check its name.")]
     private = [address for address in addresses if is_private_host(address)]
     if private:
-        text = f"{host} has the private address {private[0]}."
-        return [Finding(name="host", verdict="bad", text=text, step=step)]
-    return [Finding(name="host", verdict="good", text=f"{host} is on the internet.")]
+        return [Finding("host", "bad", f"{host} has the private address {private[0]}.", step)]
+    return [Finding("host", "good", f"{host} is on the internet.")]
 
 
 def _judged(head: Reply, piece: Reply) -> Iterator[Finding]:
@@ -391,35 +375,32 @@ def _judged(head: Reply, piece: Reply) -> Iterator[Finding]:
     yield _length(head, piece)
     yield _kind(piece.headers.get("content-type") or head.headers.get("content-type") or "")
     if piece.status == _PARTIAL:
-        yield Finding(name="range", verdict="good", text="Range requests are supported.")
+        yield Finding("range", "good", "Range requests are supported.")
     else:
         step = "Small files are fine; use a store that supports ranges for large ones."
-        yield Finding(name="range", verdict="odd", text="Range requests are not supported.", step=step)
+        yield Finding("range", "odd", "Range requests are not supported.", step)
 
 
 def _status(head: Reply, piece: Reply) -> Finding:
-    if piece.status in (_OK, _PARTIAL) and head.status == _OK:
-        return Finding(name="answer", verdict="good", text=f"HEAD {head.status}, GET {piece.status}.")
     if piece.status in (_OK, _PARTIAL):
-        text, step = f"HEAD {head.status}, GET {piece.status}.", "Signed for GET alone? That is enough for the service."
-        return Finding(name="answer", verdict="good", text=text, step=step)
+        step = "" if head.status == _OK else "Signed for GET alone? That is enough for the service."
+        return Finding("answer", "good", f"HEAD {head.status}, GET {piece.status}.", step)
     steps = {401: "Use a signed link.", 403: "Sign the link again, with a key that may read.", 404: "Check the path."}
     step = steps.get(piece.status, "The host must answer 200 to a GET without cookies.")
-    return Finding(name="answer", verdict="bad", text=f"GET {piece.status}.", step=step)
+    return Finding("answer", "bad", f"GET {piece.status}.", step)
 
 
 def _length(head: Reply, piece: Reply) -> Finding:
     whole = piece.headers.get("content-range", "").rpartition("/")[2]
     length = whole if whole.isdecimal() else head.headers.get("content-length") or piece.headers.get("content-length")
     if length and length.isdecimal():
-        return Finding(name="Content-Length", verdict="good", text=f"{int(length):,} bytes.")
+        return Finding("Content-Length", "good", f"{int(length):,} bytes.")
     step = "The service refuses media without it: turn off chunked responses, or use a bucket."
-    return Finding(name="Content-Length", verdict="bad", text="The host does not report the size.", step=step)
+    return Finding("Content-Length", "bad", "The host does not report the size.", step)
 
 
 def _kind(content_type: str) -> Finding:
     if content_type.lower().startswith(_MEDIA):
-        return Finding(name="Content-Type", verdict="good", text=content_type)
-    text = content_type or "The host does not report the type."
+        return Finding("Content-Type", "good", content_type)
     step = "The service refuses such media: have the host send the file's own type, e.g. video/mp4."
-    return Finding(name="Content-Type", verdict="bad", text=text, step=step)
+    return Finding("Content-Type", "bad", content_type or "The host does not report the type.", step)

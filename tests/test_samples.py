@@ -52,6 +52,14 @@ def test_a_copy_is_reused_and_another_file_is_kept(tmp_path):
     assert [one.name for one in tmp_path.iterdir()] == ["sample.mp4"]
 
 
+def test_a_name_of_its_own(tmp_path):
+    clip = qwen_omni.sample(tmp_path / "new" / "other.mp4")
+    assert (clip.path, clip.path.is_file()) == (tmp_path / "new" / "other.mp4", True)
+    assert qwen_omni.sample(clip.path) == clip
+    (tmp_path / "old.mp4").mkdir()
+    assert qwen_omni.sample(tmp_path / "old.mp4").path == tmp_path / "old.mp4" / "sample.mp4"
+
+
 def test_a_place_that_cannot_be_written(tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
     with pytest.raises(QwenOmniError, match="file"):

@@ -29,29 +29,19 @@ from qwen_omni.archive.steps import Step
 from qwen_omni.cli.archive_options import (
     SPEED,
     STEPS,
-    AsJson,
     InFlight,
     Sources,
     StoreName,
     StoreOption,
-    read_service,
+    read_paced_service,
     read_spend_limit,
     read_step,
-    sharing,
 )
 from qwen_omni.cli.human import money_text, span_text
-from qwen_omni.cli.options import check_files, choose, words
-from qwen_omni.cli.output import (
-    LiveFacts,
-    live_facts,
-    one_line,
-    show_error,
-    show_note,
-    show_table,
-    waiting,
-    write_json,
-)
+from qwen_omni.cli.options import AsJson, check_files, choose, option, sharing
+from qwen_omni.cli.output import LiveFacts, live_facts, one_line, show_error, show_note, show_table, waiting, write_json
 from qwen_omni.errors import ConfigurationError, QwenOmniError
+from qwen_omni.media.files.find import why_skipped
 from qwen_omni.pricing.limit import SpendLimit
 from qwen_omni.settings import Settings
 from qwen_omni.video.export.markdown import counted
@@ -61,10 +51,7 @@ _SHOWN_OF_A_KIND = 5  # files without an answer; all of them are in the store
 _MINUTE, _DAY = 60.0, 86_400.0
 _MODES: dict[str, Mode] = {name: name for name in get_args(Mode)}
 _FORMATS: dict[str, ExportFormat] = {name: name for name in FORMATS}
-_Do = Annotated[
-    str | None,
-    typer.Option("--do", metavar="STEP", help="Only this step of `run`.", autocompletion=words(STEPS)),
-]
+_Do = Annotated[str | None, option("Only this step of `run`.", "STEP", "--do", choices=STEPS)]
 
 
 HELP = """Ask the same question about any number of files, on one machine or many; each answer is paid for once.
@@ -164,7 +151,7 @@ class _RunView:
         return f"{pace}, {span_text(_MINUTE * tokens / self.per_minute)} at {self.per_minute:,} tokens a minute"
 
 
-@sharing(step=read_step, service=read_service, limit=read_spend_limit)
+@sharing(step=read_step, service=read_paced_service, limit=read_spend_limit)
 def run(  # noqa: PLR0913  (each argument is an option of the command)
     source: Sources,
     *,
@@ -174,25 +161,23 @@ def run(  # noqa: PLR0913  (each argument is an option of the command)
     in_flight: InFlight = None,
     ray: Annotated[
         str | None,
-        typer.Option(
+        option(
+            "Use a Ray cluster: local starts one on this machine, auto finds one that runs here.",
+            "ADDRESS",
             "--ray",
-            metavar="ADDRESS",
-            rich_help_panel=SPEED,
-            help="Use a Ray cluster: local starts one on this machine, auto finds one that runs here.",
+            panel=SPEED,
         ),
     ] = None,
     mode: Annotated[
         str,
-        typer.Option(
-            metavar="MODE",
-            rich_help_panel=SPEED,
-            help="realtime, or batch: captions of links at half price, within --window-hours (models of Batch File).",
-            autocompletion=words(_MODES),
+        option(
+            "realtime, or batch: captions of links at half price, within --window-hours (models of Batch File).",
+            "MODE",
+            panel=SPEED,
+            choices=_MODES,
         ),
     ] = "realtime",
-    window_hours: Annotated[
-        int, typer.Option(metavar="HOURS", rich_help_panel=SPEED, help="How long a batch may take, 24 to 336.")
-    ] = 24,
+    window_hours: Annotated[int, option("How long a batch may take, 24 to 336.", "HOURS", panel=SPEED)] = 24,
     as_json: AsJson = False,
     service: Callable[..., Settings],
 ) -> None:
@@ -217,7 +202,7 @@ def run(  # noqa: PLR0913  (each argument is an option of the command)
     _finish(view, as_json=as_json)
 
 
-@sharing(step=read_step, service=read_service, limit=read_spend_limit)
+@sharing(step=read_step, service=read_paced_service, limit=read_spend_limit)
 def retry(  # noqa: PLR0913  (each argument is an option of the command)
     source: Annotated[list[str] | None, typer.Argument(metavar="SOURCE", help="Only these; default: all.")] = None,
     *,
@@ -255,13 +240,9 @@ def _coming(
         return run_archive(source, step, mode=mode, window_hours=window_hours, **options)
     if mode == "batch":
         raise ConfigurationError("--mode batch sends one file of requests, so --ray has no effect; drop one of them.")
-    return _on_ray(ray, source, step, **options)
-
-
-def _on_ray(address: str, source: list[str], step: Step, **options: Any) -> Generator[ArchiveRow]:  # noqa: ANN401
     from qwen_omni.archive.ray import run_on_ray  # noqa: PLC0415  (an extra)
 
-    return run_on_ray(source, step, address=address, **options)
+    return run_on_ray(source, step, address=ray, **options)
 
 
 def _view(step: Step, store: str, settings: Settings, limit: SpendLimit | None) -> _RunView:
@@ -326,7 +307,7 @@ def _finish(view: _RunView, *, as_json: bool) -> None:
 def _row_text(row: ArchiveRow) -> str:
     """Return why a file has no answer, with its name once."""
     named = row.error if row.uri in row.error else f"{row.uri}: {row.error}"
-    return one_line(f"{row.status.replace('_', ' ')}: {named}")
+    return one_line(f"{row.status.replace('_', ' ')}: {why_skipped(named)}")
 
 
 def _failures_text(view: _RunView) -> str:
@@ -341,15 +322,13 @@ def _failures_text(view: _RunView) -> str:
 # --- Plan, status, export ---
 
 
-@sharing(step=read_step, service=read_service)
+@sharing(step=read_step, service=read_paced_service)
 def plan(
     source: Sources,
     *,
     step: Step,
     store: Annotated[str | None, StoreOption] = None,
-    sample: Annotated[
-        int, typer.Option(metavar="NUMBER", help="How many files are opened to estimate the others.")
-    ] = 100,
+    sample: Annotated[int, option("How many files are opened to estimate the others.", "NUMBER")] = 100,
     as_json: AsJson = False,
     service: Callable[..., Settings],
 ) -> None:
@@ -365,7 +344,7 @@ def plan(
         return
     show_table(("", ""), [*_plan_rows(found)], lines=False)
     for problem in found.problems:
-        show_note(one_line(problem.text))
+        show_note(one_line(why_skipped(problem.text)))
     if found.sampled < found.to_ask:
         show_note(f"Estimated from {found.sampled:,} of {found.to_ask:,} files; --sample opens more.")
     show_note("Nothing was sent. Input tokens follow the service's formulas; output tokens are guesses.")
@@ -377,8 +356,8 @@ def _plan_rows(found: ArchivePlan) -> Iterator[tuple[str, str]]:
     counts = {"done": found.done, "stored answers": found.stored, "copies": found.duplicates,
               "unusable": found.unusable}  # fmt: skip
     yield from ((label, f"{count:,}") for label, count in counts.items() if count)
-    refused = f", of {found.sampled:,} sampled {found.refused:,} would get no answer" if found.refused else ""
-    yield "to ask", f"{found.to_ask:,}{refused}"
+    opened = f" ({found.refused:,} of the {found.sampled:,} files opened would get no answer)"
+    yield "to ask", f"{found.to_ask:,}{opened if found.refused else ''}"
     if not found.to_ask:
         return
     if found.seconds:
@@ -426,16 +405,14 @@ def export(  # noqa: PLR0913  (each argument is an option of the command)
     ] = False,
     form: Annotated[
         str | None,
-        typer.Option(
+        option(
+            f"{', '.join(FORMATS)}; default: by the name of the file.",
+            "NAME",
             "--format",
-            metavar="NAME",
-            help=f"{', '.join(FORMATS)}; default: by the name of the file.",
-            autocompletion=words({name: name for name in FORMATS}),
+            choices={name: name for name in FORMATS},
         ),
     ] = None,
-    origin: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Only what this server answered, if several did.")
-    ] = None,
+    origin: Annotated[str | None, option("Only what this server answered, if several did.", "NAME")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file if it exists.")] = False,
 ) -> None:
     """Write the rows of a store to a file, which appears when it is complete.

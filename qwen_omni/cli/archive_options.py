@@ -1,7 +1,6 @@
 """The options that the commands of `qwen-omni archive` share: the step, the service, the store, the limits."""
 
 import functools
-import inspect
 from collections.abc import Callable
 from typing import Annotated, Any, Literal, get_args
 
@@ -9,17 +8,7 @@ import typer
 
 from qwen_omni.archive.steps import Caption, Notes, Step, Summarize, Transcribe
 from qwen_omni.cli.caption import SCHEMAS, named_schema
-from qwen_omni.cli.options import (
-    EFFORTS,
-    MEDIA,
-    DeliveryWay,
-    ServiceRegion,
-    ServiceUrl,
-    ServiceWorkspace,
-    choose,
-    settings_for,
-    words,
-)
+from qwen_omni.cli.options import DETAILS, EFFORTS, MEDIA, choose, option, read_service, sharing
 from qwen_omni.errors import ConfigurationError
 from qwen_omni.media.budget import Sampling
 from qwen_omni.media.info import read_audio_track
@@ -28,7 +17,7 @@ from qwen_omni.profiles.rate_limits import RateLimits
 from qwen_omni.settings import Settings
 from qwen_omni.structured.caption import CaptionOptions
 from qwen_omni.transcription.options import TranscriptionOptions
-from qwen_omni.video.options import DETAIL_FPS, SummaryOptions
+from qwen_omni.video.options import SummaryOptions
 
 StepName = Literal["caption", "summarize", "transcribe", "notes"]
 STEPS: dict[str, StepName] = {name: name for name in get_args(StepName)}
@@ -45,75 +34,44 @@ STEP, SPEED = "What is asked", "Speed"
 """Panels of the help."""
 
 
-def sharing(**readers: Callable[..., Any]) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Return a decorator that replaces arguments of a command by the options of the functions that make them.
-
-    Args:
-        readers: by the name of the argument, a function of options that returns its value.
-    """
-
-    def decorate(command: Callable[..., None]) -> Callable[..., None]:
-        own = inspect.signature(command)
-        taken = {name: inspect.signature(reader).parameters for name, reader in readers.items()}
-
-        @functools.wraps(command)
-        def shared(**given: Any) -> None:  # noqa: ANN401  (the values of options)
-            made = {name: reader(**{one: given.pop(one) for one in taken[name]}) for name, reader in readers.items()}
-            command(**given, **made)
-
-        kept = [one for one in own.parameters.values() if one.name not in readers]
-        options = [one for name in readers for one in taken[name].values()]
-        shared.__signature__ = own.replace(parameters=[  # type: ignore[attr-defined]  # what typer reads
-            one.replace(kind=inspect.Parameter.KEYWORD_ONLY) for one in (*kept, *options)
-        ])  # fmt: skip
-        shared.__annotations__ = {one.name: one.annotation for one in (*kept, *options)}
-        return shared
-
-    return decorate
-
-
 # --- The step ---
 
 
-def _step_option(help: str, *, panel: str = STEP, metavar: str = "TEXT", **more: Any) -> Any:  # noqa: A002, ANN401
-    return typer.Option(metavar=metavar, help=help, rich_help_panel=panel, **more)
-
-
 def read_step(  # noqa: PLR0913, PLR0917  (each argument is an option of the command)
-    do: Annotated[
-        str,
-        typer.Option("--do", metavar="STEP", help=f"What to do: {', '.join(STEPS)}.", autocompletion=words(STEPS)),
-    ],
-    model: Annotated[str | None, typer.Option("--model", "-m", metavar="NAME", help="Model to use.")] = None,
+    do: Annotated[str, option(f"What to do: {', '.join(STEPS)}.", "STEP", "--do", choices=STEPS)],
+    model: Annotated[str | None, option("Model to use.", "NAME", "--model", "-m")] = None,
     schema: Annotated[
         str | None,
-        _step_option("Of a caption: product (the default), general, timed, FILE.py:Class, module:Class or FILE.json.",
-                     metavar="SCHEMA", autocompletion=words(SCHEMAS)),
+        option(
+            "Of a caption: product (the default), general, timed, FILE.py:Class, module:Class or FILE.json.",
+            "SCHEMA",
+            panel=STEP,
+            choices=SCHEMAS,
+        ),
     ] = None,
-    prompt: Annotated[str | None, _step_option("What a caption describes.")] = None,
-    focus: Annotated[str | None, _step_option("What a summary focuses on.")] = None,
-    language: Annotated[str | None, _step_option("Language of the texts, in words; of speech, as a code.")] = None,
+    prompt: Annotated[str | None, option("What a caption describes.", "TEXT", panel=STEP)] = None,
+    focus: Annotated[str | None, option("What a summary focuses on.", "TEXT", panel=STEP)] = None,
+    language: Annotated[
+        str | None, option("Language of the texts, in words; of speech, as a code.", "TEXT", panel=STEP)
+    ] = None,
     detail: Annotated[
         str | None,
-        _step_option("Of a summary: low, medium or high, which is 0.5, 1 or 2 frames per second.", metavar="LEVEL"),
+        option("Of a summary: low, medium or high, which is 0.5, 1 or 2 frames per second.", "LEVEL", panel=STEP),
     ] = None,
-    text_model: Annotated[str | None, _step_option("Model that joins the notes of a summary.", metavar="NAME")] = None,
+    text_model: Annotated[str | None, option("Model that joins the notes of a summary.", "NAME", panel=STEP)] = None,
     speakers: Annotated[
-        int | None, _step_option("How many speakers a transcript has; 0 detects it.", metavar="NUMBER", min=0)
+        int | None, option("How many speakers a transcript has; 0 detects it.", "NUMBER", panel=STEP, min=0)
     ] = None,
     thinking: Annotated[
         str | None,
-        _step_option("Reasoning before the answer, billed as output; off by default.", metavar="EFFORT",
-                     autocompletion=words(EFFORTS)),
+        option("Reasoning before the answer, billed as output; off by default.", "EFFORT", panel=STEP, choices=EFFORTS),
     ] = None,
-    fps: Annotated[float | None, _step_option("Frames per second.", panel=MEDIA, metavar="NUMBER")] = None,
-    max_pixels: Annotated[
-        int | None, _step_option("Most pixels per frame or image.", panel=MEDIA, metavar="NUMBER")
-    ] = None,
+    fps: Annotated[float | None, option("Frames per second.", "NUMBER", panel=MEDIA)] = None,
+    max_pixels: Annotated[int | None, option("Most pixels per frame or image.", "NUMBER", panel=MEDIA)] = None,
     audio_track: Annotated[
-        str | None, _step_option("Audio track: auto, mix, or a number from 0.", panel=MEDIA, metavar="TRACK")
+        str | None, option("Audio track: auto, mix, or a number from 0.", "TRACK", panel=MEDIA)
     ] = None,
-) -> Step:  # fmt: skip
+) -> Step:
     """Return the step that the options describe.
 
     Raises:
@@ -142,7 +100,7 @@ def _caption(given: dict[str, Any]) -> Step:
 
 def _long(kind: type[Summarize | Notes], given: dict[str, Any]) -> Step:
     if "detail" in given:
-        given["detail"] = choose("detail", given["detail"], {name: name for name in DETAIL_FPS})
+        given["detail"] = choose("detail", given["detail"], DETAILS)
     return kind(options=SummaryOptions(**given))
 
 
@@ -163,40 +121,28 @@ _MAKERS: dict[StepName, Callable[[dict[str, Any]], Step]] = {
 # --- The service, and its limits ---
 
 
-def read_service(
+@sharing(service=read_service)
+def read_paced_service(
+    service: Callable[..., Settings],
     rpm: Annotated[
-        int | None,
-        typer.Option(
-            metavar="NUMBER", help="Requests a minute of your account; default: the published ones.",
-            rich_help_panel=SPEED,
-        ),
+        int | None, option("Requests a minute of your account; default: the published ones.", "NUMBER", panel=SPEED)
     ] = None,
-    tpm: Annotated[
-        int | None, typer.Option(metavar="NUMBER", help="Tokens a minute, likewise.", rich_help_panel=SPEED)
-    ] = None,
-    delivery: DeliveryWay = "auto",
-    region: ServiceRegion = None,
-    workspace: ServiceWorkspace = None,
-    base_url: ServiceUrl = None,
-) -> Callable[..., Settings]:  # fmt: skip
-    """Return the function that loads the settings, with the account's own limits; see `settings_for`.
+    tpm: Annotated[int | None, option("Tokens a minute, likewise.", "NUMBER", panel=SPEED)] = None,
+) -> Callable[..., Settings]:
+    """Return the function that loads the settings, with the account's own limits.
 
     Raises:
         ConfigurationError: a limit is out of range.
     """
     limits = None if rpm is None and tpm is None else RateLimits(rpm=rpm, tpm=tpm)
-    return functools.partial(settings_for, region, base_url, workspace, delivery, limits=limits)
+    return functools.partial(service, limits=limits)
 
 
 def read_spend_limit(
     max_cny: Annotated[
-        float | None,
-        typer.Option("--max-cny", metavar="YUAN", help="The most that all runs of this step and store may cost."),
+        float | None, option("The most that all runs of this step and store may cost.", "YUAN", "--max-cny")
     ] = None,
-    max_tokens: Annotated[
-        int | None,
-        typer.Option("--max-tokens", metavar="TOKENS", help="The most tokens that they may use."),
-    ] = None,
+    max_tokens: Annotated[int | None, option("The most tokens that they may use.", "TOKENS", "--max-tokens")] = None,
 ) -> SpendLimit | None:
     """Return the limit that the options set.
 
@@ -212,20 +158,16 @@ def _store(given: str) -> str:
     return given
 
 
-StoreOption = typer.Option(
+StoreOption = option(
+    "Where rows are stored: a file, or postgresql://USER@HOST/DATABASE for several machines.",
+    "STORE",
     "--store",
-    metavar="STORE",
     parser=_store,
-    help="Where rows are stored: a file, or postgresql://USER@HOST/DATABASE for several machines.",
 )
 StoreName = Annotated[str, StoreOption]
 InFlight = Annotated[
-    int | None,
-    typer.Option(
-        "--in-flight", "-j", metavar="NUMBER", help="The most calls at once; default: 8, on Ray 32.",
-        rich_help_panel=SPEED,
-    ),
-]  # fmt: skip
+    int | None, option("The most calls at once; default: 8, on Ray 32.", "NUMBER", "--in-flight", "-j", panel=SPEED)
+]
 Sources = Annotated[
     list[str],
     typer.Argument(
@@ -234,4 +176,3 @@ Sources = Annotated[
         "or addresses such as oss://BUCKET/PREFIX.",
     ),
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]

@@ -3,9 +3,9 @@
 import contextlib
 import mimetypes
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import typer
 
@@ -13,51 +13,36 @@ from qwen_omni.cli.options import (
     BUDGETS,
     EFFORTS,
     TIERS,
-    AudioTrack,
     Budget,
     CallTier,
-    DeliveryWay,
     End,
-    Fps,
-    Frame,
-    MaxPixels,
     ModelName,
-    ServiceRegion,
-    ServiceUrl,
-    ServiceWorkspace,
     Start,
     Thinking,
-    Tile,
     check_names,
     choose,
-    settings_for,
+    option,
+    read_media,
+    read_service,
+    sharing,
 )
-from qwen_omni.cli.output import (
-    Prose,
-    Waiting,
-    end_thinking,
-    one_line,
-    show_note,
-    show_thinking,
-    show_usage,
-    waiting,
-)
+from qwen_omni.cli.output import Prose, Waiting, end_thinking, one_line, show_note, show_thinking, show_usage, waiting
 from qwen_omni.client import OmniClient
 from qwen_omni.errors import ConfigurationError
-from qwen_omni.media.budget import Sampling
-from qwen_omni.media.info import read_audio_track
 from qwen_omni.media.source import MediaSource
 from qwen_omni.messages import Message, TextPart, user
 from qwen_omni.options import ChatOptions, ChatRequest, UploadProgress
 from qwen_omni.profiles import DEFAULT_MODEL
 from qwen_omni.request.question import MediaChoices, message_of
 from qwen_omni.responses import Delta, FinishDelta, TextDelta, ThinkingDelta, UsageDelta
+from qwen_omni.settings import Settings
 
 _T = TypeVar("_T")
 _STDIN = "-"
 _MOST_BYTES = 256_000_000  # of media from standard input, which is held in memory
 
 
+@sharing(sending=read_media, service=read_service)
 def ask(  # noqa: PLR0913  (each argument is an option of the command)
     media: Annotated[
         list[str] | None,
@@ -69,18 +54,11 @@ def ask(  # noqa: PLR0913  (each argument is an option of the command)
     start: Start = None,
     end: End = None,
     budget: Budget = None,
-    fps: Fps = None,
-    max_pixels: MaxPixels = None,
-    audio_track: AudioTrack = "auto",
-    tile: Tile = True,
-    frame: Frame = None,
+    sending: dict[str, Any],
     thinking: Thinking = None,
     tier: CallTier = None,
-    system: Annotated[str | None, typer.Option(metavar="TEXT", help="System prompt.")] = None,
-    region: ServiceRegion = None,
-    workspace: ServiceWorkspace = None,
-    base_url: ServiceUrl = None,
-    delivery: DeliveryWay = "auto",
+    system: Annotated[str | None, option("System prompt.", "TEXT")] = None,
+    service: Callable[..., Settings],
     show_thoughts: Annotated[bool, typer.Option("--show-thinking", help="Print the reasoning, dimmed.")] = False,
     usage: Annotated[bool, typer.Option("--usage", help="Print the tokens used.")] = False,
 ) -> None:
@@ -90,17 +68,12 @@ def ask(  # noqa: PLR0913  (each argument is an option of the command)
     "What happens?"), or in place of the question to read that. For videos too long for one request, use summarize
     --question.
     """
-    choices = MediaChoices(
-        sampling=Sampling(fps=fps, max_pixels=max_pixels), start=start, end=end,
-        budget=choose("budget", budget, BUDGETS), audio_track=read_audio_track(audio_track), tile=tile, frame=frame,
-    )  # fmt: skip
+    choices = MediaChoices(start=start, end=end, budget=choose("budget", budget, BUDGETS), **sending)
     options = ChatOptions(thinking=choose("thinking", thinking, EFFORTS), tier=choose("tier", tier, TIERS))
     media = media or []
     _check_order(media, text)
     with waiting(_waiting_text(media)) as spinner:
-        settings = settings_for(
-            region, base_url, workspace, delivery, on_upload=lambda news: spinner.say(_upload_text(news))
-        )
+        settings = service(on_upload=lambda news: spinner.say(_upload_text(news)))
         asked = _read_question() if text == _STDIN else text
         about = message_of([_source(one) for one in media], settings.media_root, choices)
         rules = (Message(role="system", parts=(TextPart(text=system),)),) if system else ()

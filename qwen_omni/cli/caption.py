@@ -7,7 +7,7 @@ import importlib
 import importlib.util
 import json
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Annotated, Any, Literal
@@ -17,32 +17,25 @@ import typer
 from qwen_omni.cli.options import (
     EFFORTS,
     TIERS,
-    AudioTrack,
     CallTier,
     Concurrency,
-    DeliveryWay,
-    Fps,
-    Frame,
-    MaxPixels,
     ModelName,
-    ServiceRegion,
-    ServiceUrl,
-    ServiceWorkspace,
     SubtitleFolder,
     Thinking,
-    Tile,
     check_files,
     choose,
     one_form,
-    settings_for,
-    words,
+    option,
+    read_media,
+    read_service,
+    sharing,
+    subtitle_paths,
 )
 from qwen_omni.cli.output import (
+    end_with,
     failed_entry,
     in_words,
-    is_wrong_use,
     one_line,
-    show_failure,
     show_note,
     show_table,
     show_usage,
@@ -52,13 +45,11 @@ from qwen_omni.cli.output import (
 )
 from qwen_omni.client import OmniClient
 from qwen_omni.errors import ConfigurationError
-from qwen_omni.media.budget import Sampling
-from qwen_omni.media.files.output import check_targets, named_after, write_file
-from qwen_omni.media.info import read_audio_track
+from qwen_omni.media.files.output import write_file
 from qwen_omni.profiles import DEFAULT_MODEL
 from qwen_omni.redact import clean, redact
 from qwen_omni.responses import Usage
-from qwen_omni.settings import default_cache_dir
+from qwen_omni.settings import Settings, default_cache_dir
 from qwen_omni.structured.batch import FileCaption, Results, caption_many, plain
 from qwen_omni.structured.caption import CaptionOptions
 from qwen_omni.structured.models import GeneralCaption, VideoCaption
@@ -161,7 +152,7 @@ def _cell(value: object) -> str:
             return json.dumps(value, ensure_ascii=False)
 
 
-def write_subtitles(finished: Sequence[FileCaption], form: Form, paths: Mapping[str, Path] | None) -> None:
+def write_subtitles(finished: Sequence[FileCaption], form: Form, paths: Mapping[str, Path]) -> None:
     """Write subtitles to their files, or those of a single file to standard output; report corrections.
 
     Raises:
@@ -171,37 +162,35 @@ def write_subtitles(finished: Sequence[FileCaption], form: Form, paths: Mapping[
         if not isinstance(one.value, TimedCaptions):
             continue
         text = to_srt(one.value.captions) if form == "srt" else to_webvtt(one.value.captions)
-        if paths is None:
-            write_text(text)
-        else:
+        if one.media in paths:
             write_file(paths[one.media], text)
             show_note(f"wrote {one_line(str(paths[one.media]))}")
+        else:
+            write_text(text)
         if not one.value.captions:
             show_note(f"{one_line(one.media)}: the answer has no captions, so the subtitles are empty.")
         for note in one.value.notes:
             show_note(f"{one_line(one.media)}: caption {note.index + 1} {note.text}")
 
 
-_FAILED, _WRONG_USE = 1, 2
 _KEPT, _OLD_KEPT = "captions.sqlite3", "qwen-omni-captions"
 _SCHEMA_HELP = (
     "product (the default), general, timed (with times), FILE.py:Class, module:Class or FILE.json (a JSON schema)."
 )
-_SchemaName = Annotated[str | None, typer.Option(metavar="SCHEMA", help=_SCHEMA_HELP, autocompletion=words(SCHEMAS))]
-_ResultsFile = Annotated[
-    Path | None, typer.Option(metavar="FILE", help=f"Store finished captions here; default: {_KEPT} in the cache.")
-]
+_SchemaName = Annotated[str | None, option(_SCHEMA_HELP, "SCHEMA", choices=SCHEMAS)]
+_ResultsFile = Annotated[Path | None, option(f"Store finished captions here; default: {_KEPT} in the cache.", "FILE")]
 _ReuseUnverified = Annotated[
     bool, typer.Option("--reuse-unverified", help="Reuse captions of older versions, whichever service made them.")
 ]
 
 
+@sharing(sending=read_media, service=read_service)
 def caption(  # noqa: PLR0913  (each argument is an option of the command)
     media: Annotated[list[str], typer.Argument(metavar="FILE", help="Videos, images or audio: paths or URLs.")],
     *,
     schema: _SchemaName = None,
-    prompt: Annotated[str | None, typer.Option(metavar="TEXT", help="What to describe.")] = None,
-    language: Annotated[str | None, typer.Option(metavar="TEXT", help="Language of the captions, in words.")] = None,
+    prompt: Annotated[str | None, option("What to describe.", "TEXT")] = None,
+    language: Annotated[str | None, option("Language of the captions, in words.", "TEXT")] = None,
     model: ModelName = DEFAULT_MODEL,
     thinking: Thinking = "off",
     tier: CallTier = None,
@@ -217,15 +206,8 @@ def caption(  # noqa: PLR0913  (each argument is an option of the command)
     results: _ResultsFile = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Ask about every file again, and store nothing.")] = False,
     reuse_unverified: _ReuseUnverified = False,
-    fps: Fps = None,
-    max_pixels: MaxPixels = None,
-    audio_track: AudioTrack = "auto",
-    tile: Tile = True,
-    frame: Frame = None,
-    region: ServiceRegion = None,
-    workspace: ServiceWorkspace = None,
-    base_url: ServiceUrl = None,
-    delivery: DeliveryWay = "auto",
+    sending: dict[str, Any],
+    service: Callable[..., Settings],
 ) -> None:
     """Describe each file by a schema: for products, in general, with times, or your own.
 
@@ -236,21 +218,23 @@ def caption(  # noqa: PLR0913  (each argument is an option of the command)
     asked: dict[Form, bool] = {"json": as_json, "csv": as_csv, "table": as_table, "srt": srt, "vtt": vtt}
     form = one_form(asked, "table")
     name, wanted = named_schema(schema, timed=timed, subtitles=form in ("srt", "vtt"))
-    paths = _subtitle_paths(media, out, form)
+    paths = subtitle_paths(media, out, form)
     options = CaptionOptions(
         model=model, prompt=prompt, language=language, thinking=choose("thinking", thinking, EFFORTS) or False,
-        sampling=Sampling(fps=fps, max_pixels=max_pixels), audio_track=read_audio_track(audio_track),
-        tile=tile, frame=frame, tier=choose("tier", tier, TIERS),
+        tier=choose("tier", tier, TIERS), **sending,
     )  # fmt: skip
-    client = OmniClient(settings_for(region, base_url, workspace, delivery))
+    client = OmniClient(service())
     stored = None if fresh else _opened(results, reuse_unverified=reuse_unverified)
     with client, contextlib.closing(stored) if stored is not None else contextlib.nullcontext():
         finished = _described(media, wanted, client=client, options=options, concurrency=concurrency, results=stored)
-    _show(finished, form, (name, wanted), paths)
+    if form in ("srt", "vtt"):
+        write_subtitles(finished, form, paths)
+    else:
+        print_captions(finished, form, tuple(read_schema(wanted).json_schema.get("properties") or ()), name)
     _note(name, stored)
     if usage:
-        show_usage(_total(finished))
-    _end(finished)
+        show_usage(sum((one for captioned in finished for one in captioned.usages), Usage()))
+    end_with((one.media, one.error) for one in finished)
 
 
 def _described(media: list[str], schema: SchemaLike, **how: Any) -> list[FileCaption]:  # noqa: ANN401  (as `caption_many`)
@@ -259,15 +243,6 @@ def _described(media: list[str], schema: SchemaLike, **how: Any) -> list[FileCap
     with contextlib.closing(coming):
         finished = [*with_progress(_reported(coming), len(media), "captions", f"Describing {media[0]}")]
     return sorted(finished, key=lambda one: media.index(one.media))
-
-
-def _subtitle_paths(media: list[str], out: Path, form: Form) -> dict[str, Path] | None:
-    """Choose the subtitle files of several media, once each can be written; those of one are printed."""
-    if form not in ("srt", "vtt") or len(media) < 2:  # noqa: PLR2004
-        return None
-    paths = {item: chosen[form] for item, chosen in named_after(media, out, [form]).items()}
-    check_targets(paths.values())
-    return paths
 
 
 def _opened(named: Path | None, *, reuse_unverified: bool) -> Results:
@@ -285,21 +260,6 @@ def _note(schema: str, stored: Results | None) -> None:
         show_note(f"Schema: {schema}. Nothing was stored (--fresh).")
     else:
         show_note(f"Schema: {schema}. Captions are stored in {one_line(str(stored.place))} and reused from there.")
-
-
-def _total(finished: list[FileCaption]) -> Usage:
-    return sum((one for captioned in finished for one in captioned.usages), Usage())
-
-
-def _show(
-    finished: list[FileCaption], form: Form, schema: tuple[str, SchemaLike], paths: dict[str, Path] | None
-) -> None:
-    """Print the captions, or write them as subtitles."""
-    name, wanted = schema
-    if form in ("srt", "vtt"):
-        write_subtitles(finished, form, paths)
-    else:
-        print_captions(finished, form, tuple(read_schema(wanted).json_schema.get("properties") or ()), name)
 
 
 def named_schema(name: str | None, *, timed: bool = False, subtitles: bool = False) -> tuple[str, SchemaLike]:
@@ -345,18 +305,17 @@ def _from_code(spec: str) -> type[Any]:
     if place.endswith(".py") and not Path(place).is_file():
         raise ConfigurationError(f"--schema {spec!r}: there is no file {place}.")
     try:
-        found: Any = _loaded(Path(place)) if place.endswith(".py") else importlib.import_module(_findable(place))
+        if place.endswith(".py"):
+            found: Any = _loaded(Path(place))
+        else:
+            if "" not in sys.path:
+                sys.path.insert(0, "")  # find modules in the current folder, as `python -m` does
+            found = importlib.import_module(place)
         for step in name.split("."):
             found = getattr(found, step)
     except Exception as error:
         raise ConfigurationError(f"--schema {spec!r}: {type(error).__name__}: {error}") from error
     return found  # type: ignore[no-any-return]
-
-
-def _findable(module: str) -> str:
-    if "" not in sys.path:
-        sys.path.insert(0, "")  # find modules in the current folder, as `python -m` does
-    return module
 
 
 def _loaded(path: Path) -> ModuleType:
@@ -382,13 +341,3 @@ def _reported(coming: Iterable[FileCaption]) -> Iterator[tuple[str, FileCaption]
         else:
             how = f"done in {one.seconds:.1f} s{', but the answer was truncated' if one.truncated else ''}"
         yield f"{redact(one.media)}: {how}", one
-
-
-def _end(finished: list[FileCaption]) -> None:
-    """Report what failed, and exit with the matching status."""
-    failed = [(one.media, one.error) for one in finished if one.error is not None]
-    for media, error in failed:
-        show_failure(media, error)
-    if failed:
-        wrong = len(failed) == len(finished) and all(is_wrong_use(error) for _, error in failed)
-        raise typer.Exit(_WRONG_USE if wrong else _FAILED)

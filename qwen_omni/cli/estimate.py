@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from itertools import groupby
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -14,21 +14,17 @@ from qwen_omni.cli.options import (
     SERVICE,
     TIERS,
     WAYS,
-    AudioTrack,
+    AsJson,
     CallTier,
     End,
-    Fps,
-    Frame,
-    MaxPixels,
     Start,
-    Tile,
     check_files,
     choose,
-    words,
+    option,
+    read_media,
+    sharing,
 )
 from qwen_omni.cli.output import in_words, show_note, show_table, show_text, waiting, write_json
-from qwen_omni.media.budget import Sampling
-from qwen_omni.media.info import read_audio_track
 from qwen_omni.messages import Message, user
 from qwen_omni.options import ChatOptions, ChatRequest
 from qwen_omni.profiles import DEFAULT_MODEL
@@ -39,54 +35,34 @@ from qwen_omni.settings import Settings
 
 _Made = tuple[str, Estimate]
 _PriceRegion = Annotated[
-    str | None,
-    typer.Option(
-        metavar="NAME",
-        help=f"Region of the prices: {', '.join(REGIONS)}.",
-        rich_help_panel=SERVICE,
-        autocompletion=words(REGIONS),
-    ),
+    str | None, option(f"Region of the prices: {', '.join(REGIONS)}.", "NAME", panel=SERVICE, choices=REGIONS)
 ]
 _Delivery = Annotated[
     str | None,
-    typer.Option(
-        metavar="NAME",
-        help=f"How local files would reach the service: {', '.join(WAYS)}.",
-        rich_help_panel=SERVICE,
-        autocompletion=words(WAYS),
-    ),
+    option(f"How local files would reach the service: {', '.join(WAYS)}.", "NAME", panel=SERVICE, choices=WAYS),
 ]
 
 
+@sharing(sending=read_media)
 def estimate(  # noqa: PLR0913 - one for each option of the command line
     media: Annotated[list[str], typer.Argument(metavar="FILE", help="Local files or links, all in one question.")],
     *,
-    question: Annotated[
-        str, typer.Option("--question", "-q", metavar="TEXT", help="The question.")
-    ] = "What is shown here?",
+    question: Annotated[str, option("The question.", "TEXT", "--question", "-q")] = "What is shown here?",
     model: Annotated[
-        str | None, typer.Option("--model", "-m", metavar="NAMES", help="Model to use; separate several with commas.")
+        str | None, option("Model to use; separate several with commas.", "NAMES", "--model", "-m")
     ] = None,
     compare: Annotated[bool, typer.Option("--compare", help="One row for each model and preset.")] = False,
-    answer: Annotated[int | None, typer.Option(metavar="TOKENS", help="Expected length of the answer.")] = None,
+    answer: Annotated[int | None, option("Expected length of the answer.", "TOKENS")] = None,
     thinking: Annotated[bool | None, typer.Option(help="Whether the model reasons before it answers.")] = None,
     tier: CallTier = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: AsJson = False,
     start: Start = None,
     end: End = None,
     budget: Annotated[
         str | None,
-        typer.Option(
-            metavar="NAMES",
-            help=f"How closely to look: {', '.join(BUDGETS)}; separate several with commas.",
-            rich_help_panel=MEDIA,
-        ),
+        option(f"How closely to look: {', '.join(BUDGETS)}; separate several with commas.", "NAMES", panel=MEDIA),
     ] = None,
-    fps: Fps = None,
-    max_pixels: MaxPixels = None,
-    audio_track: AudioTrack = "auto",
-    tile: Tile = True,
-    frame: Frame = None,
+    sending: dict[str, Any],
     region: _PriceRegion = None,
     delivery: _Delivery = None,
 ) -> None:
@@ -95,21 +71,20 @@ def estimate(  # noqa: PLR0913 - one for each option of the command line
     --compare shows which models and presets take the files, and at what price.
     """
     check_files(media, "estimate")
-    choices = MediaChoices(
-        sampling=Sampling(fps=fps, max_pixels=max_pixels), start=start, end=end,
-        audio_track=read_audio_track(audio_track), tile=tile, frame=frame,
-    )  # fmt: skip
+    choices = MediaChoices(start=start, end=end, **sending)
     asked_for = ChatOptions(thinking=thinking, tier=choose("tier", tier, TIERS))
-    models, budgets = _compared(model, budget, every=compare)
+    models = _split(model) or (tuple(profile.name for profile in OMNI) if compare else (DEFAULT_MODEL,))
+    budgets = _split(budget) or (tuple(BUDGETS) if compare else ("auto",))
     settings = Settings.load(
         needs_key=False, region=choose("region", region, REGIONS), delivery=choose("delivery", delivery, WAYS)
     )
     with waiting(f"Inspecting {media[0]}"):
         asked = message_of(media, settings.media_root, choices)
         message = Message(role="user", parts=(*asked.parts, *user(question).parts))
+        requests = [ChatRequest(model=one, messages=(message,), options=asked_for) for one in models]
         made = [
-            (name, reckon(_request(message, one, asked_for), budget=name, settings=settings, answer_tokens=answer))  # type: ignore[arg-type]  # an unknown name raises
-            for one in models
+            (name, reckon(request, budget=name, settings=settings, answer_tokens=answer))  # type: ignore[arg-type]  # an unknown name raises
+            for request in requests
             for name in budgets
         ]
     if as_json:
@@ -118,16 +93,6 @@ def estimate(  # noqa: PLR0913 - one for each option of the command line
         show_text(in_words(str(made[0][1])))
     else:
         _show_table(made)
-
-
-def _compared(model: str | None, budget: str | None, *, every: bool) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Return the models and budgets to estimate: those named, else all of them or the usual one."""
-    models = _split(model) or (tuple(profile.name for profile in OMNI) if every else (DEFAULT_MODEL,))
-    return models, _split(budget) or (tuple(BUDGETS) if every else ("auto",))
-
-
-def _request(message: Message, model: str, options: ChatOptions) -> ChatRequest:
-    return ChatRequest(model=model, messages=(message,), options=options)
 
 
 def _split(names: str | None) -> tuple[str, ...]:

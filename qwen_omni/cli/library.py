@@ -9,26 +9,18 @@ from typing import Annotated, Any
 import typer
 
 from qwen_omni.cli.options import (
-    DeliveryWay,
+    DETAILS,
+    AsJson,
     ModelName,
-    ServiceRegion,
-    ServiceUrl,
-    ServiceWorkspace,
     check_files,
     choose,
     one_form,
-    settings_for,
+    option,
+    read_place,
+    read_service,
+    sharing,
 )
-from qwen_omni.cli.output import (
-    Prose,
-    in_words,
-    one_line,
-    show_note,
-    show_text,
-    waiting,
-    with_progress,
-    write_json,
-)
+from qwen_omni.cli.output import Prose, in_words, one_line, show_note, show_text, waiting, with_progress, write_json
 from qwen_omni.cli.wording import shown_path
 from qwen_omni.client import OmniClient
 from qwen_omni.errors import ConfigurationError
@@ -48,48 +40,32 @@ from qwen_omni.retrieval.index import PassageOptions
 from qwen_omni.retrieval.windows import WINDOW_SECONDS, Window
 from qwen_omni.settings import Settings
 from qwen_omni.video.export.markdown import bill_text, counted
-from qwen_omni.video.options import DETAIL_FPS, Detail, SummaryOptions
+from qwen_omni.video.options import SummaryOptions
 from qwen_omni.video.schemas import clock
 
-_DETAILS: dict[str, Detail] = {name: name for name in DETAIL_FPS}
+HELP = "Search many videos, and ask them: add, search, ask, remove."
 
-Place = Annotated[
-    Path, typer.Option("--library", "-l", metavar="FOLDER", help="The library: a folder, which add creates.")
-]
-EmbeddingName = Annotated[
-    str, typer.Option("--embedding", metavar="NAME", help="Model that makes vectors; the same for a whole library.")
-]
-MaxCny = Annotated[float | None, typer.Option("--max-cny", metavar="YUAN", help="The most that this run may cost.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-Only = Annotated[
-    list[str] | None,
-    typer.Option("--source", metavar="FILE", help="Only this video, folder or pattern; may be repeated."),
-]
-Page = Annotated[
-    Path | None, typer.Option("--html", metavar="FILE", help="Write a web page with an image of each window.")
-]
-Language = Annotated[
-    str | None, typer.Option("--language", metavar="NAME", help="Language of the texts, such as French or 中文.")
-]
+Place = Annotated[Path, option("The library: a folder, which add creates.", "FOLDER", "--library", "-l")]
+EmbeddingName = Annotated[str, option("Model that makes vectors; the same for a whole library.", "NAME", "--embedding")]
+MaxCny = Annotated[float | None, option("The most that this run may cost.", "YUAN", "--max-cny")]
+Only = Annotated[list[str] | None, option("Only this video, folder or pattern; may be repeated.", "FILE", "--source")]
+Page = Annotated[Path | None, option("Write a web page with an image of each window.", "FILE", "--html")]
+Language = Annotated[str | None, option("Language of the texts, such as French or 中文.", "NAME", "--language")]
 
 
+@sharing(service=read_service)
 def add(  # noqa: PLR0913  (each argument is an option of the command)
     media: Annotated[list[str], typer.Argument(metavar="FILE", help="Videos, recordings, folders or patterns.")],
     *,
     place: Place = Path(DEFAULT_PLACE),
     model: ModelName = DEFAULT_MODEL,
     embedding: EmbeddingName = DEFAULT_EMBEDDING_MODEL,
-    detail: Annotated[
-        str, typer.Option(metavar="NAME", help=f"How closely to look: {', '.join(_DETAILS)}.")
-    ] = "medium",
+    detail: Annotated[str, option(f"How closely to look: {', '.join(DETAILS)}.", "NAME")] = "medium",
     language: Language = None,
     transcript: Annotated[bool, typer.Option("--transcript", help="Add what is said, word for word.")] = False,
     max_cny: MaxCny = None,
     as_json: AsJson = False,
-    delivery: DeliveryWay = "auto",
-    region: ServiceRegion = None,
-    workspace: ServiceWorkspace = None,
-    base_url: ServiceUrl = None,
+    service: Callable[..., Settings],
 ) -> None:
     """Add videos and recordings to a library; what is in it already costs nothing.
 
@@ -97,10 +73,10 @@ def add(  # noqa: PLR0913  (each argument is an option of the command)
     left out, with a note, and the exit code is 1.
     """
     check_files(media, "library add")
-    chosen = choose("detail", detail, _DETAILS) or "medium"
+    chosen = choose("detail", detail, DETAILS) or "medium"
     summary = SummaryOptions(model=model, language=language, detail=chosen)
     options = PassageOptions(mode="captions", summary=summary, transcript=transcript)
-    settings = settings_for(region, base_url, workspace, delivery, spend_limit=_limit(max_cny))
+    settings = service(spend_limit=_limit(max_cny))
     sources = list(find_media(media))
     with _opened(place, settings, embedding, options) as library:
         coming = library.iter_add(sources, on_error="warn")
@@ -116,24 +92,23 @@ def add(  # noqa: PLR0913  (each argument is an option of the command)
         raise typer.Exit(1)
 
 
+@sharing(service=read_place)
 def search(  # noqa: PLR0913
     query: Annotated[str, typer.Argument(metavar="QUERY", help="What to look for: a question, or words.")],
     *,
     place: Place = Path(DEFAULT_PLACE),
-    k: Annotated[int, typer.Option("-k", metavar="NUMBER", help="How many windows at most.")] = 5,
-    seconds: Annotated[float, typer.Option(metavar="SECONDS", help="Longest window.")] = WINDOW_SECONDS,
+    k: Annotated[int, option("How many windows at most.", "NUMBER", "-k")] = 5,
+    seconds: Annotated[float, option("Longest window.", "SECONDS")] = WINDOW_SECONDS,
     only: Only = None,
     embedding: EmbeddingName = DEFAULT_EMBEDDING_MODEL,
     as_json: AsJson = False,
     html: Page = None,
-    region: ServiceRegion = None,
-    workspace: ServiceWorkspace = None,
-    base_url: ServiceUrl = None,
+    service: Callable[..., Settings],
 ) -> None:
     """Search a library for what is seen, shown or said; print the windows that match best, with their times."""
     _check_output(as_json=as_json, html=html)
     k = check_search(query, k)
-    settings = settings_for(region, base_url, workspace)
+    settings = service()
     check_library(place)
     with _opened(place, settings, embedding) as library, waiting(f"Searching {place}"):
         windows = library.search(query, k, seconds=seconds, sources=only or ())
@@ -147,27 +122,23 @@ def search(  # noqa: PLR0913
         show_text("\n\n".join(map(_window_text, windows)) or "Nothing was found.")
 
 
+@sharing(service=read_service)
 def ask(  # noqa: PLR0913
     question: Annotated[str, typer.Argument(metavar="QUESTION", help="The question.")],
     *,
     place: Place = Path(DEFAULT_PLACE),
     model: ModelName = DEFAULT_MODEL,
     embedding: EmbeddingName = DEFAULT_EMBEDDING_MODEL,
-    k: Annotated[
-        int, typer.Option("-k", metavar="NUMBER", help="How many windows to consider.")
-    ] = WINDOWS_PER_QUESTION,
+    k: Annotated[int, option("How many windows to consider.", "NUMBER", "-k")] = WINDOWS_PER_QUESTION,
     only: Only = None,
-    looks: Annotated[int, typer.Option(metavar="NUMBER", help="How many of them to watch again at most.")] = 6,
-    fps: Annotated[float, typer.Option(metavar="NUMBER", help="Frames per second of these looks.")] = 4.0,
+    looks: Annotated[int, option("How many of them to watch again at most.", "NUMBER")] = 6,
+    fps: Annotated[float, option("Frames per second of these looks.", "NUMBER")] = 4.0,
     language: Language = None,
     max_cny: MaxCny = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what it may cost; watch nothing.")] = False,
     as_json: AsJson = False,
     html: Page = None,
-    delivery: DeliveryWay = "auto",
-    region: ServiceRegion = None,
-    workspace: ServiceWorkspace = None,
-    base_url: ServiceUrl = None,
+    service: Callable[..., Settings],
 ) -> None:
     """Answer a question from a library: search, watch the best windows again, answer with the times that show it.
 
@@ -179,7 +150,7 @@ def ask(  # noqa: PLR0913
         raise ConfigurationError("--dry-run cannot be combined with --json or --html: nothing is answered.")
     k = check_search(question, k)
     options = AskOptions(model=model, looks=looks, fps=fps, language=language)
-    settings = settings_for(region, base_url, workspace, delivery, spend_limit=_limit(max_cny))
+    settings = service(spend_limit=_limit(max_cny))
     check_library(place)
     sources = only or ()
     with _opened(place, settings, embedding) as library:
@@ -187,8 +158,8 @@ def ask(  # noqa: PLR0913
             finds = functools.partial(library.search, k=k, sources=sources)
             show_text(str(estimate_library(question, finds, settings=settings, options=options)))
             return
-        shown = _Shown(streams=not as_json and html is None)
-        found = shown.all(library.stream(question, k=k, sources=sources, options=options))
+        coming = library.stream(question, k=k, sources=sources, options=options)
+        found = _shown(coming, streams=not as_json and html is None)
     if html is not None:
         write_file(html, answer_page(found, html.parent))
         show_note(f"wrote {one_line(str(html))}")
@@ -260,33 +231,25 @@ def _limit(max_cny: float | None) -> SpendLimit | None:
 # --- What is printed ---
 
 
-class _Shown:
-    """Prints an answer while it arrives, and notes what happens before."""
-
-    def __init__(self, *, streams: bool) -> None:
-        self._streams, self._printed, self._prose = streams, "", Prose()
-
-    def all(self, coming: Iterator[LibraryProgress | LibraryAnswer]) -> LibraryAnswer:
-        """Show everything; return the answer."""
-        with waiting("Searching") as spinner, self._prose:
-            for one in coming:
-                if isinstance(one, LibraryAnswer):
-                    spinner.end()
-                    return self._ended(one)
-                if one.kind != "answer":
-                    spinner.say(one.text)
-                elif self._streams and one.text.startswith(self._printed):
-                    spinner.end()
-                    self._prose.write(one.text[len(self._printed) :])
-                    self._printed = one.text
-        raise AssertionError("a question ends with its answer")
-
-    def _ended(self, found: LibraryAnswer) -> LibraryAnswer:
-        if self._streams and found.answer.startswith(self._printed):
-            self._prose.write(f"{found.answer[len(self._printed) :]}\n")
-        elif self._streams:  # asked again: the first answer was unusable
-            self._prose.write(f"\n{found.answer}\n")
-        return found
+def _shown(coming: Iterator[LibraryProgress | LibraryAnswer], *, streams: bool) -> LibraryAnswer:
+    """Show what happens until there is an answer, which is printed while it arrives if it `streams`; return it."""
+    printed = ""
+    with waiting("Searching") as spinner, Prose() as prose:
+        for one in coming:
+            if isinstance(one, LibraryAnswer):
+                spinner.end()
+                if streams and one.answer.startswith(printed):
+                    prose.write(f"{one.answer[len(printed) :]}\n")
+                elif streams:  # asked again: the first answer was unusable
+                    prose.write(f"\n{one.answer}\n")
+                return one
+            if one.kind != "answer":
+                spinner.say(one.text)
+            elif streams and one.text.startswith(printed):
+                spinner.end()
+                prose.write(one.text[len(printed) :])
+                printed = one.text
+    raise AssertionError("a question ends with its answer")
 
 
 def _lined(coming: Iterator[Added]) -> Iterator[tuple[str, Added]]:

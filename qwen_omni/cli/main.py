@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import importlib
 import inspect
 import os
 import signal
@@ -29,7 +30,7 @@ _PANELS = {
     "Cost and files": ("estimate", "probe", "split"),
     "Setup": ("sample", "doctor", "standin", "mcp"),
 }
-"""The commands as the help lists them."""
+"""The commands as the help lists them: each is the function of a module of its name, or its `COMMANDS`."""
 
 
 def run(arguments: list[str] | None = None) -> None:
@@ -51,18 +52,6 @@ def build_app() -> "typer.Typer":
     """Build the app with all subcommands."""
     import typer  # noqa: PLC0415  (an extra; loads on first use)
 
-    from qwen_omni.cli.ask import ask  # noqa: PLC0415
-    from qwen_omni.cli.caption import caption  # noqa: PLC0415
-    from qwen_omni.cli.doctor import doctor  # noqa: PLC0415
-    from qwen_omni.cli.estimate import estimate  # noqa: PLC0415
-    from qwen_omni.cli.mcp import mcp  # noqa: PLC0415
-    from qwen_omni.cli.probe import probe  # noqa: PLC0415
-    from qwen_omni.cli.sample import sample  # noqa: PLC0415
-    from qwen_omni.cli.split import split  # noqa: PLC0415
-    from qwen_omni.cli.standin import standin  # noqa: PLC0415
-    from qwen_omni.cli.summarize import summarize  # noqa: PLC0415
-    from qwen_omni.cli.transcribe import transcribe  # noqa: PLC0415
-
     group, kind = _classes()
     app = typer.Typer(cls=group, no_args_is_help=True, pretty_exceptions_enable=False)
 
@@ -78,35 +67,18 @@ def build_app() -> "typer.Typer":
         """
         del show_version
 
-    for command in (ask, caption, doctor, estimate, mcp, probe, sample, split, standin, summarize, transcribe):
-        panel = _panel_of(command.__name__)
-        app.command(cls=kind, help=_help_of(command), rich_help_panel=panel)(_guarded(command))
-    _add_groups(app, group, kind)
+    for panel, names in _PANELS.items():
+        for name in names:
+            module = importlib.import_module(f"qwen_omni.cli.{name}")
+            if hasattr(module, "COMMANDS"):
+                inner = typer.Typer(cls=group, no_args_is_help=True, help=_help_of(module.HELP))
+                for command in module.COMMANDS:
+                    inner.command(cls=kind, help=_help_of(command))(_guarded(command))
+                app.add_typer(inner, name=name, rich_help_panel=panel)
+            else:
+                command = getattr(module, name)
+                app.command(cls=kind, help=_help_of(command), rich_help_panel=panel)(_guarded(command))
     return app
-
-
-def _add_groups(
-    app: "typer.Typer", group: "type[typer.core.TyperGroup]", kind: "type[typer.core.TyperCommand]"
-) -> None:
-    """Add the command groups."""
-    import typer  # noqa: PLC0415
-
-    from qwen_omni.cli import archive, library  # noqa: PLC0415
-
-    groups = (
-        ("archive", archive.COMMANDS, archive.HELP),
-        ("library", library.COMMANDS, "Search many videos, and ask them: add, search, ask, remove."),
-    )
-    for name, commands, about in groups:
-        inner = typer.Typer(cls=group, no_args_is_help=True, help=_help_of(about))
-        for command in commands:
-            inner.command(cls=kind, help=_help_of(command))(_guarded(command))
-        app.add_typer(inner, name=name, rich_help_panel=_panel_of(name))
-
-
-def _panel_of(command: str) -> str:
-    """Return the part of the help that lists a command."""
-    return next(panel for panel, names in _PANELS.items() if command in names)
 
 
 def _classes() -> "tuple[type[typer.core.TyperGroup], type[typer.core.TyperCommand]]":
@@ -126,19 +98,33 @@ def _classes() -> "tuple[type[typer.core.TyperGroup], type[typer.core.TyperComma
         def get_params(self, ctx: Any) -> list[Any]:  # noqa: ANN401  (as typer declares it)
             return _without_types(super().get_params(ctx))
 
+    wrong_use: Any = typer.BadParameter.__base__
+
     class Command(typer.core.TyperCommand):
         def get_params(self, ctx: Any) -> list[Any]:  # noqa: ANN401
             return _without_types(super().get_params(ctx))
 
         def parse_args(self, ctx: Any, args: list[str]) -> list[str]:  # noqa: ANN401
             known = {option for one in self.params for option in (*one.opts, *one.secondary_opts)}
-            return super().parse_args(ctx, as_files(args, known, is_file=os.path.isfile))
+            try:
+                return super().parse_args(ctx, as_files(args, known, is_file=os.path.isfile))
+            except wrong_use as error:
+                raise _with_value(error, ctx) from None
 
         def invoke(self, ctx: Any) -> Any:  # noqa: ANN401
             with speaking_of(CommandLine.of(ctx)):
                 return super().invoke(ctx)
 
     return Group, Command
+
+
+def _with_value(error: Any, ctx: Any) -> Exception:  # noqa: ANN401  (typer's own, which have no public names)
+    """Add to an error about an option without its value what that value is, and how to get help."""
+    option = getattr(error, "option_name", None)
+    of = next((one for one in ctx.command.params if option in one.opts and one.metavar), None)
+    if of is not None:
+        error.ctx, error.message = ctx, f"{error.message.rstrip('.')}: {option} {of.metavar}. {of.help}"
+    return error  # type: ignore[no-any-return]
 
 
 def _without_types(params: list[Any]) -> list[Any]:
@@ -182,7 +168,7 @@ def _guarded(command: Callable[_P, None]) -> Callable[_P, None]:
             show_stopped(str(stopped))
             raise typer.Exit(STOPPED) from None
         except QwenOmniError as error:
-            show_error(_text(error))
+            show_error("\n".join([str(error), *getattr(error, "__notes__", ())]))
             raise typer.Exit(WRONG_USE if is_wrong_use(error) else FAILED) from None
         except BrokenPipeError:  # the reader of the output has exited, as `head` does
             for stream in (sys.stdout, sys.stderr):
@@ -191,10 +177,6 @@ def _guarded(command: Callable[_P, None]) -> Callable[_P, None]:
             raise typer.Exit(0) from None
 
     return guarded
-
-
-def _text(error: QwenOmniError) -> str:
-    return "\n".join([str(error), *getattr(error, "__notes__", ())])
 
 
 @contextlib.contextmanager

@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,14 +11,7 @@ import typer
 
 from qwen_omni.cli.library import EmbeddingName, check_library
 from qwen_omni.cli.main import STOPPED
-from qwen_omni.cli.options import (
-    DeliveryWay,
-    ModelName,
-    ServiceRegion,
-    ServiceUrl,
-    ServiceWorkspace,
-    settings_for,
-)
+from qwen_omni.cli.options import ModelName, option, read_service, sharing
 from qwen_omni.cli.output import show_note, show_stopped
 from qwen_omni.client import OmniClient
 from qwen_omni.errors import ConfigurationError
@@ -28,47 +21,32 @@ from qwen_omni.pricing.costs import TokenCounts, cost_of
 from qwen_omni.pricing.limit import SpendLimit
 from qwen_omni.profiles import DEFAULT_MODEL
 from qwen_omni.profiles.embedding import DEFAULT_EMBEDDING_MODEL
-from qwen_omni.settings import MAX_CNY_VARIABLE, MAX_TOKENS_VARIABLE
+from qwen_omni.settings import MAX_CNY_VARIABLE, MAX_TOKENS_VARIABLE, Settings
 from qwen_omni.tools.media_tools import MediaTools
 
 DEFAULT_TOKENS = 5_000_000
 """The default limit of all calls of one run: about five hours of video."""
 
 
+@sharing(service=read_service)
 def mcp(  # noqa: PLR0913  (each argument is an option of the command)
     *,
-    root: Annotated[
-        Path, typer.Option("--root", metavar="FOLDER", help="The only folder whose media may be read and sent.")
-    ],
+    root: Annotated[Path, option("The only folder whose media may be read and sent.", "FOLDER", "--root")],
     model: ModelName = DEFAULT_MODEL,
-    transcriber: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Model that transcribes; default: the cheapest.")
-    ] = None,
+    transcriber: Annotated[str | None, option("Model that transcribes; default: the cheapest.", "NAME")] = None,
     library: Annotated[
-        Path | None,
-        typer.Option("--library", metavar="FOLDER", help="A library of videos that agents may search and ask, too."),
+        Path | None, option("A library of videos that agents may search and ask, too.", "FOLDER", "--library")
     ] = None,
     embedding: EmbeddingName = DEFAULT_EMBEDDING_MODEL,
     max_cny: Annotated[
-        float | None,
-        typer.Option(
-            "--max-cny", metavar="YUAN", envvar=MAX_CNY_VARIABLE, help="The most that all calls may cost together."
-        ),
+        float | None, option("The most that all calls may cost together.", "YUAN", "--max-cny", envvar=MAX_CNY_VARIABLE)
     ] = None,
     max_tokens: Annotated[
         int | None,
-        typer.Option(
-            "--max-tokens",
-            metavar="TOKENS",
-            envvar=MAX_TOKENS_VARIABLE,
-            help="The most that all calls may use together.",
-        ),
+        option("The most that all calls may use together.", "TOKENS", "--max-tokens", envvar=MAX_TOKENS_VARIABLE),
     ] = None,
     no_limit: Annotated[bool, typer.Option("--no-limit", help="Let agents spend without a limit.")] = False,
-    delivery: DeliveryWay = "auto",
-    region: ServiceRegion = None,
-    workspace: ServiceWorkspace = None,
-    base_url: ServiceUrl = None,
+    service: Callable[..., Settings],
 ) -> None:
     """Serve tools about a folder's media on standard input and output, for agents (MCP).
 
@@ -86,7 +64,7 @@ def mcp(  # noqa: PLR0913  (each argument is an option of the command)
     if library is not None:
         check_library(library)
     limit = _limit(max_cny, max_tokens, no_limit=no_limit)
-    settings = settings_for(region, base_url, workspace, delivery, spend_limit=limit)
+    settings = service(spend_limit=limit)
     found = None
     if library is not None:
         found = VideoLibrary(library, client=OmniClient(settings), embedding=embedding)

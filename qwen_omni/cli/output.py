@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import IO, Any, Self, TypeVar
 
+import typer
 from rich.cells import cell_len
 from rich.console import Console
 from rich.live import Live
@@ -27,6 +28,7 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
+from qwen_omni.cli.main import FAILED, WRONG_USE
 from qwen_omni.cli.wording import CommandLine, with_name
 from qwen_omni.errors import QwenOmniError
 from qwen_omni.redact import clean
@@ -174,9 +176,14 @@ def show_error(message: str) -> None:
     _print(_err, f"[bold red]qwen-omni:[/] {escape(in_words(message))}")
 
 
-def show_failure(media: str, error: QwenOmniError) -> None:
-    """Print why a file failed, with its name unless the error has it."""
-    show_error(with_name(media, in_words(str(error), media)))
+def end_with(errors: Iterable[tuple[str, QwenOmniError | None]]) -> None:
+    """Print why files failed, each with its name; exit with 1 if one did, with 2 if all did for what was typed."""
+    ends = list(errors)
+    for media, error in ends:
+        if error is not None:
+            show_error(with_name(media, in_words(str(error), media)))
+    if any(error is not None for _, error in ends):
+        raise typer.Exit(WRONG_USE if all(is_wrong_use(error) for _, error in ends) else FAILED)
 
 
 def show_note(message: str) -> None:
@@ -364,10 +371,11 @@ def waiting(text: str) -> Iterator[Waiting]:
         spinner.end()
 
 
-def _bar(*columns: ProgressColumn) -> Progress:
+def _bar(*columns: ProgressColumn, shown: bool = True) -> Progress:
     return Progress(
-        *columns, console=_err, transient=True, disable=not on_terminal(), redirect_stdout=False, redirect_stderr=False
-    )
+        *columns, console=_err, transient=True, disable=not (shown and on_terminal()), redirect_stdout=False,
+        redirect_stderr=False,
+    )  # fmt: skip
 
 
 def with_progress(finished: Iterable[tuple[str, _T]], total: int, name: str, alone: str) -> Iterator[_T]:
@@ -480,9 +488,9 @@ def _fact_table(facts: LiveFacts) -> Table:
 def progress(name: str, total: float, *, shown: bool) -> Iterator[Callable[[float], None]]:
     """Show a bar on standard error while a block runs; yield the function that advances it."""
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f} %"))
-    with _bar(*columns, TimeRemainingColumn()) if shown else contextlib.nullcontext() as bar:
-        task = None if bar is None else bar.add_task(escape(one_line(name)), total=total)
-        yield lambda done: None if bar is None or task is None else bar.update(task, completed=done)
+    with _bar(*columns, TimeRemainingColumn(), shown=shown) as bar:
+        task = bar.add_task(escape(one_line(name)), total=total)
+        yield lambda done: bar.update(task, completed=done)
 
 
 def failed_entry(media: str, error: Exception) -> dict[str, Any]:

@@ -10,9 +10,11 @@ from qwen_omni.samples import sample as copy_sample
 
 
 def sample(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder for the clip; created if missing.")] = Path(),
+    place: Annotated[
+        Path, typer.Argument(metavar="PLACE", help="Folder for the clip, created if missing; or a name ending in .mp4.")
+    ] = Path(),
 ) -> None:
     """Write a 20-second clip to try the other commands on; print a question about it and the correct answer."""
-    clip = copy_sample(folder)
+    clip = copy_sample(place)
     write_text(f"{clip.path}\n")
     show_note(f"Question: {clip.question}\nCorrect answer: {clip.answer}")

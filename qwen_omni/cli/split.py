@@ -9,7 +9,17 @@ from typing import Annotated, Any
 import typer
 
 from qwen_omni.cli.human import bytes_text
-from qwen_omni.cli.options import AudioTrack, Budget, End, ModelName, Overlap, SegmentSeconds, Start, check_files
+from qwen_omni.cli.options import (
+    AudioTrack,
+    Budget,
+    End,
+    ModelName,
+    Overlap,
+    SegmentSeconds,
+    Start,
+    check_files,
+    option,
+)
 from qwen_omni.cli.output import progress, show_note, show_table, waiting, write_json
 from qwen_omni.errors import ConfigurationError
 from qwen_omni.media.files.output import check_targets, writing
@@ -24,7 +34,7 @@ from qwen_omni.ranges import exact_range, exact_seconds
 def split(  # noqa: PLR0913 - each argument is an option of the command
     media: Annotated[str, typer.Argument(metavar="FILE", help="A local video or recording.")],
     *,
-    to: Annotated[Path, typer.Option(metavar="FOLDER", help="Where to write; created if missing.")] = Path(),
+    to: Annotated[Path, option("Where to write; created if missing.", "FOLDER")] = Path(),
     seconds: SegmentSeconds = int(DEFAULT_SECONDS),
     overlap: Overlap = 0,
     model: ModelName = DEFAULT_MODEL,
@@ -46,13 +56,7 @@ def split(  # noqa: PLR0913 - each argument is an option of the command
     _note_limit(longest, look.info.kind, choices)
     rows: list[tuple[str, ...]] = []
     total = float((plan.end or 0) - plan.start)
-    made = split_look(
-        look,
-        plan,
-        seconds=longest,
-        overlap=shared,
-        choices=choices,
-    )
+    made = split_look(look, plan, seconds=longest, overlap=shared, choices=choices)
     try:
         with contextlib.closing(made) as segments, progress(Path(media).name, total, shown=not as_json) as advance:
             for prepared in segments:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
+from qwen_omni.cli.options import option
 from qwen_omni.cli.output import one_line, show_error, show_note
 from qwen_omni.errors import ConfigurationError
 
@@ -20,10 +21,10 @@ _NO_SUCH_NAME = (socket.EAI_NONAME, socket.EAI_AGAIN, socket.EAI_FAIL, getattr(s
 
 def standin(
     *,
-    host: Annotated[
-        str, typer.Option(metavar="ADDRESS", help="Address to listen on; any but loopback lets other machines in.")
-    ] = ("127.0.0.1"),
-    port: Annotated[int, typer.Option(metavar="NUMBER", help="Port to listen on; 0 picks a free one.")] = 8787,
+    host: Annotated[str, option("Address to listen on; any but loopback lets other machines in.", "ADDRESS")] = (
+        "127.0.0.1"
+    ),
+    port: Annotated[int, option("Port to listen on; 0 picks a free one.", "NUMBER")] = 8787,
     quiet: Annotated[bool, typer.Option("--quiet", help="Do not print a line for each request.")] = False,
 ) -> None:
     """Run a local service with the API of Qwen-Omni, for trying things out without a key.

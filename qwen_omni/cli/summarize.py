@@ -1,6 +1,6 @@
 """`qwen-omni summarize`: summaries, subtitles, chapters and pages of videos of any length; or answers about them."""
 
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
@@ -11,6 +11,7 @@ import typer
 from qwen_omni._moved import GONE
 from qwen_omni.cli.human import money_text, seconds_text
 from qwen_omni.cli.options import (
+    DETAILS,
     EFFORTS,
     SERVICE,
     TIERS,
@@ -21,22 +22,19 @@ from qwen_omni.cli.options import (
     End,
     ModelName,
     Overlap,
-    ServiceRegion,
-    ServiceUrl,
-    ServiceWorkspace,
     Start,
     Thinking,
     check_files,
     choose,
     one_form,
-    settings_for,
-    words,
+    option,
+    read_place,
+    sharing,
 )
 from qwen_omni.cli.output import (
+    end_with,
     failed_entry,
-    is_wrong_use,
     one_line,
-    show_failure,
     show_note,
     show_table,
     show_text,
@@ -56,7 +54,7 @@ from qwen_omni.video.ask import stream_either
 from qwen_omni.video.engine.run import Progress, last_of
 from qwen_omni.video.export.markdown import bill_text, bill_texts
 from qwen_omni.video.forecast import forecast
-from qwen_omni.video.options import DETAIL_FPS, SummaryOptions
+from qwen_omni.video.options import SummaryOptions
 from qwen_omni.video.results import VideoSummary
 from qwen_omni.video.schemas import clock
 from qwen_omni.video.tasks import VideoAnswer
@@ -66,44 +64,24 @@ Form = Literal["text", "json", "youtube"]
 _OUT_HELP = "Folder for files; default: next to each video. Files of the same name are replaced."
 _DETAIL, _STRATEGY = "medium", "map_reduce"
 _STRATEGIES = {name: name for name in (_STRATEGY, "single", "auto")}
-_DETAILS = {name: name for name in DETAIL_FPS}
+_ANSWERED = "a question is answered instead of a summary, and determines the level of detail itself."
 _ENDINGS = {"srt": "srt", "vtt": "vtt", "html": "html", "markdown": "md"}
-_FAILED, _WRONG_USE = 1, 2
-_Question = Annotated[
-    str | None, typer.Option("--question", "-q", metavar="TEXT", help="Answer this instead of a summary.")
-]
+_Question = Annotated[str | None, option("Answer this instead of a summary.", "TEXT", "--question", "-q")]
 _AsJson = Annotated[
     bool, typer.Option("--json", help="Print everything as a JSON object, or an array for several files.")
 ]
-_Detail = Annotated[
-    str,
-    typer.Option(
-        metavar="LEVEL", help="low, medium or high: 0.5, 1 or 2 frames per second.", autocompletion=words(_DETAILS)
-    ),
-]
-_Strategy = Annotated[
-    str,
-    typer.Option(metavar="NAME", help="map_reduce (in segments), single or auto.", autocompletion=words(_STRATEGIES)),
-]
+_Detail = Annotated[str, option("low, medium or high: 0.5, 1 or 2 frames per second.", "LEVEL", choices=DETAILS)]
+_Strategy = Annotated[str, option("map_reduce (in segments), single or auto.", "NAME", choices=_STRATEGIES)]
 _Seconds = Annotated[
     float | None,
-    typer.Option(
-        metavar="SECONDS",
-        help=f"Maximum length of a segment, overlap included; default: {DEFAULT_SECONDS}. Shorter videos go in one "
-        "request.",
+    option(
+        f"Maximum length of a segment, overlap included; default: {DEFAULT_SECONDS}. Shorter videos go in one request.",
+        "SECONDS",
     ),
 ]
-_MaxGaps = Annotated[
-    int | None, typer.Option(metavar="NUMBER", help="Segments that may fail; default: a tenth of them, at least one.")
-]
+_MaxGaps = Annotated[int | None, option("Segments that may fail; default: a tenth of them, at least one.", "NUMBER")]
 _Delivery = Annotated[
-    str | None,
-    typer.Option(
-        metavar="NAME",
-        help=f"How segments reach the service: {', '.join(WAYS)}.",
-        rich_help_panel=SERVICE,
-        autocompletion=words(WAYS),
-    ),
+    str | None, option(f"How segments reach the service: {', '.join(WAYS)}.", "NAME", panel=SERVICE, choices=WAYS)
 ]
 _ReuseUnverified = Annotated[
     bool, typer.Option("--reuse-unverified", help="Reuse answers of older versions, whichever service gave them.")
@@ -121,23 +99,24 @@ class _Run:
     noted: set[str] = field(default_factory=set)
 
 
+@sharing(service=read_place)
 def summarize(  # noqa: PLR0913  (each argument is an option of the command)
     media: Annotated[list[str], typer.Argument(metavar="FILE", help="Local videos or recordings.")],
     *,
     question: _Question = None,
-    focus: Annotated[str | None, typer.Option(metavar="TEXT", help="What to focus on.")] = None,
+    focus: Annotated[str | None, option("What to focus on.", "TEXT")] = None,
     wish: Annotated[str | None, typer.Option(hidden=True, help="The old name of --focus.")] = None,
-    language: Annotated[str | None, typer.Option(metavar="TEXT", help="Language of the texts, in words.")] = None,
+    language: Annotated[str | None, option("Language of the texts, in words.", "TEXT")] = None,
     srt: Annotated[bool, typer.Option("--srt", help="Write the events as SubRip subtitles.")] = False,
     vtt: Annotated[bool, typer.Option("--vtt", help="Write the events as WebVTT subtitles.")] = False,
     html: Annotated[bool, typer.Option("--html", help="Write a web page that plays the video.")] = False,
     markdown: Annotated[bool, typer.Option("--markdown", help="Write everything as Markdown.")] = False,
-    out: Annotated[Path | None, typer.Option(metavar="FOLDER", help=_OUT_HELP)] = None,
+    out: Annotated[Path | None, option(_OUT_HELP, "FOLDER")] = None,
     youtube: Annotated[bool, typer.Option("--youtube", help="Print chapters for a video's description.")] = False,
     as_json: _AsJson = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what each strategy costs; send nothing.")] = False,
     model: ModelName = DEFAULT_MODEL,
-    text_model: Annotated[str, typer.Option(metavar="NAME", help="Model that joins the notes.")] = DEFAULT_TEXT_MODEL,
+    text_model: Annotated[str, option("Model that joins the notes.", "NAME")] = DEFAULT_TEXT_MODEL,
     detail: _Detail = _DETAIL,
     strategy: _Strategy = _STRATEGY,
     seconds: _Seconds = None,
@@ -152,9 +131,7 @@ def summarize(  # noqa: PLR0913  (each argument is an option of the command)
     end: End = None,
     audio_track: AudioTrack = "auto",
     delivery: _Delivery = None,
-    region: ServiceRegion = None,
-    workspace: ServiceWorkspace = None,
-    base_url: ServiceUrl = None,
+    service: Callable[..., Settings],
 ) -> None:
     """Summarise videos of any length, or answer a question about them.
 
@@ -168,19 +145,19 @@ def summarize(  # noqa: PLR0913  (each argument is an option of the command)
         if not question.strip():
             raise ConfigurationError("--question is empty. Leave it out for a summary.")
         changed = {"out": out is not None, "detail": detail != _DETAIL, "strategy": strategy != _STRATEGY}
-        _refuse_with_question({**files, "youtube": youtube, "dry-run": dry_run, **changed})
+        _refuse_with("question", {**files, "youtube": youtube, "dry-run": dry_run, **changed}, _ANSWERED)
     form: Form = one_form({"json": as_json, "youtube": youtube}, "text")
     if dry_run:
-        _refuse_with_dry_run({**files, "json": as_json, "youtube": youtube})
+        _refuse_with("dry-run", {**files, "json": as_json, "youtube": youtube}, "nothing is summarised.")
     options = SummaryOptions(
         model=model, text_model=text_model, language=language, focus=_focus(focus, wish),
-        detail=choose("detail", detail, _DETAILS), strategy=choose("strategy", strategy, _STRATEGIES),  # type: ignore[arg-type]
+        detail=choose("detail", detail, DETAILS), strategy=choose("strategy", strategy, _STRATEGIES),  # type: ignore[arg-type]
         **_lengths(seconds, strategy), overlap=overlap, start=start, end=end,
         concurrency=concurrency, max_gaps=max_gaps, thinking=choose("thinking", thinking, EFFORTS) or False,
         tier=choose("tier", tier, TIERS), audio_track=read_audio_track(audio_track),
         checkpoint=not fresh, reuse_unverified=reuse_unverified,
     )  # fmt: skip
-    settings = settings_for(region, base_url, workspace, delivery, needs_key=not dry_run)
+    settings = service(delivery, needs_key=not dry_run)
     runs = _checked_runs(media, out, [name for name, on in files.items() if on])
     if dry_run:
         for run in runs:
@@ -193,7 +170,7 @@ def summarize(  # noqa: PLR0913  (each argument is an option of the command)
                 _show(run, form, titled=len(runs) > 1)
     if form == "json":
         _show_json(runs)
-    _end(runs)
+    end_with((run.media, run.error) for run in runs)
 
 
 def _lengths(seconds: float | None, strategy: str) -> dict[str, Any]:
@@ -214,10 +191,18 @@ def _lengths(seconds: float | None, strategy: str) -> dict[str, Any]:
 
 
 def _carry_out(run: _Run, question: str | None, client: OmniClient, options: SummaryOptions) -> None:
-    """Summarise one file, or answer the question about it; an error becomes part of the result."""
+    """Summarise one file, or answer the question about it, with progress; an error becomes part of the result."""
+
+    def on_progress(news: Progress) -> None:
+        show(news.done, news.segments, f"{news.input_tokens + news.output_tokens:,} tokens")
+        if news.kind in ("planned", "notice", "gap"):
+            show_note(news.text)
+            run.noted.add(news.text)
+
     coming = stream_either(run.media, question, client=client, options=options)
     try:
-        run.found = _followed(coming, run)
+        with steps_bar(Path(run.media).name, f"Inspecting {run.media}") as show:
+            run.found = last_of(coming, on_progress)  # type: ignore[assignment]  # of the two that `coming` may yield
     except QwenOmniError as error:
         run.error = error
 
@@ -264,52 +249,15 @@ def _show_json(runs: Sequence[_Run]) -> None:
                 write_files(run.found, run.targets)
 
 
-def _end(runs: Sequence[_Run]) -> None:
-    """Report what failed, and exit with the matching status."""
-    failed = [(run.media, run.error) for run in runs if run.error is not None]
-    for media, error in failed:
-        show_failure(media, error)
-    if failed:
-        wrong = len(failed) == len(runs) and all(is_wrong_use(error) for _, error in failed)
-        raise typer.Exit(_WRONG_USE if wrong else _FAILED)
-
-
-def _refuse_with_dry_run(given: dict[str, bool]) -> None:
-    """Reject forms of output that a dry run does not have.
+def _refuse_with(option: str, given: dict[str, bool], why: str) -> None:
+    """Reject options that have no effect with another one.
 
     Raises:
         ConfigurationError: one was given.
     """
     names = [name for name, on in given.items() if on]
     if names:
-        raise ConfigurationError(f"--dry-run and --{' and --'.join(names)} cannot be combined: nothing is summarised.")
-
-
-def _refuse_with_question(given: dict[str, bool]) -> None:
-    """Reject options that would have no effect.
-
-    Raises:
-        ConfigurationError: one was given.
-    """
-    names = [name for name, on in given.items() if on]
-    if names:
-        raise ConfigurationError(
-            f"--question and --{' and --'.join(names)} cannot be combined: a question is answered instead of a "
-            "summary, and determines the level of detail itself."
-        )
-
-
-def _followed(coming: Generator[Progress | _Found], run: _Run) -> _Found:
-    """Show the progress of a run, and return its result."""
-    with steps_bar(Path(run.media).name, f"Inspecting {run.media}") as show:
-
-        def on_progress(news: Progress) -> None:
-            show(news.done, news.segments, f"{news.input_tokens + news.output_tokens:,} tokens")
-            if news.kind in ("planned", "notice", "gap"):
-                show_note(news.text)
-                run.noted.add(news.text)
-
-        return last_of(coming, on_progress)  # type: ignore[return-value]  # of the two that `coming` may yield
+        raise ConfigurationError(f"--{option} and --{' and --'.join(names)} cannot be combined: {why}")
 
 
 def _checked_runs(media: Sequence[str], out: Path | None, forms: list[str]) -> list[_Run]:

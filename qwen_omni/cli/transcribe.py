@@ -1,6 +1,6 @@
 """`qwen-omni transcribe`: transcribes recordings and videos to text, subtitles or JSON."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, as_completed
 from dataclasses import dataclass
 from functools import partial
@@ -11,22 +11,19 @@ import typer
 
 from qwen_omni.cli.options import (
     AudioTrack,
-    DeliveryWay,
-    ServiceRegion,
-    ServiceUrl,
-    ServiceWorkspace,
     SubtitleFolder,
     check_files,
     one_form,
-    settings_for,
-    words,
+    option,
+    read_service,
+    sharing,
+    subtitle_paths,
 )
 from qwen_omni.cli.output import (
     Prose,
+    end_with,
     failed_entry,
-    is_wrong_use,
     one_line,
-    show_failure,
     show_note,
     with_progress,
     write_json,
@@ -34,7 +31,7 @@ from qwen_omni.cli.output import (
 )
 from qwen_omni.client import OmniClient
 from qwen_omni.errors import ConfigurationError, QwenOmniError
-from qwen_omni.media.files.output import check_targets, named_after, write_file
+from qwen_omni.media.files.output import write_file
 from qwen_omni.media.info import read_audio_track
 from qwen_omni.profiles import Region
 from qwen_omni.profiles.transcription import TRANSCRIBERS
@@ -45,20 +42,13 @@ from qwen_omni.transcription.transcribe import ThreadPool, transcribe as transcr
 from qwen_omni.transcription.transcript import Transcript
 
 Form = Literal["text", "json", "srt", "vtt"]
-_FAILED, _WRONG_USE = 1, 2
 
 
 _Model = Annotated[
     str | None,
-    typer.Option(
-        "--model",
-        "-m",
-        metavar="NAME",
-        help=f"{', '.join(TRANSCRIBERS)}; default: the cheapest.",
-        autocompletion=words(TRANSCRIBERS),
-    ),
+    option(f"{', '.join(TRANSCRIBERS)}; default: the cheapest.", "NAME", "--model", "-m", choices=TRANSCRIBERS),
 ]
-_AtOnce = Annotated[int, typer.Option("--concurrency", "-j", metavar="NUMBER", help="How many at a time.", min=1)]
+_AtOnce = Annotated[int, option("How many at a time.", "NUMBER", "--concurrency", "-j", min=1)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,30 +60,22 @@ class _Heard:
     error: QwenOmniError | None = None
 
 
+@sharing(service=read_service)
 def transcribe(  # noqa: PLR0913  (each argument is an option of the command)
     media: Annotated[list[str], typer.Argument(metavar="FILE", help="Recordings or videos: paths or URLs.")],
     *,
     model: _Model = None,
-    language: Annotated[
-        str | None, typer.Option(metavar="CODE", help="Spoken language, e.g. en; default: detected.")
-    ] = None,
-    speakers: Annotated[
-        int | None, typer.Option(metavar="NUMBER", help="How many speakers; 0 detects it.", min=0)
-    ] = None,
+    language: Annotated[str | None, option("Spoken language, e.g. en; default: detected.", "CODE")] = None,
+    speakers: Annotated[int | None, option("How many speakers; 0 detects it.", "NUMBER", min=0)] = None,
     srt: Annotated[bool, typer.Option("--srt", help="Make SubRip subtitles.")] = False,
     vtt: Annotated[bool, typer.Option("--vtt", help="Make WebVTT subtitles.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON array with one entry per file.")] = False,
     out: SubtitleFolder = Path(),
-    wait: Annotated[
-        float, typer.Option(metavar="SECONDS", help="Longest wait; a later run finds an unfinished task.")
-    ] = 7200,
+    wait: Annotated[float, option("Longest wait; a later run finds an unfinished task.", "SECONDS")] = 7200,
     fresh: Annotated[bool, typer.Option("--fresh", help="Submit again what was submitted today, and pay.")] = False,
     concurrency: _AtOnce = 4,
     audio_track: AudioTrack = "auto",
-    delivery: DeliveryWay = "auto",
-    region: ServiceRegion = None,
-    workspace: ServiceWorkspace = None,
-    base_url: ServiceUrl = None,
+    service: Callable[..., Settings],
 ) -> None:
     """Transcribe speech, with times and speakers if the model provides them.
 
@@ -108,18 +90,10 @@ def transcribe(  # noqa: PLR0913  (each argument is an option of the command)
         model=model, language=language, speakers=wanted_speakers, wait_seconds=wait, fresh=fresh,
         audio_track=read_audio_track(audio_track),
     )  # fmt: skip
-    settings = settings_for(region, base_url, workspace, delivery)
+    settings = service()
     _check(options, region_of(settings.base_url), form)
-    paths: dict[str, Path] = {}
-    if form in ("srt", "vtt") and len(media) > 1:
-        paths = {item: chosen[form] for item, chosen in named_after(media, out, [form]).items()}
-    check_targets(paths.values())
-    errors = [*_show(_heard(media, settings, options, concurrency), form, paths)]
-    for name, error in errors:
-        show_failure(name, error)
-    if errors:
-        wrong = len(errors) == len({*media}) and all(is_wrong_use(error) for _, error in errors)
-        raise typer.Exit(_WRONG_USE if wrong else _FAILED)
+    paths = subtitle_paths(media, out, form)
+    end_with(_show(_heard(media, settings, options, concurrency), form, paths))
 
 
 def _heard(media: list[str], settings: Settings, options: TranscriptionOptions, concurrency: int) -> list[_Heard]:
@@ -168,8 +142,8 @@ def _reported(coming: list[Future[_Heard]]) -> Iterator[tuple[str, _Heard]]:
         yield f"{redact(one.media)}: {'failed' if one.said is None else 'done'}", one
 
 
-def _show(finished: list[_Heard], form: Form, paths: dict[str, Path]) -> Iterator[tuple[str, QwenOmniError]]:
-    """Print or write the transcripts; yield the failures, after which the other files are still shown."""
+def _show(finished: list[_Heard], form: Form, paths: dict[str, Path]) -> Iterator[tuple[str, QwenOmniError | None]]:
+    """Print or write the transcripts; yield each file with its failure, after which the others are still shown."""
     if form == "json":
         entries = [_entry(one) for one in finished]
         write_json(entries, indent=2)
@@ -180,8 +154,7 @@ def _show(finished: list[_Heard], form: Form, paths: dict[str, Path]) -> Iterato
                 _show_one(one.media, one.said, form, paths.get(one.media), titled=len(finished) > 1)
             except QwenOmniError as raised:
                 error = raised
-        if error is not None:
-            yield one.media, error
+        yield one.media, error
 
 
 def _show_one(media: str, said: Transcript, form: Form, path: Path | None, *, titled: bool) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, assert_never, get_args
 
 from qwen_omni.errors import ConfigurationError, UnsupportedContentError
 from qwen_omni.media.budget import PRESETS, SAMPLING_RANGES, BudgetName, MediaBudget, Sampling
-from qwen_omni.media.info import AudioTrackChoice, read_audio_track
+from qwen_omni.media.info import read_audio_track
 from qwen_omni.media.source import MediaSource
 from qwen_omni.messages import (
     FRAME_RANGES,
@@ -93,26 +93,19 @@ def check_options(kind: MediaKind, options: Mapping[str, Any], place: str) -> Pa
             found[name] = read_budget(value, place)
         elif value is None:
             del found[name]
-        elif name == "audio_track":
-            found[name] = _read_track(value, place)
         elif name == "tile":
             if not isinstance(value, bool):
                 raise UnsupportedContentError(f"{place}: tile must be true or false, not {type(value).__name__}.")
-        else:
+        elif name != "audio_track":
             found[name] = checked(name, value, _RANGES[name], place=place, error=UnsupportedContentError)
     try:
+        if "audio_track" in found:
+            found["audio_track"] = read_audio_track(found["audio_track"])
         check_span(found.get("start"), found.get("end"))
         Sampling(**{name: value for name, value in found.items() if name in SAMPLING_RANGES})
     except ConfigurationError as error:
         raise UnsupportedContentError(f"{place}: {error}") from None
     return found
-
-
-def _read_track(value: object, place: str) -> AudioTrackChoice:
-    try:
-        return read_audio_track(value)
-    except ConfigurationError as error:
-        raise UnsupportedContentError(f"{place}: {error}") from None
 
 
 def _in_our_words(kind: MediaKind, options: Mapping[str, Any], place: str) -> PartOptions:

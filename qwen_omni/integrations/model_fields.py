@@ -18,7 +18,7 @@ import re
 import sys
 import threading
 import weakref
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
@@ -286,20 +286,24 @@ class Clients:
         """Return the client for these options, created on first use."""
         from qwen_omni.client import OmniClient  # noqa: PLC0415
 
-        with self._lock:
-            client = self._sync.get(options)
-            if client is None:
-                client = _keep(self._sync, options, OmniClient(options.load()))
-            return client
+        return self._kept(self._sync, options, OmniClient)
 
     def asynchronous(self, options: ConnectionOptions) -> "AsyncOmniClient":
         """Return the asynchronous client for these options, created on first use."""
         from qwen_omni.client import AsyncOmniClient  # noqa: PLC0415
 
+        return self._kept(self._async, options, AsyncOmniClient)
+
+    def _kept(
+        self, kept: dict[ConnectionOptions, _Client], options: ConnectionOptions, make: Callable[[Settings], _Client]
+    ) -> _Client:
         with self._lock:
-            client = self._async.get(options)
+            client = kept.get(options)
             if client is None:
-                client = _keep(self._async, options, AsyncOmniClient(options.load()))
+                client = make(options.load())
+                if len(kept) >= _MOST:
+                    del kept[next(iter(kept))]  # calls that still run hold their client themselves
+                kept[options] = client
             return client
 
     def close(self) -> None:
@@ -337,13 +341,6 @@ if hasattr(os, "register_at_fork"):  # not on Windows, which cannot fork
 def _close_all(kept: dict[ConnectionOptions, "OmniClient"]) -> None:
     while kept:
         kept.popitem()[1].close()
-
-
-def _keep(kept: dict[ConnectionOptions, _Client], options: ConnectionOptions, client: _Client) -> _Client:
-    if len(kept) >= _MOST:
-        del kept[next(iter(kept))]  # calls that still run hold their client themselves
-    kept[options] = client
-    return client
 
 
 # --- Fields ---

@@ -43,6 +43,7 @@ from qwen_omni.responses import (
 )
 from qwen_omni.structured.ask import json_mode, with_rules, with_system_text
 from qwen_omni.structured.schema import instructions
+from qwen_omni.transport.flow import adrive, drive
 from qwen_omni.wire.values import dump_usage as dump_usage, parse_usage as parse_usage  # noqa: PLC0414 - for adapters
 
 if TYPE_CHECKING:
@@ -111,10 +112,7 @@ class RequestPlan:
         for _ in range(_TRIES):
             async with contextlib.aclosing(client.stream(self.request)) as deltas:
                 async for delta in deltas:
-                    if not self.must_call:
-                        yield delta
-                        continue
-                    for shown in buffer.take(delta):
+                    for shown in buffer.take(delta) if self.must_call else (delta,):
                         yield shown
             if not self.must_call:
                 return
@@ -126,17 +124,16 @@ class RequestPlan:
 
     def complete(self, client: "OmniClient") -> Response:
         """Return the whole answer; raises as `stream` does."""
-        response = client.complete(self.request)
-        if self.must_call and not response.tool_calls:
-            again = client.complete(self.request)
-            response = replace(again, usage=add_usage(response.usage, again.usage))
-        return self.check(response)
+        return drive(self._completing(), client.complete)
 
     async def acomplete(self, client: "AsyncOmniClient") -> Response:
         """Return the whole answer; see `complete`."""
-        response = await client.complete(self.request)
+        return await adrive(self._completing(), client.complete)
+
+    def _completing(self) -> Generator[ChatRequest, Response, Response]:
+        response = yield self.request
         if self.must_call and not response.tool_calls:
-            again = await client.complete(self.request)
+            again = yield self.request
             response = replace(again, usage=add_usage(response.usage, again.usage))
         return self.check(response)
 

@@ -22,6 +22,8 @@ _DRIVE = re.compile(r"([A-Za-z])[:|](?=[/\\\\]|$)")
 _URL_SCHEMES = ("http", "https", "oss")
 _URL_SAFE = str.maketrans("-_", "+/")
 _LONGEST_LABEL = 200  # characters
+NAME_ONE = "Name one media file."
+"""What to do about a file that is not media; not said of one that was found in a folder, or skipped."""
 # Sites whose links are web pages around a video, by the end of their host. Their media files have other hosts.
 _VIDEO_SITES = {
     "youtube.com": "YouTube", "youtu.be": "YouTube", "youtube-nocookie.com": "YouTube", "bilibili.com": "Bilibili",

@@ -55,16 +55,17 @@ class Sample:
 
 
 def sample(folder: str | os.PathLike[str] = ".") -> Sample:
-    """Copy the sample clip to a folder, and return it with a question and the correct answer.
+    """Copy the sample clip to a folder or a file, and return it with a question and the correct answer.
 
     The clip is an MP4 of 20 seconds, 640x360, with speech, on-screen words and two cuts. A copy that exists is reused.
 
     Args:
-        folder: where the copy goes; created if missing. Messages may only name files inside `media_root`, which is the
-            current folder by default.
+        folder: where the copy goes; created if missing. A name that ends in `.mp4` is that of the copy itself, unless
+            there is a folder of that name. Messages may only name files inside `media_root`, which is the current
+            folder by default.
 
     Raises:
-        ConfigurationError: the folder holds another file of that name.
+        ConfigurationError: another file has that name.
         LocalResourceError: the copy cannot be written.
 
     Example:
@@ -72,7 +73,9 @@ def sample(folder: str | os.PathLike[str] = ".") -> Sample:
         >>> clip.path.name, clip.question
         ('sample.mp4', 'What does a latte cost, and what comes with it?')
     """
-    path = Path(folder) / NAME
+    path = Path(folder)
+    if path.suffix.lower() != Path(NAME).suffix or path.is_dir():
+        path /= NAME
     clip = (files(__name__) / NAME).read_bytes()
     arriving = path.with_name(f".{NAME}-{secrets.token_hex(8)}")
     try:
@@ -81,10 +84,10 @@ def sample(folder: str | os.PathLike[str] = ".") -> Sample:
             arriving.write_bytes(clip)
             arriving.replace(path)
         elif path.read_bytes() != clip:
-            raise ConfigurationError(f"{path} is another file; choose another folder for the sample clip.")
+            raise ConfigurationError(f"{path} is another file; choose another place for the sample clip.")
     except OSError as error:
         fault = machine_fault(error, f"write {path}", path=path, writing=True)
-        reason = f"{folder} is not a folder" if isinstance(error, FileExistsError) else error.strerror or error
+        reason = f"{path.parent} is not a folder" if isinstance(error, FileExistsError) else error.strerror or error
         raise fault or ConfigurationError(f"{path} cannot be written: {reason}. Choose another folder.") from error
     finally:
         with contextlib.suppress(OSError):

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -14,6 +15,15 @@ from qwen_omni.cli.main import run
 from qwen_omni.standin import Standin
 
 Command = Callable[..., tuple[int, str, str]]
+RUN = (sys.executable, "-c", "from qwen_omni.cli.main import run; run()")
+"""The command in a process of its own."""
+
+
+def stop_at(now: bool) -> bool:
+    """Press Ctrl-C if it is time; for faults of the stand-in."""
+    if now:
+        os.kill(os.getpid(), signal.SIGINT)
+    return now
 
 
 @pytest.fixture

@@ -6,7 +6,6 @@ import re
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from dataclasses import replace
 from importlib.util import find_spec
@@ -32,12 +31,13 @@ from qwen_omni.structured.caption import CaptionOptions
 from qwen_omni.structured.models import GeneralCaption
 from qwen_omni.transcription.options import TranscriptionOptions
 from qwen_omni.video.options import SummaryOptions
-from tests.cli.conftest import terminal
+from tests.cli.conftest import RUN as COMMAND, terminal
 from tests.support.killing import CountingStandin, make_images, rows_in
 from tests.support.postgres import postgres
 
 __all__ = ["postgres"]
 
+PROCESS = (*COMMAND, "archive")
 RUN = ("run", "videos", "--do", "caption", "--store", "a.db")
 
 
@@ -63,6 +63,14 @@ def asked(standin):
     return sum(bool(request.media) for request in standin.requests)
 
 
+def environment_of(standin):
+    """What a process needs to reach it."""
+    return {
+        **os.environ, "DASHSCOPE_API_KEY": standin.api_key, "DASHSCOPE_BASE_URL": standin.base_url, "COLUMNS": "200",
+        "RAY_USAGE_STATS_ENABLED": "0",
+    }  # fmt: skip
+
+
 def told(err):
     """Standard error without line breaks, which depend on the width."""
     return " ".join(err.split())
@@ -78,6 +86,7 @@ def test_from_the_plan_to_the_export(run, made, standin, tmp_path):
     code, out, err = run(*RUN, "--max-cny", "5")
     assert (code, out) == (1, "")
     assert "skipped: videos/notes.mp4 is not media" in told(err)
+    assert "Name one media file" not in err
     assert "Files without an answer: 1 of 5 (1 unreadable media); they would fail again unchanged." in told(err)
     assert asked(standin) == 3
 
@@ -126,7 +135,7 @@ def test_a_plan_says_what_is_done(run):
     lines = dict(re.split(r" {2,}", line, maxsplit=1) for line in out.splitlines())
     assert [*lines] == ["files", "copies", "to ask", "media", "requests", "tokens", "cost", "takes"]
     assert (lines["files"], lines["copies"]) == ("5", "1")
-    assert lines["to ask"] == "4, of 4 sampled 1 would get no answer"
+    assert lines["to ask"] == "4 (1 of the 4 files opened would get no answer)"
     assert (lines["media"], lines["requests"]) == ("6 s", "3")
     tokens = [int(number.replace(",", "")) for number in re.findall(r"\d[\d,]*(?= )", lines["tokens"])]
     assert lines["takes"] == f"at least {span_text(sum(tokens) / 1000 * 60)} at 1,000 TPM"
@@ -312,11 +321,9 @@ def test_spans(seconds, text):
 def test_a_stopped_run_resumes(made, standin, tmp_path):
     """Ctrl-C: calls in flight end and are stored, the count is that of the store, and the rest is asked later."""
     shutil.copytree(made[0], tmp_path / "videos")
-    environment = {
-        **os.environ, "DASHSCOPE_API_KEY": standin.api_key, "DASHSCOPE_BASE_URL": standin.base_url, "COLUMNS": "200",
-    }  # fmt: skip
+    environment = environment_of(standin)
     standin.script.fault(Fault.slow(first_byte_delay=1.5), times=100)
-    line = [sys.executable, "-c", "from qwen_omni.cli.main import run; run()", "archive", *RUN, "-j", "1"]
+    line = [*PROCESS, *RUN, "-j", "1"]
     process = subprocess.Popen(line, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True)
     until = time.monotonic() + 60
     while not standin.requests and time.monotonic() < until:
@@ -340,11 +347,8 @@ def test_ray_makes_the_same_rows(made, standin, tmp_path):
     """Each content is asked about once; a second run has nothing for Ray, and does not start it."""
     shutil.copytree(made[0], tmp_path / "videos")
     (tmp_path / "list.jsonl").write_text('{"uri": "videos/a.mp4"}\n{"uri": "videos/b.mp4"}\nnonsense\n')
-    environment = {
-        **os.environ, "DASHSCOPE_API_KEY": standin.api_key, "DASHSCOPE_BASE_URL": standin.base_url, "COLUMNS": "200",
-        "RAY_USAGE_STATS_ENABLED": "0",
-    }  # fmt: skip
-    line = [sys.executable, "-c", "from qwen_omni.cli.main import run; run()", "archive", "run"]
+    environment = environment_of(standin)
+    line = [*PROCESS, "run"]
     rest = ["--do", "caption", "--store", "a.db", "--ray", "local", "--max-cny", "5"]
     found = []
     for sources in (["videos", "list.jsonl"], ["list.jsonl", "videos"]):
@@ -369,11 +373,8 @@ def test_a_stopped_run_on_ray_keeps_what_is_in_flight(tmp_path):
     make_images(tmp_path / "images", 40)
     with CountingStandin() as standin:
         standin.behave(seconds=3)
-        environment = {
-            **os.environ, "DASHSCOPE_API_KEY": standin.api_key, "DASHSCOPE_BASE_URL": standin.base_url,
-            "RAY_USAGE_STATS_ENABLED": "0",
-        }  # fmt: skip
-        line = [sys.executable, "-c", "from qwen_omni.cli.main import run; run()", "archive", "run", "images/*.jpg"]
+        environment = environment_of(standin)
+        line = [*PROCESS, "run", "images/*.jpg"]
         process = subprocess.Popen(
             [*line, "--do", "caption", "--store", "a.db", "--ray", "local", "--in-flight", "8"], cwd=tmp_path,
             env=environment, stderr=subprocess.PIPE, text=True, start_new_session=True,

@@ -22,9 +22,7 @@ from qwen_omni.cli import main, output
 from qwen_omni.cli.main import build_app, run
 from qwen_omni.standin import Fault
 from qwen_omni.standin.marked_media import make_audio, make_video
-from tests.cli.conftest import terminal
-
-RUN = [sys.executable, "-c", "from qwen_omni.cli.main import run; run()"]
+from tests.cli.conftest import RUN, terminal
 
 
 @pytest.fixture
@@ -82,33 +80,6 @@ def test_thinking_is_shown_apart(environment, film):
     done = command(environment, "ask", str(film.path), "What?", "--show-thinking")
     assert done.stdout.startswith("[stand-in] video")
     assert done.stderr.strip().startswith("[stand-in]")
-
-
-WRONG = {
-    "no such file": (["ask", "none.mp4", "What?"], 1, "none.mp4"),
-    "no key": (["ask", "FILM", "What?"], 2, "DASHSCOPE_API_KEY"),
-    "no question": (["ask", "FILM"], 2, "The question is missing"),
-    "unknown effort": (["ask", "FILM", "What?", "--thinking", "hard"], 2, "choose one of"),
-    "unknown region": (["ask", "FILM", "What?", "--region", "mars"], 2, "choose one of"),
-    "fps for sound": (["ask", "SOUND", "What?", "--fps", "1"], 2, "--fps is for video"),
-    "unknown option": (["ask", "FILM", "What?", "--nope"], 2, "nope"),
-    "no route": (["ask", "https://example.com/watch", "What?"], 1, "state which"),
-}
-
-
-@pytest.mark.parametrize("name", WRONG)
-def test_wrong_use_is_one_line_and_a_status(environment, film, standin, name):
-    """No traceback: what is wrong, and what to do."""
-    arguments, status, words = WRONG[name]
-    sound = make_audio(film.path.with_name("a.wav"), seconds=1)
-    names = {"FILM": str(film.path), "SOUND": str(sound.path)}
-    if name == "no key":
-        del environment["DASHSCOPE_API_KEY"]
-    done = command(environment, *(names.get(argument, argument) for argument in arguments))
-    assert done.returncode == status
-    assert words in done.stderr
-    assert "Traceback" not in done.stderr
-    assert standin.requests == []
 
 
 def test_a_refusal_of_the_service_is_shown(environment, film, standin):

@@ -185,57 +185,6 @@ def test_a_link_whose_host_alone_is_wrong(doctor: Said, host: Callable[..., str]
     assert "public link, or pass the file itself" in found["host"][2]
 
 
-@pytest.mark.parametrize(
-    ("head", "piece", "line", "verdict", "says", "step"),
-    [
-        ((403, {}), (403, {}), "answer", "bad", "GET 403.", "Sign the link again"),
-        ((404, {}), (404, {}), "answer", "bad", "GET 404.", "Check the path."),
-        ((403, {}), (206, PIECE), "answer", "ok", "HEAD 403, GET 206.", "Signed for GET alone?"),
-        (
-            (200, {}),
-            (200, {"Content-Type": "video/mp4"}),
-            "Content-Length",
-            "bad",
-            "does not report the size",
-            "chunked responses",
-        ),
-        ((200, GOOD), (206, {**PIECE, "Content-Type": "text/html"}), "Content-Type", "bad", "text/html", "own type"),
-        ((200, GOOD), (200, GOOD), "range", "odd", "Range requests are not supported.", "a store that supports ranges"),
-        ((302, {"Location": "?token=s3cr3t"}), (200, {}), "redirect", "bad", "More than 5", "Use the final address"),
-    ],
-    ids=["403", "404", "get-alone", "no-length", "html", "no-range", "loop"],
-)
-def test_a_bad_link(  # noqa: PLR0913, PLR0917  (a table)
-    doctor: Said, host: Callable[..., str], head: object, piece: object, line: str, verdict: str, says: str, step: str
-) -> None:
-    """Each fault of a host has its line, its verdict and what to do; no signature is shown."""
-    _, found = doctor(f"{host(head, piece)}/a.mp4")
-
-    assert found[line][0] == verdict
-    assert says in found[line][1]
-    assert step in found[line][2]
-    assert "s3cr3t" not in f"{found}"
-
-
-@pytest.mark.parametrize(
-    ("url", "line", "says", "step"),
-    [
-        ("ftp://127.0.0.1/a.mp4", "address", "ftp:// is not a web address", "http(s) link"),
-        ("http://127.0.0.1:9/a.mp4?Expires=1700000000&Signature=s3cr3t", "expiry", "Expired 2023-11-14", "Sign it again."),
-        ("http://127.0.0.1:9/a.mp4", "connection", "connection to http://127.0.0.1:9/a.mp4 failed", "its firewall"),
-    ],
-    ids=["scheme", "ended", "down"],
-)  # fmt: skip
-def test_a_link_that_shows_without_an_answer(doctor: Said, url: str, line: str, says: str, step: str) -> None:
-    """Scheme, end and connection are told, too."""
-    status, found = doctor(url)
-
-    assert (status, found[line][0]) == (1, "bad")
-    assert says in found[line][1]
-    assert step in found[line][2]
-    assert "s3cr3t" not in f"{found}"
-
-
 def test_a_private_link_is_not_connected_to(
     doctor: Said, host: Callable[..., str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

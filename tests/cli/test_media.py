@@ -8,7 +8,6 @@ import json
 import os
 import re
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -20,9 +19,7 @@ from typer.testing import CliRunner
 from qwen_omni.cli.main import build_app, run as start
 from qwen_omni.standin.marked_media import TruthMedia, make_audio, make_video
 from qwen_omni.standin.media.perceive import Memory
-from tests.cli.conftest import terminal
-
-RUN = [sys.executable, "-c", "from qwen_omni.cli.main import run; run()"]
+from tests.cli.conftest import RUN, terminal
 
 
 @pytest.fixture(scope="module")
@@ -145,43 +142,3 @@ def test_a_segment_that_is_there_is_never_overwritten(command, film, tmp_path):
     assert "already exists" in done.stderr
     assert "--to" in done.stderr
     assert there.read_bytes() == b"mine"
-
-
-@pytest.mark.parametrize("below", ["", "new"])
-def test_a_folder_that_cannot_be_made_is_one_line(command, film, tmp_path, below):
-    """A file has the folder's name, or that of one above it."""
-    (tmp_path / "taken").write_text("mine")
-    done = command("split", str(film.path), "--to", str(tmp_path / "taken" / below), "--budget", "static")
-    assert done.exit_code == 2
-    assert "cannot be written" in done.stderr
-    assert done.stdout == ""
-
-
-@pytest.mark.parametrize("name", ["probe", "split"])
-@pytest.mark.parametrize(
-    ("arguments", "told"),
-    [
-        (["missing.mp4"], "No such file"),
-        (["https://example.com/a.mp4"], "link"),
-        (["{film}", "--budget", "tiny"], "tiny"),
-        (["{text}"], "text"),
-    ],
-)
-def test_errors_are_one_sentence(command, name, arguments, told, film, tmp_path):
-    """What cannot work ends with a sentence on stderr and a code, never with a traceback."""
-    text = tmp_path / "notes.mp4"
-    text.write_text("just some notes\n" * 20)
-    named = [argument.format(film=film.path, text=text) for argument in arguments]
-    done = command(name, *named)
-    assert done.exit_code not in (0, 130)
-    assert told in done.stderr
-    assert "Traceback" not in done.stderr
-    assert done.stdout == ""
-
-
-def test_a_picture_cannot_be_split(command, tmp_path):
-    """The error says what to use instead."""
-    Image.new("RGB", (64, 48)).save(tmp_path / "a.png")
-    done = command("split", str(tmp_path / "a.png"), "--to", str(tmp_path / "out"))
-    assert done.exit_code != 0
-    assert "cannot be split" in done.stderr

@@ -5,7 +5,6 @@ import json
 import os
 import re
 import shutil
-import signal
 
 import pytest
 from typer.testing import CliRunner
@@ -15,7 +14,7 @@ from qwen_omni.cli.main import build_app
 from qwen_omni.standin import Fault, Standin
 from qwen_omni.standin.marked_media import make_video
 from qwen_omni.video.results import VideoSummary
-from tests.cli.conftest import terminal
+from tests.cli.conftest import stop_at, terminal
 
 
 @pytest.fixture(scope="module")
@@ -109,12 +108,6 @@ def test_ctrl_c_says_what_is_kept(run, longer, service):
     assert len(service.requests) in (before + 2, before + 3)
 
 
-def stop_at(now: bool) -> bool:
-    if now:
-        os.kill(os.getpid(), signal.SIGINT)
-    return now
-
-
 def test_json_and_youtube(run, film):
     """The whole as JSON, or chapters for a description; the second run finds the first one's answers."""
     told = json.loads(run("--json", "--detail", "low").stdout)
@@ -146,64 +139,12 @@ def test_what_to_focus_on_is_in_the_prompt(run, service, option):
     assert ("--wish is now --focus" in done.stderr) == (option == "--wish")
 
 
-def test_both_names_of_an_option_are_refused(run, service):
-    done = run("--focus", "the dogs", "--wish", "the cats")
-    assert done.exit_code == 2
-    assert "pass --focus only" in done.stderr
-    assert service.requests == []
-
-
 def test_a_question(run, film, service):
     """An answer with its moments."""
     done = run("--question", f"When is {film.codes[7]} shown?")
     assert done.exit_code == 0, done.output
     assert film.codes[7] in done.stdout
     assert "0:07" in done.stdout
-
-
-def test_wrong_choices_are_told_before_anything_is_sent(run, service):
-    """One line and status 1."""
-    done = run("--detail", "enormous")
-    assert done.exit_code == 2
-    assert "low, medium, high" in done.stderr
-    assert service.requests == []
-
-
-EXCLUDED = [
-    *(
-        ["--question", "Who?", option]
-        for option in ("--srt", "--vtt", "--html", "--markdown", "--youtube", "--dry-run")
-    ),
-    ["--question", "Who?", "--out", "there"],
-    ["--question", "Who?", "--detail", "high"],
-    ["--question", "Who?", "--strategy", "single"],
-    ["--json", "--youtube"],
-]
-
-
-@pytest.mark.parametrize("arguments", EXCLUDED, ids=" ".join)
-def test_an_option_that_would_do_nothing_is_refused(run, service, arguments):
-    """Nothing is dropped in silence, and nothing is paid for what was not meant."""
-    done = run(*arguments)
-    assert done.exit_code == 2
-    assert (
-        f"{arguments[0]} and {arguments[-1] if len(arguments) < 4 else arguments[2]} cannot be combined" in done.stderr
-    )
-    assert done.stdout == ""
-    assert service.requests == []
-
-
-def test_a_place_that_cannot_be_written_is_refused_before_anything_is_sent(run, film, service, tmp_path):
-    """A folder that is a file, and a file that is a folder: one line, and nothing is paid."""
-    (tmp_path / "taken").write_text("mine")
-    (tmp_path / "a.md").mkdir()
-    for arguments in (["--srt", "--out", tmp_path / "taken" / "new"], ["--markdown", "--out", tmp_path]):
-        done = run(*map(str, arguments))
-        assert done.exit_code == 2
-        assert "cannot be written" in done.stderr
-        assert done.stdout == ""
-    assert service.requests == []
-    assert (tmp_path / "taken").read_text() == "mine"
 
 
 def test_a_name_that_is_too_long_is_refused_before_anything_is_sent(film, service, tmp_path, monkeypatch):

@@ -27,26 +27,9 @@ def test_commands_that_ask(command: Command, standin: Standin, arguments: tuple[
     assert (status, [request.path for request in standin.requests]) == (0, [BATCH_PATH]), err
 
 
-@pytest.mark.parametrize("arguments", [("ask", "a.png", "What?"), ("caption", "a.png")])
-def test_the_default_model_has_no_batch(command: Command, standin: Standin, arguments: tuple[str, ...]) -> None:
-    """One line that says what to do; nothing is sent."""
-    status, _, err = command(*arguments, "--tier", "batch")
-    assert status != 0
-    assert "qwen3.8-omni-flash is not offered in Batch Chat" in err
-    assert standin.connections == 0
-
-
 def test_estimates(command: Command) -> None:
     """Both prices, and that the newest model is cheaper."""
     _, out, _ = command("estimate", "a.png", "-m", "qwen3.5-omni-plus", "--tier", "batch", "--json")
     made: dict[str, Any] = json.loads(out)["estimates"][0]
     assert made["list_cost"]["cny"] == pytest.approx(2 * made["cost"]["cny"])
     assert any("batch is dearer here" in note for note in made["notes"])
-
-
-@pytest.mark.parametrize("command_name", ["ask", "caption", "estimate", "summarize"])
-def test_other_tiers(command: Command, command_name: str) -> None:
-    """The error lists them."""
-    status, _, err = command(command_name, "a.png", *(["What?"] if command_name == "ask" else []), "--tier", "cheap")
-    assert status != 0
-    assert "choose one of standard, batch" in err

@@ -257,6 +257,16 @@ TABLE: dict[str, list[Row]] = {
         use("", "Missing argument 'FILE", "qwen-omni caption --help"),
         use("-", "caption does not read standard input", "save it to a file"),
         use("film.mp4 --json --csv", "--json and --csv cannot be combined", "choose one"),
+        use("film.mp4 --timed --schema x:Y", "--schema and --timed cannot be combined"),
+        use("film.mp4 --schema nothing", "--schema 'nothing' is not known", "module:Class or FILE.json"),
+        use("film.mp4 --schema nosuchmodule:X", "No module named 'nosuchmodule'"),
+        use("film.mp4 --schema json:nope", "has no attribute 'nope'"),
+        use("film.mp4 --schema json:dumps", "is not a schema"),
+        use("film.mp4 --schema gone.json", "--schema gone.json: ", "No such file"),
+        use("film.mp4 --tier batch", "qwen3.8-omni-flash is not offered in Batch Chat", "choose another model"),
+        use("picture.png sound.wav --fps 2", "qwen-omni: picture.png is an image; --fps is for video.", "qwen-omni: sound.wav is audio; --fps is for video."),
+        use("sound.wav --max-pixels 90000", "sound.wav is audio; --max-pixels is for images and video."),
+        use("film.mp4 --results /proc/no/such", "--results"),
         use("film.mp4 --schema produkt", "--schema 'produkt' is not known; did you mean product?", "Choose product, general, timed, FILE.py:Class"),
         use("'' film.mp4", "The name of a file is empty"),
         use("film.mp4 --schema shop.py:", "is not known", "FILE.py:Class"),
@@ -316,6 +326,9 @@ TABLE: dict[str, list[Row]] = {
         use("--root folder --max-cny much", "Invalid value for '--max-cny'"),
         use("--root folder --max-tokens 1.5", "Invalid value for '--max-tokens'"),
         use("--root folder more", "unexpected extra argument"),
+        use("--root folder --library none", "There is no library none.", "Create it: qwen-omni library add FOLDER --library none"),
+        use("--root folder --library full", "full is a folder with other files, not a library"),
+        use("--root folder --library text.mp4", "text.mp4 is a file; a library is"),
     ],
     "probe": [
         *media("probe"),
@@ -330,15 +343,16 @@ TABLE: dict[str, list[Row]] = {
     "sample": [
         use("--nope", "No such option: --nope", "qwen-omni sample --help"),
         use("folder other", "unexpected extra argument"),
-        use("text.mp4", "text.mp4 is not a folder", "Choose another folder"),
+        use("text.mp4", "text.mp4 is another file", "choose another place"),
+        use("columns.csv", "columns.csv is not a folder", "Choose another folder"),
         fail("text.mp4/deeper", "Could not write text.mp4/deeper/sample.mp4: Not a directory", "choose another place"),
-        use("taken", "sample.mp4 is another file", "choose another folder"),
+        use("taken", "sample.mp4 is another file", "choose another place"),
         use(f"{'x' * 300}", "cannot be written: File name too long", "Choose another folder"),
         use("--folder here", "No such option: --folder"),
         use("-o here", "No such option: -o"),
-        use("film.mp4", "film.mp4 is not a folder", "Choose another folder"),
+        use("film.mp4", "film.mp4 is another file", "choose another place"),
         use("full", "sample.mp4 cannot be written: Is a directory", "Choose another folder"),
-        use("cut", "sample.mp4 is another file", "choose another folder"),
+        use("cut", "sample.mp4 is another file", "choose another place"),
         use(f"folder/{'x' * 300}", "cannot be written: File name too long", "Choose another folder"),
         fail("film.mp4/deeper/still", "Not a directory", "choose another place"),
         use("loop", "loop is not a folder", "Choose another folder"),
@@ -349,7 +363,9 @@ TABLE: dict[str, list[Row]] = {
         use("", "Missing argument 'FILE'", "qwen-omni split --help"),
         use("-", "split does not read standard input", "save it to a file"),
         use("film.mp4 sound.wav", "unexpected extra argument"),
+        fail("https://example.com/a.mp4", "link"),
         use("film.mp4 --budget tiny", "Unknown budget 'tiny'", "choose one of auto, static"),
+        use("film.mp4 --to text.mp4/deeper", "text.mp4 is not a folder", "Choose another location"),
         use("film.mp4 --seconds 0", "--seconds must be"),
         use("film.mp4 --seconds soon", "Invalid value for '--seconds'"),
         use("film.mp4 --overlap -1", "--overlap must be"),
@@ -383,7 +399,10 @@ TABLE: dict[str, list[Row]] = {
         use("film.mp4 --question ''", "--question is empty", "Leave it out"),
         use("-", "summarize does not read standard input", "save it to a file"),
         use("film.mp4 --json --youtube", "--json and --youtube cannot be combined"),
-        use("film.mp4 -q Who? --srt", "--question and --srt cannot be combined"),
+        *(use(f"film.mp4 -q Who? --{option}", f"--question and --{option.split()[0]} cannot be combined") for option in (
+            "srt", "vtt", "html", "markdown", "youtube", "dry-run", "out there", "detail high", "strategy single")),
+        use("film.mp4 --focus dogs --wish cats", "--wish is the old name of --focus", "pass --focus only"),
+        use("film.mp4 --markdown --out full", "full/film.md cannot be written: it is a folder", "Choose another location"),
         use("film.mp4 --dry-run --html", "--dry-run and --html cannot be combined", "nothing is summarised"),
         use("film.mp4 --seconds 30 --strategy single", "--seconds and --strategy single cannot be combined"),
         use("film.mp4 --seconds 0", "--seconds must be"),
@@ -413,6 +432,7 @@ TABLE: dict[str, list[Row]] = {
         use("search What? -k 0", "k must be", "got 0"),
         use("search What? -k many", "Invalid value for '-k'"),
         use("search What? --json --html page.html", "--json and --html cannot be combined", "choose one"),
+        use("search --html", "Option '--html' requires an argument: --html FILE. Write a web page", "qwen-omni library search --help"),
         use("search What? --html folder", "folder cannot be written", "Choose another location"),
         use("search What? --html text.mp4/page.html", "text.mp4 is not a folder", "Choose another location"),
         use("search What? --nope", "No such option: --nope", "qwen-omni library search --help"),
@@ -462,7 +482,8 @@ TABLE: dict[str, list[Row]] = {
         use("sound.wav -j 0", "--concurrency"),
         use("sound.wav --wait soon", "Invalid value for '--wait'"),
         use("sound.wav film.mp4 --srt --out text.mp4", "text.mp4 is not a folder", "Choose another location"),
-        use("sound.wav -m qwen3-asr-flash --srt", "returns no times", "choose"),
+        use("sound.wav -m qwen3-asr-flash --srt", "returns no times", "paraformer-v2"),
+        use("sound.wav -m qwen3-asr-flash --vtt", "returns no times", "paraformer-v2"),
     ],
 }  # fmt: skip
 PYTHON = r"(?<![-\w.])(?!map_reduce|avoid_negative_ts|make_zero)[a-z]+(_[a-z]+)+\b|\b[a-z_]+=|message \d|\w+Part\b|Settings\("
@@ -482,7 +503,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("wrong")
     for name in ("folder", "other", "taken", "cut"):
         (folder / name).mkdir()
-    (folder / "full" / "sample.mp4").mkdir(parents=True)
+    for name in ("sample.mp4", "film.md"):
+        (folder / "full" / name).mkdir(parents=True)
     for link, target in (("loop", "loop"), ("gone", "nowhere")):
         (folder / link).symlink_to(target)
     (folder / "cut" / "sample.mp4").write_bytes(b"\0" * 9)

@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 from langchain_core.documents import Document
-from langchain_core.retrievers import BaseRetriever
 
 from langchain_qwen_omni import LIBRARY_EVENT, ChatQwenOmni, LongVideoChain, VideoQAChain
 from qwen_omni import (
@@ -27,12 +26,12 @@ from tests.support.memory_store import MemoryStore
 
 pytest.importorskip("llama_index.core")
 
-from llama_index.core.base.base_retriever import BaseRetriever as LlamaRetriever
 from llama_index.core.instrumentation import get_dispatcher
 from llama_index.core.instrumentation.event_handlers import BaseEventHandler
 from llama_index.core.schema import NodeWithScore, TextNode
 
 from llama_index_qwen_omni import LongVideoWorkflow, QwenOmni, VideoQueryEngine, VideoQueryProgress
+from tests.support.retrievers import Documents, Nodes
 
 
 @pytest.fixture(scope="module")
@@ -55,26 +54,6 @@ def library(standin, films, cache, monkeypatch):
         made.add([film.path for film in films])
         standin.clear()
         yield made
-
-
-class Documents(BaseRetriever):
-    """A retriever of LangChain over some passages."""
-
-    found: list[Document]
-
-    def _get_relevant_documents(self, query: str, *, run_manager: Any) -> list[Document]:
-        return self.found
-
-
-class Nodes(LlamaRetriever):
-    """A retriever of LlamaIndex over the same."""
-
-    def __init__(self, found: list[NodeWithScore]) -> None:
-        super().__init__()
-        self.found = found
-
-    def _retrieve(self, query_bundle: Any) -> list[NodeWithScore]:
-        return self.found
 
 
 class Heard(BaseEventHandler):

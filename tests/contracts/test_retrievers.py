@@ -7,7 +7,6 @@ from typing import Any, Protocol
 
 import pytest
 from langchain_core.documents import Document
-from langchain_core.retrievers import BaseRetriever
 from langchain_core.vectorstores import InMemoryVectorStore, VectorStore
 
 import langchain_qwen_omni
@@ -26,6 +25,7 @@ from llama_index.core.vector_stores import MetadataFilter, MetadataFilters, Simp
 import llama_index_qwen_omni
 from langchain_qwen_omni.document_loaders import to_document
 from llama_index_qwen_omni.readers import to_document as to_node
+from tests.support.retrievers import Documents, Nodes
 from tests.support.word_vectors import Words, WordsOfNodes
 
 # ruff: noqa: D102  (methods are documented in `Face`, or are those of a framework)
@@ -79,12 +79,8 @@ class LangChain:
         store.add_documents([to_document(one) for one in passages])
         return store
 
-    def fixed(self, passages: Sequence[Passage]) -> BaseRetriever:
-        class Fixed(BaseRetriever):
-            def _get_relevant_documents(self, query: str, *, run_manager: Any) -> list[Document]:
-                return [to_document(one) for one in passages]
-
-        return Fixed()
+    def fixed(self, passages: Sequence[Passage]) -> Documents:
+        return Documents(found=[to_document(one) for one in passages])
 
     def only(self, source: str) -> dict[str, Any]:
         return {"filter": lambda document: document.metadata["source"] == source}
@@ -115,12 +111,8 @@ class LlamaIndex:
     def index(self, passages: Sequence[Passage]) -> VectorStoreIndex:
         return VectorStoreIndex(nodes=[to_node(one, None) for one in passages], embed_model=WordsOfNodes())
 
-    def fixed(self, passages: Sequence[Passage]) -> LlamaIndexRetriever:
-        class Fixed(LlamaIndexRetriever):
-            def _retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
-                return [NodeWithScore(node=to_node(one, None)) for one in passages]
-
-        return Fixed()
+    def fixed(self, passages: Sequence[Passage]) -> Nodes:
+        return Nodes([NodeWithScore(node=to_node(one, None)) for one in passages])
 
     def only(self, source: str) -> dict[str, Any]:
         return {"filters": MetadataFilters(filters=[MetadataFilter(key="source", value=source)])}

@@ -136,16 +136,6 @@ def test_a_silent_film_has_no_transcript(llm, standin, tmp_path):
     assert len(standin.requests) == sent
 
 
-def test_the_asynchronous_twin_gives_the_same(film, llm, tmp_path):
-    """`alazy_load` and `lazy_load` agree."""
-    path = here(film, tmp_path)
-
-    async def load():
-        return [document async for document in QwenOmniVideoLoader(path, llm, options=SHORT).alazy_load()]
-
-    assert asyncio.run(load()) == QwenOmniVideoLoader(path, llm, options=SHORT).load()
-
-
 def test_a_folder_of_everything(film, llm, tmp_path):
     """A folder is searched; what is no media in it is passed over; a broken film is left out with a warning."""
     here(film, tmp_path)
@@ -220,16 +210,6 @@ def test_an_unknown_mode_is_refused():
         QwenOmniVideoLoader("a.mp4", mode="frames")
     with pytest.raises(ConfigurationError, match="frames"):
         QwenOmniMediaParser(mode="frames")
-
-
-def test_a_lost_segment_is_told(film, llm, standin, tmp_path):
-    """A segment that the service refuses has no document, and a warning says which seconds are missing."""
-    standin.script.fault(Fault.refuse(400, "data_inspection_failed", "Input data may contain inappropriate content."))
-    in_order = replace(SHORT, concurrency=1, workers=1)
-    with pytest.warns(UserWarning, match="no notes for 0 to"):
-        documents = QwenOmniVideoLoader(here(film, tmp_path), llm, options=in_order).load()
-    assert documents
-    assert documents[0].metadata["start"] > 0
 
 
 @pytest.mark.parametrize("way", ["cancelled", "timeout"])

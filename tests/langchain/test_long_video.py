@@ -202,17 +202,6 @@ async def test_a_model_of_ones_own_is_awaited(llm, film, tmp_path):
     assert threads == [threading.current_thread()]
 
 
-def test_a_question(llm, service, film):
-    """A question is asked of every segment at few frames, and again of the promising ones at more."""
-    found = LongVideoChain(llm, question=f"When is {film.codes[15]} shown?", **CHOICES).invoke(film.path)
-    assert any(film.codes[15] in one.text and abs(one.time - 15) <= 1 for one in found.evidence)
-    assert found.looked_again == (0, 1)
-    rates = [request.media[0].fps for request in service.requests if request.media]
-    assert sorted(rates) == [1, 1, 2, 2]  # the film has no more than two
-    assert found.this_run.requests == len(service.requests)
-    assert service.requests[-1].body["model"] == "qwen-plus"
-
-
 @pytest.mark.parametrize(
     ("given", "error"),
     [

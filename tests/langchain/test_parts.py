@@ -11,7 +11,7 @@ from langchain_core.messages.content import create_video_block
 from langchain_core.messages.tool import invalid_tool_call
 
 from langchain_qwen_omni._convert_input import to_messages
-from qwen_omni.errors import MediaError, UnreadableMediaError, UnsupportedContentError, UnsupportedMediaError
+from qwen_omni.errors import UnreadableMediaError, UnsupportedContentError, UnsupportedMediaError
 from qwen_omni.media.budget import Sampling
 from qwen_omni.media.source import MediaSource
 from qwen_omni.messages import (
@@ -379,6 +379,26 @@ REFUSED: dict[str, tuple[Any, str]] = {
         )
     },
     "something else": (7, "int"),
+    "a mark on one frame": (
+        {"type": "video", "video": [{"type": "image", "url": URL, "cache_control": EPHEMERAL}, URL, URL, URL]},
+        "frame 0: cache_control cannot be set for one frame",
+    ),
+    # A key, mark or option that nothing is done with.
+    "a key of a text": ({"type": "text", "text": "x", "important": True}, "text has no option 'important'"),
+    "an extra of a text": ({"type": "text", "text": "x", "extras": {"speed": 2}}, "text has no option 'speed'"),
+    "a mark that is none": ({"type": "text", "text": "x", "cache_control": "yes"}, "cache_control must be"),
+    "an unknown mark": ({"type": "text", "text": "x", "cache_control": {"type": "for ever"}}, "cache_control must be"),
+    "a number of frames": ({"type": "video", "url": URL, "nframes": 8}, "'nframes'; .* samples by time: use fps"),
+    "a height": ({"type": "image", "url": URL, "resized_height": 8}, "use max_pixels"),
+    "an unknown detail": ({"type": "image", "url": URL, "detail": "huge"}, "detail must be one of low, high"),
+    "detail of sound": ({"type": "audio", "url": URL, "detail": "low"}, "audio has no option 'detail'"),
+    "Gemini fps in words": (
+        {"type": "media", "mime_type": "video/mp4", "file_uri": URL, "video_metadata": {"fps": "x"}}, "fps"
+    ),
+    "octet-stream of no kind": (
+        {"type": "file", "mime_type": "application/octet-stream", "base64": B64}, "must be video, audio or an image"
+    ),
+    "a key alone": ({"unknown": 1}, "block without type"),
 }  # fmt: skip
 
 
@@ -397,6 +417,7 @@ def test_refused(block: Any, words: str) -> None:
         ({"type": "image", "base64": "not base64!"}, UnreadableMediaError),
         ({"type": "video", "url": "ftp://h/a.mp4"}, UnsupportedMediaError),
         ({"type": "video", "url": "a.mp4"}, UnsupportedMediaError),
+        ({"type": "video", "video": "ftp://h/a.mp4"}, UnsupportedMediaError),
     ],
 )
 def test_bad_media_names_its_place(block: Any, kind: type[Exception]) -> None:
@@ -450,6 +471,14 @@ TURNS: dict[str, tuple[list[BaseMessage], tuple[Message, ...]]] = {
         [AIMessage([{"type": "text", "text": "hello"}, {"type": "audio", "base64": B64, "mime_type": "audio/wav"}])],
         (Message(role="assistant", parts=(TextPart(text="hello"),)),),
     ),
+    "a refusal is what was said": (
+        [AIMessage([{"type": "refusal", "refusal": "I will not."}])],
+        (Message(role="assistant", parts=(TextPart(text="I will not."),)),),
+    ),
+    "what other services write beside an answer is no wish": (
+        [AIMessage([{"type": "text", "text": "hi", "logprobs": [], "phase": "final"}])],
+        (Message(role="assistant", parts=(TextPart(text="hi"),)),),
+    ),
     "texts of a tool": (
         [ToolMessage([{"type": "text", "text": "a"}, "b"], tool_call_id="1")],
         (Message(role="tool", parts=(ToolResultPart(tool_call_id="1", text="a\nb"),)),),
@@ -493,45 +522,11 @@ def test_turn_refused(message: BaseMessage, words: str) -> None:
         to_messages([message])
 
 
-def test_a_refusal_is_what_was_said() -> None:
-    """A refusal of an earlier answer, in whichever block it stands, is text to this service."""
-    (turn,) = to_messages([AIMessage([{"type": "refusal", "refusal": "I will not."}])])
-    assert turn.parts == (TextPart(text="I will not."),)
-
-
-@pytest.mark.parametrize(
-    ("block", "words"),
-    [
-        ({"type": "text", "text": "x", "important": True}, "text has no option 'important'"),
-        ({"type": "text", "text": "x", "extras": {"speed": 2}}, "text has no option 'speed'"),
-        ({"type": "text", "text": "x", "cache_control": "yes"}, "cache_control must be"),
-        ({"type": "text", "text": "x", "cache_control": {"type": "for ever"}}, "cache_control must be"),
-        ({"type": "video", "url": URL, "nframes": 8}, "'nframes'; the service samples by time: use fps"),
-        ({"type": "image", "url": URL, "resized_height": 8}, "use max_pixels"),
-        ({"type": "image", "url": URL, "detail": "huge"}, "detail must be one of low, high"),
-        ({"type": "audio", "url": URL, "detail": "low"}, "audio has no option 'detail'"),
-        ({"type": "media", "mime_type": "video/mp4", "file_uri": URL, "video_metadata": {"fps": "x"}}, "fps"),
-        ({"type": "file", "mime_type": "application/octet-stream", "base64": B64}, "must be video, audio or an image"),
-        ({"type": "video", "video": "ftp://h/a.mp4"}, "not a URL that can be sent"),
-        ({"unknown": 1}, "block without type"),
-    ],
-)  # fmt: skip
-def test_what_would_be_dropped_is_refused(block: Any, words: str) -> None:
-    """A key, mark or option that nothing is done with is named, with its place."""
-    with pytest.raises((UnsupportedContentError, MediaError), match=words):
-        to_messages([HumanMessage([block])])
-
-
 def test_a_path_in_a_message_stays_untrusted() -> None:
     """However it is written: it must lie in the media root."""
     for block in ({"video": "/etc/passwd"}, {"type": "image", "image": "/etc/passwd"}, {"audio": "file:///etc/passwd"}):
         (message,) = to_messages([HumanMessage([block])])
         assert not message.parts[0].source.trusted
-
-
-def test_what_other_services_wrote_beside_an_answer_is_no_wish() -> None:
-    (turn,) = to_messages([AIMessage([{"type": "text", "text": "hi", "logprobs": [], "phase": "final"}])])
-    assert turn.parts == (TextPart(text="hi"),)
 
 
 @pytest.mark.parametrize("kind", [HumanMessage, SystemMessage, AIMessage])
@@ -542,10 +537,3 @@ def test_a_mark_of_a_whole_message_is_on_its_last_part(kind: type[BaseMessage]) 
     assert [part.cache for part in message.parts if isinstance(part, TextPart)] == [None, "5m"]
     with pytest.raises(UnsupportedContentError, match=r"message 0 \(\w+\): cache_control must be"):
         to_messages([kind(blocks, additional_kwargs={"cache_control": True})])
-
-
-def test_a_mark_on_one_frame_is_refused() -> None:
-    """A list of frames is one video, which can be marked."""
-    frames: list[Any] = [{"type": "image", "url": URL, "cache_control": EPHEMERAL}, URL, URL, URL]
-    with pytest.raises(UnsupportedContentError, match="part 0 frame 0: cache_control cannot be set for one frame"):
-        to_messages([HumanMessage([{"type": "video", "video": frames}])])

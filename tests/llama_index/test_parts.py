@@ -42,33 +42,21 @@ def read(*blocks: Any, role: str = "user", **wishes: Any) -> tuple[Part, ...]:
     return to_messages([ChatMessage(role=role, blocks=list(blocks), additional_kwargs=wishes)])[0].parts
 
 
-@pytest.mark.parametrize(
-    "block",
-    [
-        ImageBlock(image=PNG),
-        ImageBlock(image=base64.b64encode(PNG)),
-        ImageBlock(image=io.BytesIO(PNG)),
-        DocumentBlock(data=PNG, document_mimetype="image/png"),
-        DocumentBlock(data=PNG),
-        ImageBlock(url="data:image/png;base64," + base64.b64encode(PNG).decode()),
-        ImageBlock(image=base64.urlsafe_b64encode(PNG), image_mimetype="image/png"),
-        ImageBlock(url="data:image/png;base64," + base64.urlsafe_b64encode(PNG).decode().rstrip("=")),
-        DocumentBlock(data=PNG, document_mimetype="application/octet-stream"),
-        ImageBlock(image=PNG, detail="high"),
-    ],
-    ids=[
-        "bytes",
-        "base64",
-        "file",
-        "document",
-        "document that shows its type",
-        "data URI",
-        "URL-safe base64",
-        "URL-safe data URI",
-        "octet-stream",
-        "detail",
-    ],
-)
+HELD = {
+    "bytes": ImageBlock(image=PNG),
+    "base64": ImageBlock(image=base64.b64encode(PNG)),
+    "file": ImageBlock(image=io.BytesIO(PNG)),
+    "document": DocumentBlock(data=PNG, document_mimetype="image/png"),
+    "document that shows its type": DocumentBlock(data=PNG),
+    "data URI": ImageBlock(url="data:image/png;base64," + base64.b64encode(PNG).decode()),
+    "URL-safe base64": ImageBlock(image=base64.urlsafe_b64encode(PNG), image_mimetype="image/png"),
+    "URL-safe data URI": ImageBlock(url="data:image/png;base64," + base64.urlsafe_b64encode(PNG).decode().rstrip("=")),
+    "octet-stream": DocumentBlock(data=PNG, document_mimetype="application/octet-stream"),
+    "detail": ImageBlock(image=PNG, detail="high"),
+}
+
+
+@pytest.mark.parametrize("block", HELD.values(), ids=HELD.keys())
 def test_held_media(block: Any) -> None:
     """Bytes arrive as they were given, in whatever way the block holds them, and again when asked again."""
     for _ in range(2):

@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from qwen_omni.errors import ConfigurationError, DeliveryError, MediaError
 from qwen_omni.media.files.tempfiles import machine_fault
+from qwen_omni.media.source import NAME_ONE
 from qwen_omni.redact import redact
 
 Source = str | os.PathLike[str]
@@ -125,4 +126,14 @@ def _expanded(pattern: Path) -> Iterator[Path]:
 
 def left_out_text(source: str, error: Exception) -> str:
     """Return the notice that a source is skipped, and why; a link without its signature."""
-    return f"{redact(source)} is skipped: {error}"
+    return f"{redact(source)} is skipped: {why_skipped(str(error))}"
+
+
+def why_skipped(text: str) -> str:
+    """Return an error without the advice to name another file: a file that is skipped need not have been named.
+
+    Example:
+        >>> why_skipped(f"a.mp4 is not media: its 9 bytes look like text. {NAME_ONE}")
+        'a.mp4 is not media: its 9 bytes look like text.'
+    """
+    return text.removesuffix(f" {NAME_ONE}")

@@ -21,7 +21,7 @@ from typing import IO, Literal, cast
 from qwen_omni.errors import MediaDoesNotFitError, UnreadableMediaError, UnsupportedMediaError
 from qwen_omni.media.info import AudioTrack, AudioTrackChoice, MediaInfo, no_such_track
 from qwen_omni.media.probe.truncation import BrokenPromiseError
-from qwen_omni.media.source import FileVersion
+from qwen_omni.media.source import NAME_ONE, FileVersion
 
 SILK_MARK = b"#!SILK_V3"
 """Begins a SILK recording; WeChat and QQ put one byte (0x02) before it."""
@@ -499,5 +499,5 @@ def _silk(file: IO[bytes], size_bytes: int, label: str) -> MediaInfo:
 def _not_media(label: str, head: bytes, size_bytes: int, hint: str | None) -> str:
     stated = f" It was declared as {hint}." if hint else ""
     found = describe(head)
-    step = _PAGE_STEP if found == _PAGE else "Name one media file."
+    step = _PAGE_STEP if found == _PAGE else NAME_ONE
     return f"{label} is not media: its {size_bytes:,} bytes look like {found}.{stated} {step}"

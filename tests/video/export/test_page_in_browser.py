@@ -5,6 +5,7 @@ Chromium is driven over its DevTools protocol; axe-core, which Lighthouse uses t
 
 import importlib.resources
 import importlib.util
+import itertools
 import json
 import random
 import re
@@ -394,6 +395,9 @@ def test_print_shows_everything_on_paper(browser, page):
     assert browser.run(texts) == 2 + 6 + 9
     assert browser.run("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
     assert browser.run("getComputedStyle(document.body).color") == "rgb(0, 0, 0)"
+    parts = "[...document.querySelectorAll('#summary, .rest > *')].filter((one) => one.checkVisibility())"
+    boxes = browser.run(f"{parts}.map((one) => one.getBoundingClientRect()).map((one) => [one.top, one.bottom])")
+    assert len({round(below[0] - above[1]) for above, below in itertools.pairwise(boxes)}) == 1  # evenly spaced
     printed = browser.pdf()
     assert printed.startswith(b"%PDF")
     assert 1 <= len(re.findall(rb"/Type\s*/Page\b", printed)) <= 3
