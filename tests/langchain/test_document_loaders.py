@@ -212,6 +212,16 @@ def test_an_unknown_mode_is_refused():
         QwenOmniMediaParser(mode="frames")
 
 
+def test_a_lost_segment_is_told(film, llm, standin, tmp_path):
+    """A segment that the service refuses has no document, and a warning says which seconds are missing."""
+    standin.script.fault(Fault.refuse(400, "data_inspection_failed", "Input data may contain inappropriate content."))
+    in_order = replace(SHORT, concurrency=1, workers=1)
+    with pytest.warns(UserWarning, match="no notes for 0 to"):
+        documents = QwenOmniVideoLoader(here(film, tmp_path), llm, options=in_order).load()
+    assert documents
+    assert documents[0].metadata["start"] > 0
+
+
 @pytest.mark.parametrize("way", ["cancelled", "timeout"])
 @pytest.mark.slow
 async def test_a_load_that_is_ended_stops(film, llm, standin, tmp_path, way):
