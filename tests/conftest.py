@@ -5,7 +5,9 @@ import functools
 import gc
 import os
 import signal
+import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings as profiles
@@ -82,27 +84,29 @@ LOOPBACK = ["127.0.0.1", "::1"]
 _OURS = ("DASHSCOPE_", "QWEN_", "OPENAI_", "LANGCHAIN_", "LANGSMITH_", "LC_", "OSS_")
 
 
-@pytest.fixture(autouse=True)
-def quiet_environment(
-    monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> None:
-    """Take keys, addresses and tracing switches of the developer's shell away, except while recording.
+_CACHES = pytest.StashKey[Path]()
 
-    Every test has an upload cache of its own.
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Create a folder for the upload caches of the tests."""
+    folder = tempfile.TemporaryDirectory(prefix="qwen-omni-tests-", ignore_cleanup_errors=True)
+    config.add_cleanup(folder.cleanup)
+    config.stash[_CACHES] = Path(folder.name)
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Take keys, addresses and tracing switches of the developer's shell away, and give each test a new upload cache.
+
+    A test reaches this machine only, and with a cassette not even that; while recording, the service. This is a hook,
+    since a fixture of every test takes longer than most of the tests.
     """
-    if request.config.getoption("--record-mode", None) in (None, "none"):
-        for name in [name for name in os.environ if name.startswith(_OURS)]:
-            monkeypatch.delenv(name)
     forget_servers()
-    monkeypatch.setenv("QWEN_OMNI_CACHE_DIR", str(tmp_path_factory.getbasetemp() / f"cache-{os.urandom(6).hex()}"))
-
-
-@pytest.fixture(autouse=True)
-def no_network(request: pytest.FixtureRequest) -> None:
-    """Let a test reach this machine only, and one with a cassette not even that, except while recording."""
-    if request.config.getoption("--record-mode", None) in (None, "none"):
-        replays = request.node.get_closest_marker("vcr") is not None
+    if item.config.getoption("--record-mode", None) in (None, "none"):
+        for name in [name for name in os.environ if name.startswith(_OURS)]:
+            del os.environ[name]
+        replays = item.get_closest_marker("vcr") is not None
         socket_allow_hosts([] if replays else LOOPBACK, allow_unix_socket=not replays)
+    os.environ["QWEN_OMNI_CACHE_DIR"] = str(item.config.stash[_CACHES] / os.urandom(6).hex())
 
 
 @pytest.fixture(scope="session")

@@ -1,19 +1,16 @@
 """The sample clip: small, copied without harm to what is there, and true to its description."""
 
 import itertools
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 import qwen_omni
 from qwen_omni import samples
+from qwen_omni.cli.main import run
 from qwen_omni.errors import ConfigurationError, LocalResourceError, QwenOmniError
 from qwen_omni.media.prepare import look_at
 from qwen_omni.media.source import as_source
-
-RUN = "from qwen_omni.cli.main import run; run()"
 
 
 def test_what_it_is(tmp_path):
@@ -74,10 +71,11 @@ def _full(*_arguments):
     raise OSError(28, "No space left on device")
 
 
-def test_the_command(tmp_path):
-    done = subprocess.run(
-        [sys.executable, "-c", RUN, "sample"], cwd=tmp_path, capture_output=True, text=True, check=False
-    )
-    assert (done.returncode, done.stdout) == (0, "sample.mp4\n")
-    assert "Question: What does a latte cost" in done.stderr
+def test_the_command(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as ended:
+        run(["sample"])
+    out, err = capsys.readouterr()
+    assert (ended.value.code, out) == (0, "sample.mp4\n")
+    assert "Question: What does a latte cost" in err
     assert (tmp_path / "sample.mp4").exists()

@@ -211,9 +211,9 @@ def test_an_engine_may_be_limited_to_sources(framework, llm, library, films):
 @pytest.mark.parametrize(
     ("option", "near"), [("lokos", "looks"), ("FPS", None), ("source", "sources"), ("languag", "language")]
 )
-def test_an_unknown_option_is_named_with_the_nearest_one(framework, llm, library, option, near):
+def test_an_unknown_option_is_named_with_the_nearest_one(framework, llm, option, near):
     with pytest.raises(UnknownOptionError) as raised:
-        framework.made(llm, library, **{option: 1})
+        framework.made(llm, framework.retriever([]), **{option: 1})
     text = str(raised.value)
     assert re.match(rf"Video(QAChain|QueryEngine) has no option '{option}'", text)
     assert (f"did you mean '{near}'?" in text) == (near is not None)

@@ -22,9 +22,7 @@ SCRIPTS: dict[str, Callable[[], Script]] = test_standard.SCRIPTS
 
 
 @pytest.fixture(autouse=True)
-def running(
-    request: pytest.FixtureRequest, web: dict[str, bytes], monkeypatch: pytest.MonkeyPatch, quiet_environment: None
-) -> Iterator[None]:
+def running(request: pytest.FixtureRequest, web: dict[str, bytes], monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """A stand-in with the script of this test."""
     with Standin(script=SCRIPTS.get(request.node.originalname, Script)(), media_map=web) as standin:
         monkeypatch.setenv("DASHSCOPE_API_KEY", standin.api_key)

@@ -26,6 +26,11 @@ if TYPE_CHECKING:
 
 WHOLE_MODULES = pytest.StashKey[dict[Path, dict[str, str]]]()
 """Of each folder whose tests were all collected, before any were deselected: what its cassettes must prove."""
+_OF_CASSETTES = frozenset((
+    "answering_service", "block_network", "disable_recording", "fully_played", "record_mode", "vcr", "vcr_cassette_dir",
+    "vcr_markers",
+))  # fmt: skip
+"""Fixtures of every test, pytest-recording's and ours: where there is no cassette, they only take time."""
 _KEY, _ADDRESS = "sk-replayed", "https://service.invalid/compatible-mode/v1"
 
 
@@ -56,6 +61,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     parts = {Path(argument.partition("::")[0]).resolve() for argument in config.args if "::" in argument}
     for item in items:
         if item.get_closest_marker("vcr") is None:
+            if isinstance(item, pytest.Function):
+                item.fixturenames = [name for name in item.fixturenames if name not in _OF_CASSETTES]
             continue
         item.add_marker(pytest.mark.block_network)
         cassette = cassette_of(item)
@@ -151,12 +158,10 @@ def _refuse_to_resolve(host: object, *_: object, **__: object) -> None:
 
 @pytest.fixture(autouse=True)
 def answering_service(
-    request: pytest.FixtureRequest, record_mode: str, monkeypatch: pytest.MonkeyPatch, quiet_environment: None
+    request: pytest.FixtureRequest, record_mode: str, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[None]:
     """Point tests with a cassette at the service to record from, or at no address at all when replaying."""
-    if request.node.get_closest_marker("vcr") is None:
-        yield
-    elif record_mode == "none":
+    if record_mode == "none":
         monkeypatch.setenv("DASHSCOPE_API_KEY", _KEY)
         monkeypatch.setenv("DASHSCOPE_BASE_URL", _ADDRESS)
         monkeypatch.setattr(socket, "getaddrinfo", _refuse_to_resolve)
@@ -175,7 +180,7 @@ def answering_service(
 @pytest.fixture(autouse=True)
 def fully_played(request: pytest.FixtureRequest, record_mode: str) -> Iterator[None]:
     """Fail a test that leaves a part of its cassette unplayed: it no longer asks what was recorded."""
-    if request.node.get_closest_marker("vcr") is None or record_mode != "none":
+    if record_mode != "none":
         yield
         return
     cassette: Cassette = request.getfixturevalue("vcr")
