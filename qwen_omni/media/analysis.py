@@ -126,7 +126,7 @@ def find_cut_points(
     try:
         zero = info.origin + start
         scenes = _scene_cuts(source, info, window, zero, deadline) if info.kind == "video" else []
-        silences = _silences(source, info, window, zero, deadline) if info.has_sound or info.kind == "audio" else []
+        silences = _silences(source, info, window, zero, deadline) if info.has_audio or info.kind == "audio" else []
     except (av.FFmpegError, ValueError, EOFError):
         return []
     both = [at for at in scenes if any(abs(at - other) <= _NEAR for other in silences)]
@@ -180,10 +180,10 @@ def _silences(
     source: Reopenable, info: MediaInfo, window: tuple[Fraction, Fraction], zero: Fraction, deadline: Deadline
 ) -> list[Fraction]:
     span = AudioRange(begin=zero + window[0], rate=_RATE, duration=window[1] - window[0], seek=True)
-    with open_audio(source, info, span, deadline) as sound:
-        if sound is None:
+    with open_audio(source, info, span, deadline) as audio:
+        if audio is None:
             return []
-        levels = _levels(b"".join(bytes(frame.planes[0])[: frame.samples * 2] for frame in sound.frames))
+        levels = _levels(b"".join(bytes(frame.planes[0])[: frame.samples * 2] for frame in audio.frames))
     loudest = max(levels, default=0.0)
     bound = max(_QUIET, _QUIET_SHARE * sum(levels) / max(1, len(levels)))
     runs = _runs([level < bound for level in levels]) if loudest > bound else []

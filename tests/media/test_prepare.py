@@ -243,7 +243,7 @@ def test_segments_apart_are_whole_rounds(length, seconds, overlap, threads):
 
 def test_frames_come_with_their_exact_times(film):
     """A frame list holds JPEG pictures and the second of the source that each shows."""
-    stills = prepare(film.path, budget=replace(budget_named("static"), frames=True, fps=1), start=3, end=8).stills
+    stills = prepare(film.path, budget=replace(budget_named("static"), frames=True, fps=1), start=3, end=8).jpegs
 
     assert [still.time for still in stills] == [3, 4, 5, 6, 7]
     codes = [Memory().recall("image", still.data).picture_codes for still in stills]

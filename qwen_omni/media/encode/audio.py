@@ -129,10 +129,10 @@ def open_audio(
             stream = streams[len(readers)]
             name = container.format.name
             stated_end = None if info.breaks else _stated_end(stream, span.begin)
-            if len(streams) == 1 and name != INDEXED and info.sound_duration is not None and info.sound_end is not None:
-                stated_end = info.origin + info.sound_end - span.begin  # headers were corrected by reading all packets
-            untimed = name in UNTIMED and info.sound_changes is not None
-            changing = info.sound_changes is not None
+            if len(streams) == 1 and name != INDEXED and info.audio_duration is not None and info.audio_end is not None:
+                stated_end = info.origin + info.audio_end - span.begin  # headers were corrected by reading all packets
+            untimed = name in UNTIMED and info.audio_changes is not None
+            changing = info.audio_changes is not None
             wanted = replace(span, stated_end=stated_end, index=name in _EXACT, untimed=untimed, changing=changing)
             readers.append((wanted, read_audio(container, stream, wanted, deadline, info.breaks)))
             if len(readers) == len(streams):
@@ -517,13 +517,13 @@ def make_audio(source: Reopenable, info: MediaInfo, plan: MediaPlan, path: Path,
     """
     span = AudioRange.of(info, plan, plan.length if plan.partial else None)
     with contextlib.ExitStack() as stack:
-        sound = stack.enter_context(open_audio(source, info, span, deadline))
-        if sound is None:
+        audio = stack.enter_context(open_audio(source, info, span, deadline))
+        if audio is None:
             raise UnreadableMediaError(f"{source.label} has no audio that can be prepared.")
         output = stack.enter_context(av.open(str(path), "w", format="mp3"))
-        track = add_audio(output, "libmp3lame", plan.budget.sample_rate, plan.budget.sound_bitrate)
+        track = add_audio(output, "libmp3lame", plan.budget.sample_rate, plan.budget.audio_bitrate)
         packets = 0
-        for packet in encode_audio(track.codec_context, sound.frames):
+        for packet in encode_audio(track.codec_context, audio.frames):
             output.mux(packet)
             packets += 1
     if not packets:

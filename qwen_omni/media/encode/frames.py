@@ -31,8 +31,8 @@ from av.video.reformatter import ColorPrimaries, Colorspace, ColorTrc, Interpola
 from qwen_omni.errors import MediaDoesNotFitError, UnreadableMediaError
 from qwen_omni.media.files.safe_open import Reopenable
 from qwen_omni.media.info import ClockBreak, MediaInfo, exact
-from qwen_omni.media.plan.images import Still
-from qwen_omni.media.plan.plan import MediaPlan, Picture
+from qwen_omni.media.plan.images import JpegImage
+from qwen_omni.media.plan.plan import FrameEncoding, MediaPlan
 from qwen_omni.media.probe.container import MOST_PIXELS, base_of, open_video, read_from
 from qwen_omni.media.probe.mp4 import Wanted
 from qwen_omni.media.work import Deadline
@@ -130,7 +130,7 @@ _CLEARING = frozenset({"vp8", "vp9", "av1"})
 _H264_FRAMES, _H264_IDR = range(1, 6), 5
 _HEVC_FRAMES, _HEVC_IDR = range(32), (19, 20)
 _NAL_CODECS = frozenset({"h264", "hevc"})
-_MOST_UNITS = 64  # inspected; the first picture follows a few headers
+_MOST_UNITS = 64  # inspected; the first frame follows a few headers
 
 
 def resets(codec: str, data: bytes, length_bytes: int) -> bool:
@@ -199,8 +199,8 @@ class FrameRun:
     @classmethod
     def of(cls, info: MediaInfo, plan: MediaPlan) -> "FrameRun":
         """Return the frames that a plan wants."""
-        assert plan.picture is not None
-        begin, period = info.origin + plan.start, plan.picture.period
+        assert plan.encoding is not None
+        begin, period = info.origin + plan.start, plan.encoding.period
         count = None if plan.length is None or not plan.partial else int(-(-plan.length // period))
         return cls(begin=begin, period=period, count=count, seek=begin if plan.start else None)
 
@@ -455,8 +455,8 @@ class Shaper:
     becomes white.
     """
 
-    def __init__(self, picture: Picture, pixel_format: Literal["yuv420p", "yuvj420p"] = "yuv420p") -> None:
-        self._picture = picture
+    def __init__(self, encoding: FrameEncoding, pixel_format: Literal["yuv420p", "yuvj420p"] = "yuv420p") -> None:
+        self._encoding = encoding
         self._format = pixel_format
         self._scaler = VideoReformatter()
         self._graphs: dict[tuple[str, int, int, str], av.filter.Graph] = {}
@@ -465,8 +465,8 @@ class Shaper:
         """Return the frame in its final form, without its time."""
         if frame.interlaced_frame:
             frame = _weave_out(frame)
-        turned = self._picture.rotation in (90, 270)
-        width, height = self._picture.size[::-1] if turned else self._picture.size
+        turned = self._encoding.rotation in (90, 270)
+        width, height = self._encoding.size[::-1] if turned else self._encoding.size
         wanted = _FULL_RANGE if self._format == "yuvj420p" else _LIMITED_RANGE
         differs = frame.color_range == _FULL_RANGE or frame.format.name.startswith("yuvj") or wanted == _FULL_RANGE
         hdr = _is_hdr(frame)
@@ -480,7 +480,7 @@ class Shaper:
             **({"dst_color_range": wanted} if differs else {}),
             **(_TO_USUAL_COLOURS if hdr else {}),
         )
-        turns = _TURNS[self._picture.rotation, self._picture.mirrored]
+        turns = _TURNS[self._encoding.rotation, self._encoding.mirrored]
         if turns:
             shaped = self._through(turns, shaped)
         return shaped
@@ -541,56 +541,58 @@ def _graph(chain: str, frame: "VideoFrame") -> "av.filter.Graph":
 
 
 _QSCALE = 5  # of mjpeg: about JPEG quality 80
-_MOST_STILLS = 5_000
+_MOST_FRAMES = 5_000
 _QP_UNIT = 118  # FFmpeg's FF_QP2LAMBDA
 
 
-def make_stills(
+def make_frames(
     source: Reopenable, info: MediaInfo, plan: MediaPlan, deadline: Deadline, *, workers: int
-) -> tuple[Still, ...]:
+) -> tuple[JpegImage, ...]:
     """Return the frames that a plan wants, as JPEGs, in order.
 
     Raises:
         MediaDoesNotFitError: there would be thousands.
         UnreadableMediaError: no frame can be decoded.
     """
-    assert plan.picture is not None
-    picture = plan.picture
+    assert plan.encoding is not None
+    encoding = plan.encoding
     run = FrameRun.of(info, plan)
     with open_video(source, run.wanted, deadline) as (container, stream):
-        shaper, painter = Shaper(picture, "yuvj420p"), _Painter(picture)
-        stills: list[Still] = []
+        shaper, painter = Shaper(encoding, "yuvj420p"), _Painter(encoding)
+        jpegs: list[JpegImage] = []
         key_frames = plan.budget.key_frames
         shown = read_frames(
             container, stream, run, deadline, threads=workers, key_frames=key_frames, breaks=info.breaks
         )
         for frame, number, held in shown:
             times = 1 if plan.budget.key_frames else held
-            if len(stills) + times > _MOST_STILLS:
-                raise _too_many(source.label, picture.period)
+            if len(jpegs) + times > _MOST_FRAMES:
+                raise _too_many(source.label, encoding.period)
             data = painter.paint(shaper.shape(frame))
-            stills += [Still(time=plan.start + (number + more) * picture.period, data=data) for more in range(times)]
-    if not stills:
+            jpegs += [
+                JpegImage(time=plan.start + (number + more) * encoding.period, data=data) for more in range(times)
+            ]
+    if not jpegs:
         raise UnreadableMediaError(f"{source.label}: none of its frames can be decoded; it is damaged or truncated.")
-    return tuple(stills)
+    return tuple(jpegs)
 
 
 def _too_many(label: str, period: Fraction) -> MediaDoesNotFitError:
-    seconds = float(_MOST_STILLS * period)
+    seconds = float(_MOST_FRAMES * period)
     return MediaDoesNotFitError(
-        f"{label} would be more than {_MOST_STILLS:,} frames, and a list is held in memory. Use at most "
+        f"{label} would be more than {_MOST_FRAMES:,} frames, and a list is held in memory. Use at most "
         f"{seconds:,.0f} s of it at once (start, end), or fewer frames per second.",
-        limit=_MOST_STILLS,
-        actual=_MOST_STILLS + 1,
+        limit=_MOST_FRAMES,
+        actual=_MOST_FRAMES + 1,
     )
 
 
 class _Painter:
     """Encodes single images; FFmpeg's JPEG encoder is twice as fast as Pillow's on frames."""
 
-    def __init__(self, picture: Picture) -> None:
+    def __init__(self, encoding: FrameEncoding) -> None:
         self._context = av.CodecContext.create("mjpeg", "w")
-        self._context.width, self._context.height = picture.size
+        self._context.width, self._context.height = encoding.size
         self._context.pix_fmt = "yuvj420p"
         self._context.time_base = Fraction(1, 1000)
         self._context.qscale = True

@@ -38,7 +38,7 @@ class Piece:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Still:
+class JpegImage:
     """One JPEG image made from a source.
 
     Attributes:

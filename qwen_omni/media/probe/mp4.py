@@ -62,7 +62,7 @@ class _Track:
     """What a track states about its samples."""
 
     samples: int = 0
-    sound: bool = False
+    audio: bool = False
     even: bool = False  # one sample per tick: plain PCM, of which FFmpeg stores chunks and not samples
 
 
@@ -76,7 +76,7 @@ class _Found:
 
     @property
     def samples(self) -> int:
-        stored = (0 if track.sound and track.even else track.samples for track in self.tracks)
+        stored = (0 if track.audio and track.even else track.samples for track in self.tracks)
         return self.fragments + sum(stored)
 
 
@@ -265,7 +265,7 @@ def _look(kind: bytes, head: bytes, length: int, found: _Found) -> None:
     track = found.tracks[-1]
     match kind:
         case b"hdlr":
-            track.sound = track.sound or head[8:12] == b"soun"
+            track.audio = track.audio or head[8:12] == b"soun"
         case b"stsd" if head[12:16] in _LOCKED:
             raise UnsupportedMediaError(
                 f"is encrypted (a track is marked {head[12:16].decode()!r}), as shops and streaming services do; "

@@ -38,13 +38,13 @@ HEAD_BYTES = 4096
 
 @dataclass(frozen=True, slots=True)
 class Signature:
-    """A known signature: images are read as `still`, audio and video as `stream`, `packed` is unpacked first."""
+    """A known signature: images are read as `image`, audio and video as `stream`, `packed` is unpacked first."""
 
     container: str
-    group: Literal["still", "stream", "packed"]
+    group: Literal["image", "stream", "packed"]
 
 
-_STILLS = (
+_IMAGES = (
     (b"\xff\xd8\xff", "jpeg"),
     (b"\x89PNG\r\n\x1a\n", "png"),
     (b"GIF8", "gif"),
@@ -135,9 +135,9 @@ def recognise(head: bytes) -> Signature | None:
     for start, container in _STREAMS:
         if head.startswith(start):
             return Signature(container, "stream")
-    for start, container in _STILLS:
+    for start, container in _IMAGES:
         if head.startswith(start):
-            return Signature(container, "still")
+            return Signature(container, "image")
     if head.startswith((SILK_MARK, b"\x02" + SILK_MARK)):
         return Signature("silk", "packed")
     return _boxed(head) or _chunked(head) or _synchronised(head) or _drawn(head)
@@ -221,9 +221,9 @@ def _boxed(head: bytes) -> Signature | None:
         return None
     brand = head[8:12]
     if brand in _HEIC_BRANDS:
-        return Signature("heic", "still")
+        return Signature("heic", "image")
     if brand in (b"avif", b"avis"):
-        return Signature("avif", "still")
+        return Signature("avif", "image")
     if brand[:3] in (b"3gp", b"3g2", b"3ge", b"3gg"):
         return Signature("3gp", "stream")
     return Signature({b"qt  ": "mov", b"M4A ": "m4a", b"M4B ": "m4a"}.get(brand, "mp4"), "stream")
@@ -232,7 +232,7 @@ def _boxed(head: bytes) -> Signature | None:
 def _chunked(head: bytes) -> Signature | None:
     """RIFF, IFF and EBML files: the type follows shortly after the start."""
     if head.startswith(b"RIFF"):
-        kind = {b"WEBP": Signature("webp", "still"), b"WAVE": Signature("wav", "stream")}
+        kind = {b"WEBP": Signature("webp", "image"), b"WAVE": Signature("wav", "stream")}
         return kind.get(head[8:12]) or (Signature("avi", "stream") if head[8:11] == b"AVI" else None)
     if head.startswith(b"FORM") and head[8:11] == b"AIF":
         return Signature("aiff", "stream")
@@ -244,18 +244,18 @@ def _chunked(head: bytes) -> Signature | None:
 def _drawn(head: bytes) -> Signature | None:
     """Image formats whose signature is short, so that their header has to be checked too."""
     if _PNM.match(head):
-        return Signature("pnm", "still")
+        return Signature("pnm", "image")
     if _PCX.match(head):
-        return Signature("pcx", "still")
+        return Signature("pcx", "image")
     if head.startswith(b"\0\0\x01\0") and 0 < int.from_bytes(head[4:6], "little") < _MOST_ICONS and head[9:10] == b"\0":
-        return Signature("ico", "still")
+        return Signature("ico", "image")
     return None
 
 
 def _synchronised(head: bytes) -> Signature | None:
     """Formats known by the pattern of their frames, and bitmaps, whose own signature is only two letters."""
     if len(head) > 18 and head.startswith(b"BM") and int.from_bytes(head[14:18], "little") in _BMP_HEADERS:  # noqa: PLR2004
-        return Signature("bmp", "still")
+        return Signature("bmp", "image")
     if len(head) > _TS_PACKET and head[0] == head[_TS_PACKET] == 0x47:  # noqa: PLR2004
         return Signature("mpegts", "stream")
     if len(head) > 4 and head[0] == 0xFF:  # noqa: PLR2004
@@ -308,7 +308,7 @@ class TimedFile:
         return self._file.tell()
 
 
-def bounded_still(file: IO[bytes], *, container: str, label: str) -> IO[bytes]:
+def bounded_image(file: IO[bytes], *, container: str, label: str) -> IO[bytes]:
     """Check how much work an image takes, and return its file for decoding in bounded time.
 
     Raises:
@@ -427,12 +427,12 @@ def _inspect(
     signature = _second_look(file, head, size_bytes)
     if signature is None and (refused(head) or _is_zero(file, size_bytes)):
         raise UnreadableMediaError(_not_media(label, head, size_bytes, media_type_hint))
-    if signature is not None and signature.group == "still":
-        _refuse_track("still", audio_track, label)
-        from qwen_omni.media.probe.image import probe_still  # noqa: PLC0415 - Pillow loads on first use
+    if signature is not None and signature.group == "image":
+        _refuse_track("image", audio_track, label)
+        from qwen_omni.media.probe.image import probe_image  # noqa: PLC0415 - Pillow loads on first use
 
-        file = bounded_still(file, container=signature.container, label=label)
-        return probe_still(file, container=signature.container, size_bytes=size_bytes, label=label, frame=frame)
+        file = bounded_image(file, container=signature.container, label=label)
+        return probe_image(file, container=signature.container, size_bytes=size_bytes, label=label, frame=frame)
     if frame is not None:
         raise UnsupportedMediaError(
             f"{label} is not an image; frame= chooses one of an animation or of several pages."
@@ -465,7 +465,7 @@ def _second_look(file: IO[bytes], head: bytes, size_bytes: int) -> Signature | N
     signature = recognise(head)
     if signature is None and size_bytes > _FOOTER:
         file.seek(size_bytes - _FOOTER)
-        signature = Signature("tga", "still") if is_targa(head, file.read()) else None
+        signature = Signature("tga", "image") if is_targa(head, file.read()) else None
     elif signature is not None and signature.container == "jpeg" and is_motion_jpeg(file.read(_MANY_JPEGS)):
         signature = Signature("mjpeg", "stream")
     file.seek(0)

@@ -105,7 +105,7 @@ def test_turned_pages_are_upright():
 
     with prepare(held.getvalue()) as prepared:
         assert prepared.source_info.pages == ((100, 60),) * 8
-        for still in prepared.stills:
+        for still in prepared.jpegs:
             image = Image.open(io.BytesIO(still.data))
             assert (image.size, corners(image)) == ((100, 60), [0, 1, 2, 3])
 

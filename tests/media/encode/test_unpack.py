@@ -48,10 +48,10 @@ def colour_at(image: Image.Image) -> int:
 def shown(data: bytes, **options) -> list[int]:
     """Return which colour is shown in each tenth of a second; never more pictures are made than the file has."""
     with prepare(data, budget=EACH_TENTH, **options) as prepared:
-        tenths = round(prepared.plan.picture.period * 10)
-        times = [still.time for still in prepared.stills]
+        tenths = round(prepared.plan.encoding.period * 10)
+        times = [still.time for still in prepared.jpegs]
         assert times == [prepared.plan.start + Fraction(at * tenths, 10) for at in range(len(times))]
-        seen = [colour_at(Image.open(io.BytesIO(still.data))) for still in prepared.stills]
+        seen = [colour_at(Image.open(io.BytesIO(still.data))) for still in prepared.jpegs]
     return [colour for colour in seen for _ in range(tenths)]
 
 
@@ -162,7 +162,7 @@ def test_frames_are_laid_over_each_other_as_the_file_says():
     held = io.BytesIO()
     first.save(held, "GIF", save_all=True, append_images=[second], duration=1500, transparency=0, disposal=1)
     with prepare(held.getvalue(), budget=EACH_TENTH) as prepared:
-        last = Image.open(io.BytesIO(prepared.stills[-1].data)).convert("RGB")
+        last = Image.open(io.BytesIO(prepared.jpegs[-1].data)).convert("RGB")
     assert last.getpixel((60, 40))[0] > 180  # still the first colour
     assert last.getpixel((8, 8))[1] > 140
 

@@ -134,4 +134,4 @@ def test_sound_that_is_no_number_comes_to_an_end():
         output.mux(sound.encode(frame))
         output.mux(sound.encode(None))
     with prepare(held.getvalue(), budget="static") as made:
-        assert made.info.has_sound
+        assert made.info.has_audio

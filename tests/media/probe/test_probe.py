@@ -45,7 +45,7 @@ def test_a_video_is_told_with_size_rate_and_seconds(data, kind, container, codec
     assert (info.width, info.height, info.rotation) == (64, 48, 0)
     assert 9.9 < info.fps < 10.1 or container == "mpegts"
     assert abs(info.duration - 2) < Fraction(1, 5)
-    assert not info.has_sound
+    assert not info.has_audio
 
 
 @pytest.mark.parametrize(
@@ -70,7 +70,7 @@ def test_sound_is_told_with_rate_and_seconds(data, container, codec, media_type)
     assert info.sample_rate in (16_000, 48_000)
     assert info.channels == 1
     assert abs(info.duration - 2) < Fraction(1, 5)
-    assert (info.width, info.fps, info.has_sound) == (None, None, True)
+    assert (info.width, info.fps, info.has_audio) == (None, None, True)
 
 
 @pytest.mark.parametrize("kind", ["BMP", "GIF", "JPEG", "PNG", "TIFF", "WEBP", "AVIF"])
