@@ -270,10 +270,14 @@ def documented_format(info: MediaInfo, *, name: str) -> str:
         case "video":
             _check(info.container in VIDEO_CONTAINERS, f"{name} is {info.container} video", VIDEO_CONTAINERS, "mp4")
         case "audio":
-            known = _AUDIO_CODECS.get(info.container, ())
             what = f"{name} is {info.audio_codec} audio in a {info.container} file"
-            _check((info.audio_codec or "").startswith(known or ("\0",)), what, AUDIO_CONTAINERS, "wav")
+            _check(is_documented_audio(info), what, AUDIO_CONTAINERS, "wav")
     return info.container
+
+
+def is_documented_audio(info: MediaInfo) -> bool:
+    """Whether the service documents audio of this container and codec."""
+    return (info.audio_codec or "").startswith(_AUDIO_CODECS.get(info.container, ("\0",)))
 
 
 def linked_format(url: str, media_type: str | None) -> str | None:

@@ -10,7 +10,7 @@ import contextlib
 import itertools
 import os
 import weakref
-from collections.abc import AsyncIterator, Generator, Iterator
+from collections.abc import AsyncIterator, Callable, Generator, Iterator
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from functools import partial
@@ -367,19 +367,26 @@ async def aprepare(
     choices: PrepareOptions = DEFAULTS,
 ) -> Prepared:
     """Run `prepare` on a thread; cancelling it ends the work within a few frames."""
-    deadline = Deadline()
+    made = await _on_a_thread(lambda: prepare(source, budget=budget, start=start, end=end, choices=choices), Deadline())
+    assert made is not None
+    return made
 
-    def work() -> Prepared:
+
+async def _on_a_thread(work: Callable[[], Prepared | None], deadline: Deadline) -> Prepared | None:
+    """Run work on a thread; cancelling it stops the deadline, and closes what the work returns nevertheless."""
+
+    def governed() -> Prepared | None:
         with deadline.governing():
-            return prepare(source, budget=budget, start=start, end=end, choices=choices)
+            return work()
 
-    running = asyncio.get_running_loop().run_in_executor(None, work)
+    running = asyncio.get_running_loop().run_in_executor(None, governed)
     try:
         return await asyncio.shield(running)
     except asyncio.CancelledError:
         deadline.stop()
         with contextlib.suppress(Exception):
-            (await running).close()
+            if (unseen := await running) is not None:
+                unseen.close()
         raise
 
 
@@ -398,28 +405,13 @@ async def asplit(  # noqa: PLR0913 - the same keywords as `split`
     Use `contextlib.aclosing` to stop early without delay.
     """
     segments = split(source, seconds=seconds, overlap=overlap, budget=budget, start=start, end=end, choices=choices)
-    running: asyncio.Future[Prepared | None] | None = None
-    loop, deadline = asyncio.get_running_loop(), Deadline()
-
-    def step() -> Prepared | None:
-        with deadline.governing():
-            return next(segments, None)
-
+    deadline = Deadline()
     try:
-        while True:
-            running = loop.run_in_executor(None, step)
-            prepared = await asyncio.shield(running)
-            if prepared is None:
-                return
+        while (prepared := await _on_a_thread(lambda: next(segments, None), deadline)) is not None:
             yield prepared
     finally:
         deadline.stop()
-        if running is not None and not running.done():
-            with contextlib.suppress(Exception):
-                unseen = await running
-                if unseen is not None:
-                    unseen.close()
-        await loop.run_in_executor(None, segments.close)
+        await asyncio.get_running_loop().run_in_executor(None, segments.close)
 
 
 def carry_out(

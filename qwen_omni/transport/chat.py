@@ -185,43 +185,25 @@ class _Stream:
 class _TimedStream(_Stream):
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         """Read what has come, waiting no longer than the deadline lets."""
-        deadline = _running.get()
-        if deadline is None:
-            return self._stream.read(max_bytes, timeout)  # type: ignore[no-any-return]
-        seconds = deadline.wait(timeout)
-        try:
+        with _in_time(timeout) as seconds:
             return self._stream.read(max_bytes, seconds)  # type: ignore[no-any-return]
-        except Exception as error:  # noqa: BLE001  (of either httpcore; raised again)
-            raise _in_time(error, deadline) from None
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
         """Send; the deadline waits meanwhile."""
-        begun = time.monotonic()
-        try:
+        with _not_counted():
             self._stream.write(buffer, timeout)
-        finally:
-            _sent_since(begun)
 
 
 class _AsyncTimedStream(_Stream):
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ASYNC109  (as httpcore calls it)
         """Read what has come, waiting no longer than the deadline lets."""
-        deadline = _running.get()
-        if deadline is None:
-            return await self._stream.read(max_bytes, timeout)  # type: ignore[no-any-return]
-        seconds = deadline.wait(timeout)
-        try:
+        with _in_time(timeout) as seconds:
             return await self._stream.read(max_bytes, seconds)  # type: ignore[no-any-return]
-        except Exception as error:  # noqa: BLE001  (of either httpcore; raised again)
-            raise _in_time(error, deadline) from None
 
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ASYNC109
         """Send; the deadline waits meanwhile."""
-        begun = time.monotonic()
-        try:
+        with _not_counted():
             await self._stream.write(buffer, timeout)
-        finally:
-            _sent_since(begun)
 
 
 def _timed(stream: Any) -> Any:  # noqa: ANN401
@@ -234,15 +216,31 @@ def _timed(stream: Any) -> Any:  # noqa: ANN401
     return timed()
 
 
-def _in_time(error: Exception, deadline: Deadline) -> Exception:
-    """Return the error of a failed read: a timeout in httpcore may be the deadline's."""
-    return deadline.error() if type(error).__name__ == "ReadTimeout" and deadline.left < _EARLY else error
-
-
-def _sent_since(begun: float) -> None:
+@contextlib.contextmanager
+def _in_time(timeout: float | None) -> Iterator[float | None]:
+    """Yield the timeout of a read. Where the deadline set it, a timeout in httpcore is the deadline's error."""
     deadline = _running.get()
-    if deadline is not None:
-        deadline.sent(time.monotonic() - begun)
+    if deadline is None:
+        yield timeout
+        return
+    try:
+        yield deadline.wait(timeout)
+    except Exception as error:
+        if type(error).__name__ == "ReadTimeout" and deadline.left < _EARLY:
+            raise deadline.error() from None
+        raise
+
+
+@contextlib.contextmanager
+def _not_counted() -> Iterator[None]:
+    """Exclude the time of sending from the running deadline."""
+    begun = time.monotonic()
+    try:
+        yield
+    finally:
+        deadline = _running.get()
+        if deadline is not None:
+            deadline.sent(time.monotonic() - begun)
 
 
 # --- Event loops ---
@@ -428,11 +426,7 @@ def _faults_named(settings: Settings) -> Iterator[None]:
         ) from None
 
 
-def _is_refusal(response: Any) -> bool:  # noqa: ANN401  (httpx's or httpx2's)
-    return response.status_code not in _OK
-
-
-def _refusal(response: Any, body: bytes) -> APIError:  # noqa: ANN401
+def _refusal(response: Any, body: bytes) -> APIError:  # noqa: ANN401  (httpx's or httpx2's)
     if response.status_code == PROXY_LOGIN and (fault := proxy_refusal(str(response.request.url))) is not None:
         return fault
     return to_error(response.status_code, body, response.headers, url=str(response.request.url))
@@ -440,25 +434,19 @@ def _refusal(response: Any, body: bytes) -> APIError:  # noqa: ANN401
 
 def _raise_refusal(response: Any) -> None:  # noqa: ANN401
     """Read the useful part of an error response, and raise it: the SDK would read and decode all of it."""
-    if _is_refusal(response):
-        raise _refusal(response, _quietly(response))
-
-
-def _quietly(response: Any) -> bytes:  # noqa: ANN401
-    try:
-        return read_up_to(response.iter_bytes(), ERROR_BYTES)
-    except _caught():  # the status is known; the text cannot be read
-        return b""
+    if response.status_code not in _OK:
+        body = b""
+        with contextlib.suppress(*_caught()):  # the status is known, even if the text cannot be read
+            body = read_up_to(response.iter_bytes(), ERROR_BYTES)
+        raise _refusal(response, body)
 
 
 async def _araise_refusal(response: Any) -> None:  # noqa: ANN401
-    if not _is_refusal(response):
-        return
-    try:
-        body = await aread_up_to(response.aiter_bytes(), ERROR_BYTES)
-    except _caught():
+    if response.status_code not in _OK:
         body = b""
-    raise _refusal(response, body)
+        with contextlib.suppress(*_caught()):
+            body = await aread_up_to(response.aiter_bytes(), ERROR_BYTES)
+        raise _refusal(response, body)
 
 
 def _plug_arguments(settings: Settings, hook: Callable[[Any], Any]) -> dict[str, Any]:

@@ -176,7 +176,7 @@ T = TypeVar("T")
 _PART = 4 * 2**20
 _MOST_PARTS = 10_000  # OSS, "Limits of multipart upload", read 2026-05
 _WHOLE = 2 * _PART  # files up to this size are uploaded in one request
-_LISTED = 1_000  # objects in one answer; OSS, "ListObjectsV2", read 2026-05
+_LISTED = 1_000  # objects or parts in one answer; OSS, "ListObjectsV2" and "ListParts", read 2026-05
 _WORKERS = 2
 _TALKATIVE = ("oss2.api", "oss2.auth", "oss2.http", "oss2.resumable", "oss2.utils", "oss2.exceptions")
 
@@ -261,15 +261,15 @@ class OssStore:
         """
         after = ""
         while True:
-            page = self.tried("list objects", functools.partial(self._listed, prefix, after))
+            listing = functools.partial(
+                self._uploads.list_objects_v2, prefix, continuation_token=after, max_keys=_LISTED
+            )
+            page = self.tried("list objects", listing)
             for one in page.object_list:
                 yield str(one.key), str(one.etag), int(one.size)
             if not page.is_truncated:
                 return
             after = page.next_continuation_token
-
-    def _listed(self, prefix: str, after: str) -> Any:  # noqa: ANN401  (oss2's result)
-        return self._uploads.list_objects_v2(prefix, continuation_token=after, max_keys=_LISTED)
 
     def blocks(self, object_name: str) -> Iterator[bytes]:
         """Yield the content of an object; it is requested again where the connection breaks.
@@ -396,14 +396,12 @@ class _Multipart:
         parts: dict[int, Any] = {}
         marker = ""
         while True:
-            page = self._tried("list parts", functools.partial(self._page, upload, marker))
+            listing = functools.partial(self._bucket.list_parts, self._name, upload, marker=marker, max_parts=_LISTED)
+            page = self._tried("list parts", listing)
             parts |= {part.part_number: part for part in page.parts if part.size == self._size(part.part_number)}
             if not page.is_truncated:
                 return parts
             marker = page.next_marker
-
-    def _page(self, upload: str, marker: str) -> Any:  # noqa: ANN401  (oss2's result)
-        return self._bucket.list_parts(self._name, upload, marker=marker, max_parts=1000)
 
     def _size(self, number: int) -> int:
         return min(self._part, self._ready.size_bytes - (number - 1) * self._part)

@@ -22,7 +22,7 @@ import av
 
 from qwen_omni.errors import UnreadableMediaError
 from qwen_omni.media.encode.audio import AudioRange, add_audio, encode_audio, open_audio
-from qwen_omni.media.encode.frames import FrameRun, Shaper, Shown, read_frames
+from qwen_omni.media.encode.frames import FrameRun, Shaper, Shown, read_shaped
 from qwen_omni.media.files.safe_open import Reopenable
 from qwen_omni.media.info import MediaInfo, exact
 from qwen_omni.media.plan.plan import FrameEncoding, MediaPlan
@@ -331,30 +331,17 @@ def _frame_packets(
     source: Reopenable, info: MediaInfo, plan: MediaPlan, runs: list[FrameRun], deadline: Deadline, workers: int
 ) -> "Generator[Packet[VideoStream]]":
     if workers == 1 or len(runs) == 1:  # a file that cannot be sought is decoded on one thread and encoded on this one
-        shown = _shown(source, info, plan, runs[0], deadline, threads=workers)
+        shown = read_shaped(source, info, plan, runs[0], Shaper(_encoding(plan)), deadline, threads=workers)
         shown = piped(shown, _WAITING_FRAMES, deadline) if workers > 1 else shown
         yield from _encoded(shown, plan, deadline, threads=workers)
         return
     inner = Deadline(parent=deadline)  # ends with the frames; the audio may still need the other one
 
     def piece(run: FrameRun) -> "list[Packet[VideoStream]]":
-        return list(_encoded(_shown(source, info, plan, run, inner), plan, inner))
+        return list(_encoded(read_shaped(source, info, plan, run, Shaper(_encoding(plan)), inner), plan, inner))
 
     for packets in in_order((partial(piece, run) for run in runs), workers=workers, ahead=1, deadline=inner):
         yield from packets
-
-
-def _shown(
-    source: Reopenable, info: MediaInfo, plan: MediaPlan, run: FrameRun, deadline: Deadline, *, threads: int = 1
-) -> "Generator[Shown]":
-    """Decode and convert the frames of one run."""
-    shaper = Shaper(_encoding(plan))
-    with open_video(source, run.wanted, deadline) as (container, stream):
-        key_frames = plan.budget.key_frames
-        for frame, number, count in read_frames(
-            container, stream, run, deadline, threads=threads, key_frames=key_frames, breaks=info.breaks
-        ):
-            yield shaper.shape(frame), number, count
 
 
 def _encoded(

@@ -26,7 +26,7 @@ from qwen_omni.media.budget import (
     sampling_for,
     shown_size,
 )
-from qwen_omni.media.info import IMAGE_CONTAINERS, VIDEO_CONTAINERS, MediaInfo, documented_format
+from qwen_omni.media.info import IMAGE_CONTAINERS, VIDEO_CONTAINERS, MediaInfo, is_documented_audio
 from qwen_omni.media.plan.images import ImageLimits, Piece, Size, why_tiled
 from qwen_omni.media.probe.probe import ANIMATED
 from qwen_omni.profiles.profile import MediaLimits
@@ -203,7 +203,7 @@ def why_not_as_is(info: MediaInfo, inputs: PlanInputs, *, partial: bool = False)
             reasons = (
                 *_broken(info, partial=partial),
                 takes_other_track(info) and _other_track(info),
-                not _audio_is_documented(info)
+                not is_documented_audio(info)
                 and f"the service does not document {info.audio_codec} in {info.container} files",
                 *_too_large(info, limits.audio_bytes, inputs),
             )
@@ -287,14 +287,6 @@ def takes_other_track(info: MediaInfo) -> bool:
         return False
     usual = next((track.index for track in info.audio_tracks if track.default), 0)
     return info.audio_track != 0 or usual != 0
-
-
-def _audio_is_documented(info: MediaInfo) -> bool:
-    try:
-        documented_format(info, name="")
-    except UnsupportedMediaError:
-        return False
-    return True
 
 
 _REMUXED = frozenset({"mpegts", "mpeg"})

@@ -11,7 +11,6 @@ file can hold thousands. Pillow cannot be interrupted, but it reads while it dec
 
 import contextlib
 import io
-import os
 import re
 import time
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from fractions import Fraction
 from typing import IO, Literal, cast
 
 from qwen_omni.errors import MediaDoesNotFitError, UnreadableMediaError, UnsupportedMediaError
+from qwen_omni.media.files.safe_open import settled_version
 from qwen_omni.media.info import AudioTrack, AudioTrackChoice, MediaInfo, no_such_track
 from qwen_omni.media.probe.truncation import BrokenPromiseError
 from qwen_omni.media.source import NAME_ONE, FileVersion
@@ -343,7 +343,7 @@ def probe(
             without frames.
         MediaDoesNotFitError: an image with so many pixels that decoding it would be dangerous.
     """
-    key = (_settled_version(file), media_type_hint, audio_track, frame)
+    key = (settled_version(file), media_type_hint, audio_track, frame)
     info = _inspected.get(key)
     if info is None:
         info = _inspect(file, label, media_type_hint, audio_track, frame)
@@ -355,17 +355,6 @@ def probe(
 _Key = tuple[FileVersion | None, str | None, AudioTrackChoice, int | None]
 _inspected: dict[_Key, MediaInfo] = {}
 _REMEMBERED = 32
-_SETTLED_NS = 2_000_000_000  # timestamps are coarser than a write: what changed just now may change again unnoticed
-
-
-def _settled_version(file: IO[bytes]) -> FileVersion | None:
-    """Return the state of a file on disk that has not changed for a while; `None` for any other file."""
-    try:
-        version = FileVersion.of(os.fstat(file.fileno()))
-    except (AttributeError, OSError):  # io.UnsupportedOperation, for bytes in memory, is an OSError
-        return None
-    newest = max(version.modified_ns, version.changed_ns)
-    return version if time.time_ns() - newest > _SETTLED_NS else None
 
 
 def _remember(key: _Key, info: MediaInfo) -> None:

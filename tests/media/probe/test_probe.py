@@ -10,6 +10,7 @@ import pytest
 from PIL import Image, PngImagePlugin
 
 from qwen_omni.errors import UnreadableMediaError, UnsupportedMediaError
+from qwen_omni.media.files import safe_open
 from qwen_omni.media.info import MediaInfo
 from qwen_omni.media.prepare import prepare
 from qwen_omni.media.probe import av as streams, probe as probing
@@ -292,7 +293,7 @@ def test_half_a_recording_without_known_first_bytes_tells_what_is_missing(kind, 
 @pytest.mark.parametrize(("settled_ns", "reads_again"), [(-(10**12), False), (10**12, True)], ids=["old", "just now"])
 def test_a_file_that_has_not_changed_is_read_once(tmp_path, monkeypatch, settled_ns, reads_again):
     """A file that changed a moment ago may change again within the same timestamp, so it is always read."""
-    monkeypatch.setattr(probing, "_SETTLED_NS", settled_ns)
+    monkeypatch.setattr(safe_open, "_SETTLED_NS", settled_ns)
     path = tmp_path / "talk.wav"
     path.write_bytes(making.wav(2))
     found = []
@@ -310,7 +311,7 @@ def test_a_file_that_has_not_changed_is_read_once(tmp_path, monkeypatch, settled
 
 
 def test_only_the_latest_files_are_remembered(tmp_path, monkeypatch):
-    monkeypatch.setattr(probing, "_SETTLED_NS", -(10**12))
+    monkeypatch.setattr(safe_open, "_SETTLED_NS", -(10**12))
     for n in range(40):
         path = tmp_path / f"{n}.png"
         Image.new("L", (n + 1, 1)).save(path)
