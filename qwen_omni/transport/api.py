@@ -303,8 +303,7 @@ def resolve_host(host: str) -> list[str]:
 class PublicHosts:
     """The addresses of hosts, each resolved once and cached for the lifetime of this object."""
 
-    def __init__(self, resolve: Resolve | None = None) -> None:
-        self._resolve = resolve or resolve_host
+    def __init__(self) -> None:
         self._found: dict[str, list[str]] = {}
 
     def addresses(self, host: str, *, proxied: bool = False) -> list[str]:
@@ -320,7 +319,7 @@ class PublicHosts:
         """
         if host not in self._found:
             try:
-                self._found[host] = self._resolve(host)
+                self._found[host] = resolve_host(host)
             except LocalNetworkError:
                 if not proxied:
                     raise

@@ -4,6 +4,7 @@ import io
 from fractions import Fraction
 
 import av
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -45,12 +46,7 @@ def stored(image: Image.Image) -> bytes:
     held = io.BytesIO()
     with av.open(held, "w", format="mp4") as output:
         stream = output.add_stream("mpeg4", rate=2)
-        stream.width, stream.height, stream.pix_fmt = image.width, image.height, "yuv420p"
-        for number in range(6):
-            frame = av.VideoFrame.from_image(image)
-            frame.pts, frame.time_base = number, Fraction(1, 2)
-            output.mux(stream.encode(frame))
-        output.mux(stream.encode(None))
+        making.add_frames(output, stream, [np.asarray(image)] * 6, Fraction(1, 2), image.size)
     return held.getvalue()
 
 
@@ -86,13 +82,8 @@ def test_an_unmarked_cover_is_not_the_video():
         cover, film = output.add_stream("mjpeg", rate=2), output.add_stream("mpeg4", rate=2)
         cover.width, cover.height, cover.pix_fmt = 32, 32, "yuvj420p"
         film.width, film.height, film.pix_fmt = *SIZE, "yuv420p"
-        output.mux(cover.encode(av.VideoFrame.from_image(Image.new("RGB", (32, 32), "red"))))
-        output.mux(cover.encode(None))
-        for number in range(6):
-            frame = av.VideoFrame.from_image(quarters())
-            frame.pts, frame.time_base = number, Fraction(1, 2)
-            output.mux(film.encode(frame))
-        output.mux(film.encode(None))
+        making.add_frames(output, cover, [av.VideoFrame.from_image(Image.new("RGB", (32, 32), "red"))])
+        making.add_frames(output, film, [np.asarray(quarters())] * 6, Fraction(1, 2))
     with prepare(held.getvalue(), budget=TENTHS) as prepared:
         info = prepared.source_info
         assert (info.width, info.height, info.video_codec) == (*SIZE, "mpeg4")

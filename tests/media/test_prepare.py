@@ -34,6 +34,7 @@ from qwen_omni.media.work import Deadline, segments_apart, threads_for
 from qwen_omni.standin import marked_media
 from qwen_omni.standin.marked_media import Encoding
 from qwen_omni.standin.media.perceive import Memory
+from tests.support import making
 
 GOPS = Encoding(options=(("preset", "ultrafast"), ("crf", "23"), ("g", "48"), ("bf", "3")))
 RATES = [23.976, 25, 29.97, 30, 60]
@@ -256,12 +257,9 @@ def test_a_limit_on_bytes_is_kept(tmp_path):
     noise = np.random.default_rng(1)
     with av.open(str(tmp_path / "noise.mp4"), "w") as output:
         stream = output.add_stream("mpeg4", rate=10)
-        stream.width, stream.height, stream.pix_fmt = 320, 180, "yuv420p"
         stream.bit_rate = 8_000_000
-        for _ in range(80):
-            picture = noise.integers(0, 256, (180, 320, 3), np.uint8)
-            output.mux(stream.encode(av.VideoFrame.from_ndarray(picture, "rgb24").reformat(format="yuv420p")))
-        output.mux(stream.encode(None))
+        frames = (noise.integers(0, 256, (180, 320, 3), np.uint8) for _ in range(80))
+        making.add_frames(output, stream, frames, size=(320, 180))
 
     free = prepare(tmp_path / "noise.mp4", budget="static")
     small = prepare(tmp_path / "noise.mp4", budget=replace(budget_named("static"), max_bytes=200_000))

@@ -6,6 +6,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import av
+import numpy as np
 import pytest
 from PIL import Image, PngImagePlugin
 
@@ -280,10 +281,7 @@ def test_half_a_recording_without_known_first_bytes_tells_what_is_missing(kind, 
     path = tmp_path / f"a.{kind}"
     with av.open(str(path), "w", format=kind) as output:
         track = output.add_stream("pcm_s16be" if kind == "au" else "pcm_s16le", rate=16_000, layout="mono")
-        frame = av.AudioFrame(format="s16", layout="mono", samples=32_000)
-        frame.sample_rate = 16_000
-        output.mux(track.encode(frame))
-        output.mux(track.encode(None))
+        making.add_samples(output, track, [np.zeros(32_000, np.int16)])
     path.write_bytes(path.read_bytes()[:30_000])
 
     with pytest.raises(UnreadableMediaError, match=r"is media but is damaged or truncated .* are missing"):

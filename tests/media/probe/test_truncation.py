@@ -163,10 +163,7 @@ def test_a_recording_that_is_still_going_on_is_taken(container):
     codec = "libvpx-vp9" if container == "webm" else "libx264"
     with av.open(buffer, "w", format=container, options={"live": "1"}) as out:
         stream = out.add_stream(codec, rate=10)
-        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
-        for _ in range(20):
-            out.mux(stream.encode(av.VideoFrame(64, 48, "yuv420p")))
-        out.mux(stream.encode(None))
+        making.add_frames(out, stream, (av.VideoFrame(64, 48, "yuv420p") for _ in range(20)), size=(64, 48))
     begun = buffer.getvalue()[:-20]
 
     with prepare(begun, budget="static", choices=PrepareOptions(workers=1)) as made:
