@@ -28,7 +28,7 @@ _HOMES = {
     "qwen_omni.library.library": "VideoLibrary",
     "qwen_omni.media.budget": "MediaBudget Sampling",
     "qwen_omni.media.info": "MediaInfo",
-    "qwen_omni.media.plan.images": "Still",
+    "qwen_omni.media.plan.images": "JpegImage",
     "qwen_omni.media.plan.plan": "MediaPlan",
     "qwen_omni.media.prepare": "PrepareOptions Prepared aprepare asplit prepare split",
     "qwen_omni.media.source": "MediaSource",

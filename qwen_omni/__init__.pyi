@@ -63,7 +63,7 @@ from qwen_omni.library.embeddings import TextEmbedding as TextEmbedding
 from qwen_omni.library.library import VideoLibrary as VideoLibrary
 from qwen_omni.media.budget import MediaBudget as MediaBudget, Sampling as Sampling
 from qwen_omni.media.info import MediaInfo as MediaInfo
-from qwen_omni.media.plan.images import Still as Still
+from qwen_omni.media.plan.images import JpegImage as JpegImage
 from qwen_omni.media.plan.plan import MediaPlan as MediaPlan
 from qwen_omni.media.prepare import (
     Prepared as Prepared,
@@ -160,4 +160,5 @@ Captioned = CaptionResult
 Choices = PrepareOptions
 Foresight = Forecast
 Plan = MediaPlan
+Still = JpegImage
 foresee = forecast

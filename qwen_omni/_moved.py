@@ -1,11 +1,19 @@
 """Old paths and names. Each works until `GONE`, and warns with the new one."""
 
+import functools
 import importlib
 import sys
 import warnings
 from collections.abc import Sequence
 from importlib.machinery import ModuleSpec
 from types import ModuleType
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:  # `typing` takes longer to import than this package
+    from collections.abc import Callable
+    from typing import TypeVar
+
+    T = TypeVar("T")
 
 GONE = "qwen-omni 0.3"
 """The release that removes them."""
@@ -29,12 +37,29 @@ MOVED_NAMES = {
     "Choices": "PrepareOptions",
     "Foresight": "Forecast",
     "Plan": "MediaPlan",
+    "Still": "JpegImage",
     "foresee": "forecast",
 }
 """Old public name of `qwen_omni` to new name."""
 
-MOVED_OPTIONS = {"search": "enable_search", "wish": "focus"}
-"""Old keyword to new keyword."""
+MOVED_OPTIONS = {
+    "has_sound": "has_audio",
+    "picture": "encoding",
+    "picture_duration": "video_duration",
+    "picture_end": "video_end",
+    "picture_start": "video_start",
+    "pictures": "images",
+    "search": "enable_search",
+    "sound": "audio",
+    "sound_bitrate": "audio_bitrate",
+    "sound_changes": "audio_changes",
+    "sound_duration": "audio_duration",
+    "sound_end": "audio_end",
+    "sound_start": "audio_start",
+    "stills": "jpegs",
+    "wish": "focus",
+}
+"""Old keyword or attribute to the new one, in the classes that `with_old_options` names."""
 
 MOVED_TOOLS = {"ask_video": "ask_about_clip"}
 """Old name of a tool to new name."""
@@ -72,6 +97,38 @@ def warn(old: str, new: str) -> None:
         DeprecationWarning,
         stacklevel=3,
     )
+
+
+def with_old_options(*names: str) -> "Callable[[type[T]], type[T]]":
+    """Let a class be made, and read, with these new options under their old names, too."""
+
+    def add(kind: "type[T]") -> "type[T]":
+        made = kind.__init__
+        moved = {old: new for old, new in MOVED_OPTIONS.items() if new in names}
+
+        @functools.wraps(made)
+        def init(self: "T", *args: object, **options: object) -> None:
+            for old in moved.keys() & options.keys():
+                warn(f"{kind.__name__}({old}=)", f"{moved[old]}=")
+                options[moved[old]] = options.pop(old)
+            made(self, *args, **options)
+
+        kind.__init__ = init  # type: ignore[method-assign,assignment]
+        for old in moved:
+            setattr(kind, old, old_option(old))
+        return kind
+
+    return add
+
+
+def old_option(old: str) -> property:
+    """Return a property that reads an option under its old name."""
+
+    def read(value: object) -> object:
+        warn(f"{type(value).__name__}.{old}", MOVED_OPTIONS[old])
+        return getattr(value, MOVED_OPTIONS[old])
+
+    return property(read)
 
 
 def tool_name(name: str) -> str:

@@ -223,11 +223,11 @@ def _samples() -> Iterator[tuple[str, MediaPart]]:
     image = io.BytesIO()
     Image.new("RGB", (64, 64), "navy").save(image, "PNG")
     yield "image", ImagePart(source=MediaSource.from_bytes(image.getvalue(), media_type="image/png"))
-    sound = io.BytesIO()
-    with wave.open(sound, "wb") as file:
+    recording = io.BytesIO()
+    with wave.open(recording, "wb") as file:
         file.setparams((1, 2, _SAMPLE_RATE, 0, "NONE", ""))
         file.writeframes(bytes(2 * _SAMPLE_RATE))
-    yield "audio", AudioPart(source=MediaSource.from_bytes(sound.getvalue(), media_type="audio/wav"))
+    yield "audio", AudioPart(source=MediaSource.from_bytes(recording.getvalue(), media_type="audio/wav"))
     frames = [Image.new("RGB", (64, 64), color) for color in ("navy", "teal") * 4]
     moving = io.BytesIO()
     frames[0].save(moving, "GIF", save_all=True, append_images=frames[1:], duration=250)

@@ -227,7 +227,7 @@ class MediaPayload:
         content_type: the MIME type of the file, sent to the store.
         format: the container's short name (`wav`, `mp3`), required for audio parts.
         size_bytes: size of the media itself.
-        has_sound: whether a video has audio; `None` if unknown, as for a link.
+        has_audio: whether a video has audio; `None` if unknown, as for a link.
         version: the state of `path` when it was inspected.
         bare: send plain base64, without the `data:` prefix.
         upload: where it was uploaded to, if it was.
@@ -241,7 +241,7 @@ class MediaPayload:
     content_type: str = ""
     format: str | None = None
     size_bytes: int = 0
-    has_sound: bool | None = None
+    has_audio: bool | None = None
     version: FileVersion | None = None
     bare: bool = False
     upload: Upload | None = None

@@ -81,14 +81,14 @@ class Card:
             cells = (f'<th style="{_CELL};white-space:nowrap">{_safe(one)}</th>' for one in headings)
             yield f"<tr>{''.join(cells)}</tr>"
         for row in self.rows[:MOST_ROWS]:
-            yield f'<tr style="background:none">{"".join(_cells(row, pictured=images))}</tr>'
+            yield f'<tr style="background:none">{"".join(_cells(row, with_images=images))}</tr>'
         yield "</table>"
         if len(self.rows) > MOST_ROWS:
             yield f'<div style="{_SOFT}">and {len(self.rows) - MOST_ROWS:,} more</div>'
 
 
-def _cells(row: Row, *, pictured: bool) -> Iterable[str]:
-    if pictured:
+def _cells(row: Row, *, with_images: bool) -> Iterable[str]:
+    if with_images:
         image = f'<img alt="" style="{_IMAGE}" src="data:image/jpeg;base64,{row.image}">' if row.image else ""
         yield f'<td style="{_CELL};width:132px">{image}</td>'
     for cell in row.cells[:-1]:

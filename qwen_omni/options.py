@@ -1,11 +1,10 @@
 """Options of one request, independent of the service's field names. Values only."""
 
-import functools
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar, get_args
 
-from qwen_omni._moved import MOVED_OPTIONS, warn
+from qwen_omni._moved import with_old_options
 from qwen_omni.errors import ConfigurationError
 from qwen_omni.messages import Message, Store
 from qwen_omni.profiles.rate_limits import RateLimits
@@ -43,39 +42,6 @@ class Tool:
     description: str = ""
     parameters: Mapping[str, Any] = field(default_factory=dict)
     strict: bool | None = None
-
-
-def with_old_options(*names: str) -> Any:  # noqa: ANN401  (a class decorator; mypy reads the dataclass below it)
-    """Let a class be made, and read, with these new options under their old keywords, too."""
-
-    def add(kind: type[T]) -> type[T]:
-        made = kind.__init__
-
-        @functools.wraps(made)
-        def init(self: T, *args: Any, **options: Any) -> None:  # noqa: ANN401
-            for old, new in MOVED_OPTIONS.items():
-                if new in names and old in options:
-                    warn(f"{kind.__name__}({old}=)", f"{new}=")
-                    options[new] = options.pop(old)
-            made(self, *args, **options)
-
-        kind.__init__ = init  # type: ignore[method-assign,assignment]
-        for old, new in MOVED_OPTIONS.items():
-            if new in names:
-                setattr(kind, old, old_option(old))
-        return kind
-
-    return add
-
-
-def old_option(old: str) -> property:
-    """Return a property that reads an option under its old name."""
-
-    def read(value: object) -> object:
-        warn(f"{type(value).__name__}.{old}", MOVED_OPTIONS[old])
-        return getattr(value, MOVED_OPTIONS[old])
-
-    return property(read)
 
 
 def check_tier(tier: object) -> None:

@@ -184,8 +184,8 @@ class OssSettings(OwnCopy):
         """Return the full name of an object, without the leading slash that OSS refuses.
 
         Example:
-            >>> OssSettings(bucket="b", endpoint="oss-cn-beijing.aliyuncs.com", prefix="/films/").object_name("a.mp4")
-            'films/a.mp4'
+            >>> OssSettings(bucket="b", endpoint="oss-cn-beijing.aliyuncs.com", prefix="/videos/").object_name("a.mp4")
+            'videos/a.mp4'
         """
         prefix = self.prefix.strip("/")
         return f"{prefix}/{name}" if prefix else name

@@ -32,7 +32,7 @@ from docs_tables import (
     transcriber_table,
 )
 
-from tests.media.encode.test_images_odd import table as picture_table
+from tests.media.encode.test_images_odd import table as image_table
 from tests.support.foreign import table as format_table
 from tests.support.real import table as real_files_table
 
@@ -53,7 +53,7 @@ MAKERS: dict[str, Callable[[], str]] = {
     "tools": tool_table,
     "formats": format_table,
     "realfiles": real_files_table,
-    "pictures": picture_table,
+    "images": image_table,
 }
 _PART = re.compile(r"(<!-- made: (\w+) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
 _WORD = re.compile(r"[^\s│─╭╮╰╯|]+")

@@ -251,9 +251,9 @@ def _allows(own: RateLimits, published: RateLimits) -> bool:
 
 def image(trial: Trial) -> Row:
     """The tokens of an image, which the formulas of this package predict."""
-    picture = io.BytesIO()
-    Image.new("RGB", (640, 480), "white").save(picture, "PNG")
-    part = ImagePart(source=MediaSource.from_bytes(picture.getvalue()))
+    image = io.BytesIO()
+    Image.new("RGB", (640, 480), "white").save(image, "PNG")
+    part = ImagePart(source=MediaSource.from_bytes(image.getvalue()))
     request = ChatRequest(model=SPEAKING, messages=(user(part, "Say ok."),), options=ChatOptions(max_tokens=8))
     made = estimate(request, settings=trial.settings)
     usage = trial.client.complete(request).usage or Usage()

@@ -1,4 +1,4 @@
-"""Draw the picture of a summary page for the README: the sample clip, summarised by the stand-in, in Chromium.
+"""Draw the image of a summary page for the README: the sample clip, summarised by the stand-in, in Chromium.
 
     python -m scripts.page_image
 
@@ -23,7 +23,7 @@ LARGEST = 150_000  # bytes
 
 
 def main() -> None:
-    """Write the picture."""
+    """Write the image."""
     with tempfile.TemporaryDirectory() as folder, Standin().environment():
         os.environ["QWEN_OMNI_CACHE_DIR"] = folder  # no answer of an older stand-in
         page = Path(folder) / "page.html"

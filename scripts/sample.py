@@ -87,7 +87,7 @@ def frames() -> Iterator[Image.Image]:
             yield image.resize((WIDTH, HEIGHT), Image.Resampling.LANCZOS)
 
 
-def sound() -> np.ndarray:
+def audio() -> np.ndarray:
     """Return the speech of all scenes, 16-bit mono."""
     whole = np.zeros(round(SCENES[-1].end * RATE), dtype=np.int16)
     for scene in SCENES:
@@ -114,7 +114,7 @@ def main() -> None:
             output.mux(seen.encode(av.VideoFrame.from_image(image)))
         output.mux(seen.encode(None))
         resampler = av.AudioResampler(format="fltp", layout="mono", rate=RATE)
-        frame = av.AudioFrame.from_ndarray(sound()[None, :], format="s16", layout="mono")
+        frame = av.AudioFrame.from_ndarray(audio()[None, :], format="s16", layout="mono")
         frame.sample_rate, frame.pts, frame.time_base = RATE, 0, Fraction(1, RATE)
         for part in [*resampler.resample(frame), None]:
             output.mux(heard.encode(part))

@@ -69,7 +69,7 @@ def the_core_works() -> None:
     for name in core.__all__:
         getattr(core, name)
     core.OmniClient(core.Settings.load(api_key="sk-none")).close()
-    with core.prepare(a_sound(), budget="static") as prepared:
+    with core.prepare(a_recording(), budget="static") as prepared:
         expect(prepared.info.sample_rate == 16_000, f"audio of {prepared.info.sample_rate} Hz")  # noqa: PLR2004
     expect("site-packages" in str(core.__file__), f"not the wheel: {core.__file__}")
 
@@ -132,7 +132,7 @@ def bucket_names_its_extra() -> None:
         bucket="b", endpoint="oss-cn-beijing.aliyuncs.com", credentials=core.OssCredentials.of("id", "secret")
     )
     settings = core.Settings.load(api_key="sk-none", base_url="http://127.0.0.1:9", oss=bucket, delivery="oss")
-    part = core.AudioPart(source=core.MediaSource.from_path(a_sound(), trusted=True))
+    part = core.AudioPart(source=core.MediaSource.from_path(a_recording(), trusted=True))
     request = core.ChatRequest(model="qwen3.5-omni-flash", messages=(core.user(part, "What?"),))
     with core.OmniClient(settings) as client:
         error = raised(lambda: client.complete(request))
@@ -149,7 +149,7 @@ def command_works() -> None:
     """Check help, `probe`, and the errors about missing extras."""
     done = command("--help")
     expect(done.returncode == 0 and "caption" in done.stdout, done.stderr)
-    seen = command("probe", str(a_sound()))
+    seen = command("probe", str(a_recording()))
     expect(seen.returncode == 0 and "wav" in seen.stdout, seen.stderr)
     lacking = command("standin")
     expect(lacking.returncode == 2 and "pip install 'qwen-omni[standin]'" in lacking.stderr, lacking.stderr)  # noqa: PLR2004
@@ -209,7 +209,7 @@ def raised(action: Callable[[], object]) -> BaseException | None:
     return None
 
 
-def a_sound() -> Path:
+def a_recording() -> Path:
     """Create a second of silence with the standard library."""
     path = Path(tempfile.mkdtemp()) / "silence.wav"
     with wave.open(str(path), "wb") as file:

@@ -7,14 +7,34 @@ import re
 import subprocess
 import sys
 import tomllib
+from fractions import Fraction
 from pathlib import Path
 
 import pytest
 
 import qwen_omni
 from langchain_qwen_omni import ChatQwenOmni, LongVideoChain
-from qwen_omni import ChatOptions, RateLimitError, SummaryOptions, UsageLedger, estimate, user
+from qwen_omni import (
+    ChatOptions,
+    MediaBudget,
+    MediaInfo,
+    MediaPlan,
+    PageChoices,
+    Prepared,
+    RateLimitError,
+    Sampling,
+    SummaryOptions,
+    UsageLedger,
+    estimate,
+    profile_for,
+    sample,
+    user,
+)
 from qwen_omni._moved import GONE, MOVED, MOVED_NAMES, MOVED_OPTIONS, MOVED_TOOLS
+from qwen_omni.archive.steps import Summarize
+from qwen_omni.integrations.media_options import read_budget
+from qwen_omni.video.source_video import look_over
+from qwen_omni.work_store.store import digest
 
 ROOT = Path(__file__).parents[1]
 
@@ -45,7 +65,12 @@ def test_what_never_was_is_not_found():
 
 @pytest.mark.parametrize(
     ("kind", "old", "new", "value"),
-    [(SummaryOptions, "wish", "focus", "dogs"), (ChatOptions, "search", "enable_search", True)],
+    [
+        (SummaryOptions, "wish", "focus", "dogs"),
+        (ChatOptions, "search", "enable_search", True),
+        (MediaBudget, "sound_bitrate", "audio_bitrate", 64_000),
+        (PageChoices, "pictures", "images", 3),
+    ],
 )
 def test_an_old_keyword_sets_the_new_option(kind, old, new, value):
     """When a value is made, copied and read; the new keyword warns of nothing."""
@@ -59,6 +84,31 @@ def test_an_old_keyword_sets_the_new_option(kind, old, new, value):
     assert pickle.loads(pickle.dumps(wanted)) == dataclasses.replace(wanted) == wanted
     with pytest.raises(TypeError):
         kind(**{f"{old}es": value})
+
+
+def test_old_attributes_of_prepared_media():
+    with pytest.warns(DeprecationWarning, match=r"MediaInfo\(sound_duration=\) is now audio_duration="):
+        info = MediaInfo(
+            kind="video", container="mp4", media_type="video/mp4", size_bytes=9, sound_duration=Fraction(2)
+        )
+    plan = MediaPlan(action="pass", reason="it fits", budget=MediaBudget(), sampling=Sampling())
+    prepared = Prepared(info=info, source_info=info, plan=plan)
+    old_names = [(value, old) for value in (info, plan, prepared) for old in MOVED_OPTIONS if hasattr(type(value), old)]
+    assert len(old_names) == 11
+    for value, old in old_names:
+        new = MOVED_OPTIONS[old]
+        with pytest.warns(DeprecationWarning, match=f"{type(value).__name__}.{old} is now {new}; "):
+            assert getattr(value, old) == getattr(value, new)
+
+
+def test_stored_work_is_found_under_its_key(tmp_path):
+    """The keys of 0.1, whose budget had `sound_bitrate`; and a budget that was stored with that name is read."""
+    own = SummaryOptions(budget=MediaBudget(name="own", fps=1))
+    assert Summarize(options=own).digest == "6638a579bdb01409e8f927cb2141b29e"
+    video = look_over(sample(tmp_path).path, own, profile_for(own.model), media_root=tmp_path)
+    assert digest(video.key_fields()) == "a23ef7bd1b3c1ca13891adea3f3210d163a045dd897642621dfba6ce11eae72d"
+    with pytest.warns(DeprecationWarning, match="sound_bitrate"):
+        assert read_budget({"fps": 1, "sound_bitrate": 64_000}, "options") == MediaBudget(fps=1, audio_bitrate=64_000)
 
 
 def test_old_keywords_of_the_adapters():

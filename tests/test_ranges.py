@@ -60,7 +60,7 @@ OPTIONS = (
 )  # fmt: skip
 FOUND_OUT = {
     "Added", "AudioDelta", "Cost", "Entry", "Estimate", "FileCaption", "FinishDelta", "Forecast", "LibraryProgress",
-    "MediaEstimate", "MediaInfo", "MediaPlan", "Prepared", "Profile", "Progress", "Response", "SentMedia", "Still",
+    "MediaEstimate", "MediaInfo", "MediaPlan", "Prepared", "Profile", "Progress", "Response", "SentMedia", "JpegImage",
     "TokenCounts", "ToolCallDelta", "Usage", "UsageDelta",
 }  # fmt: skip
 """Public values with numbers that this package finds out itself; nobody passes them in."""

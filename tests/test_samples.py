@@ -16,7 +16,7 @@ from qwen_omni.media.source import as_source
 def test_what_it_is(tmp_path):
     clip = qwen_omni.sample(tmp_path / "new")
     info = look_at(as_source(clip.path)).info
-    assert (info.kind, float(info.duration), info.width, info.height, info.has_sound) == ("video", 20, 640, 360, True)
+    assert (info.kind, float(info.duration), info.width, info.height, info.has_audio) == ("video", 20, 640, 360, True)
     assert clip.path.stat().st_size < 600_000
     assert [(scene.start, scene.end) for scene in samples.SCENES] == [(0, 6), (6, 13), (13, 20)]
     facts = " ".join(word for scene in samples.SCENES for word in (scene.speech, *scene.words))

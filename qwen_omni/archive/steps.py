@@ -14,6 +14,7 @@ from typing import Any, ClassVar, Protocol, runtime_checkable
 
 from qwen_omni.client import OmniClient
 from qwen_omni.errors import ConfigurationError
+from qwen_omni.media.budget import MediaBudget, budget_key
 from qwen_omni.media.source import MediaSource
 from qwen_omni.media.work import usual_workers
 from qwen_omni.options import ChatOptions, ChatRequest
@@ -194,11 +195,13 @@ def _asked(options: Any, **others: Any) -> dict[str, Any]:  # noqa: ANN401  (a d
     changed = {
         name: value for name, value in chosen.items() if name not in _NOT_ASKED and value != getattr(usual, name)
     }
-    plain_ones = {
-        name: dataclasses.asdict(value) if dataclasses.is_dataclass(value) and not isinstance(value, type) else value
-        for name, value in changed.items()
-    }
-    return {**plain_ones, **others}
+    return {**{name: _plain(value) for name, value in changed.items()}, **others}
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, MediaBudget):
+        return budget_key(value)
+    return dataclasses.asdict(value) if dataclasses.is_dataclass(value) and not isinstance(value, type) else value
 
 
 def _key(*parts: object) -> str:

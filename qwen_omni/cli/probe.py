@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from qwen_omni._moved import MOVED_OPTIONS
 from qwen_omni.cli.human import bytes_text, rate_text, seconds_text
 from qwen_omni.cli.options import AudioTrack, Budget, ModelName, check_files
 from qwen_omni.cli.output import in_words, show_table, waiting, write_json
@@ -41,9 +42,9 @@ def probe(
 
 
 def facts_of(info: MediaInfo) -> dict[str, Any]:
-    """Return the properties of a file in plain JSON types."""
+    """Return the properties of a file in plain JSON types; those with a new name under the old one, too."""
     facts: dict[str, Any] = with_leaves(asdict(info), _plain)
-    return facts
+    return facts | {old: facts[new] for old, new in MOVED_OPTIONS.items() if new in facts}
 
 
 def plan_of(plan: MediaPlan) -> dict[str, Any]:
@@ -64,7 +65,7 @@ def rows_of(info: MediaInfo) -> Iterator[tuple[str, str]]:
     elif info.kind != "image":
         yield "length", "not stated in the file"
     if info.width and info.height:
-        yield "picture", ", ".join(_video_rows(info))
+        yield "image" if info.kind == "image" else "video", ", ".join(_video_rows(info))
     if info.pages:
         sizes = dict.fromkeys(f"{width} x {height}" for width, height in info.pages)
         yield "pages", f"{len(info.pages):,} ({', '.join(sizes) if len(sizes) < 4 else 'of several sizes'})"  # noqa: PLR2004
@@ -107,12 +108,12 @@ def _audio_rows(info: MediaInfo) -> Iterator[str]:
 
 
 def _oddities(info: MediaInfo) -> Iterator[tuple[str, str]]:
-    if info.picture_start:
-        yield "picture from", seconds_text(float(info.picture_start))
-    if info.sound_start > Fraction(1, 10):
-        yield "audio from", seconds_text(float(info.sound_start))
-    if info.sound_changes is not None:
-        yield "audio format", f"changes at {seconds_text(float(info.sound_changes))}"
+    if info.video_start:
+        yield "video from", seconds_text(float(info.video_start))
+    if info.audio_start > Fraction(1, 10):
+        yield "audio from", seconds_text(float(info.audio_start))
+    if info.audio_changes is not None:
+        yield "audio format", f"changes at {seconds_text(float(info.audio_changes))}"
     if info.hidden_frames:
         yield "hidden frames", f"{info.hidden_frames:,}"
     if info.breaks:

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any, Literal, assert_never, get_args
 
+from qwen_omni._moved import MOVED_OPTIONS
 from qwen_omni.errors import ConfigurationError, UnsupportedContentError
 from qwen_omni.media.budget import PRESETS, SAMPLING_RANGES, BudgetName, MediaBudget, Sampling
 from qwen_omni.media.info import read_audio_track
@@ -60,7 +61,7 @@ _INSTEAD = {
 # OpenAI's values for the level of detail. "low" is 512 x 512 pixels there (its vision guide, read 2026); the others do
 # not exceed this service's default.
 _DETAIL: dict[object, PartOptions] = {"low": {"max_pixels": 512 * 512}, "high": {}, "original": {}, "auto": {}}
-_SOUND_CONTAINERS = frozenset({"wav", "mp3", "flac", "ogg", "aac", "amr", "m4a", "caf", "aiff"})
+_AUDIO_CONTAINERS = frozenset({"wav", "mp3", "flac", "ogg", "aac", "amr", "m4a", "caf", "aiff"})
 
 _SECONDS = r"\d+(?:\.\d+)?(?:e-\d{2,3})?"
 _FRAGMENT = re.compile(  # W3C Media Fragments
@@ -166,9 +167,9 @@ def sniffed_kind(head: bytes) -> MediaKind | None:
     found = recognise(head[:HEAD_BYTES])
     if found is None:
         return None
-    if found.group == "still":
+    if found.group == "image":
         return "image"
-    return "audio" if found.group == "packed" or found.container in _SOUND_CONTAINERS else "video"
+    return "audio" if found.group == "packed" or found.container in _AUDIO_CONTAINERS else "video"
 
 
 def seconds_of(address: str, place: str) -> PartOptions:
@@ -225,9 +226,10 @@ def read_budget(value: object, place: str) -> MediaBudget | BudgetName:
 
 def _budget_of(limits: Mapping[str, Any], place: str) -> MediaBudget:
     for name, value in limits.items():
-        if name not in _LIMITS:
+        ours = MOVED_OPTIONS.get(name, name)
+        if ours not in _LIMITS:
             raise UnsupportedContentError(f"{place}: budget has no {name!r}; supported: {', '.join(_LIMITS)}.")
-        if not _is_of(value, _LIMITS[name]):
+        if not _is_of(value, _LIMITS[ours]):
             raise UnsupportedContentError(f"{place}: {name} of the budget cannot be of type {type(value).__name__}.")
     try:
         return MediaBudget(**limits)

@@ -25,10 +25,10 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, SecretStr, model_validator
 
-from qwen_omni._moved import MOVED_OPTIONS, warn
+from qwen_omni._moved import MOVED_OPTIONS, old_option, warn
 from qwen_omni.addresses import HiddenHeaders, warn_of_headers
 from qwen_omni.errors import ConfigurationError, UnknownOptionError
-from qwen_omni.options import OPTION_RANGES, ChatOptions, Delivery, Dialect, Effort, OutputModality, Tier, old_option
+from qwen_omni.options import OPTION_RANGES, ChatOptions, Delivery, Dialect, Effort, OutputModality, Tier
 from qwen_omni.pricing.ledger import UsageLedger
 from qwen_omni.pricing.limit import SpendLimit
 from qwen_omni.profiles import DEFAULT_MODEL, Profile, Region

@@ -75,9 +75,9 @@ def matching(source: str | os.PathLike[str], held: Sequence[str]) -> list[str]:
         UnreadableMediaError: no file can have this name.
 
     Example:
-        >>> held = ["/films/a.mp4", "/films/old/b.mp4", "/films-2/c.mp4"]
-        >>> matching("/films", held), matching("/films/*.mp4", held)
-        (['/films/a.mp4', '/films/old/b.mp4'], ['/films/a.mp4'])
+        >>> held = ["/videos/a.mp4", "/videos/old/b.mp4", "/videos-2/c.mp4"]
+        >>> matching("/videos", held), matching("/videos/*.mp4", held)
+        (['/videos/a.mp4', '/videos/old/b.mp4'], ['/videos/a.mp4'])
     """
     name = name_of(source)
     below = name.rstrip(os.sep) + os.sep

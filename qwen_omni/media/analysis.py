@@ -5,9 +5,8 @@ sooner than usual marks a scene cut. Silence is detected in the decoded audio.
 """
 
 import itertools
-from collections.abc import Iterator
 from fractions import Fraction
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import av
 from av.video.reformatter import Interpolation, VideoReformatter
@@ -17,12 +16,14 @@ from qwen_omni.media.encode.frames import FrameRun, read_frames
 from qwen_omni.media.files.safe_open import Reopenable
 from qwen_omni.media.info import MediaInfo
 from qwen_omni.media.plan.segments import CutPoint
-from qwen_omni.media.probe.container import open_for_work, read_from, video_stream
+from qwen_omni.media.probe.container import base_of, open_video, read_from
 from qwen_omni.media.probe.mp4 import Wanted
 from qwen_omni.media.work import Deadline
 
 if TYPE_CHECKING:
-    from av.container import InputContainer
+    from collections.abc import Iterable
+
+    from av.packet import Packet
     from av.video.frame import VideoFrame
 
 _WINDOWS = 6
@@ -72,24 +73,13 @@ def _window(begin: Fraction, length: Fraction, sought: bool) -> FrameRun:
 
 def _thumbs(source: Reopenable, info: MediaInfo, window: FrameRun, deadline: Deadline) -> list[bytes]:
     try:
-        with (
-            source.open() as file,
-            open_for_work(file, source.size_bytes, only="video", wanted=window.wanted, deadline=deadline) as container,
-        ):
-            return list(_seen(container, info, window, deadline))
+        with open_video(source, window.wanted, deadline) as (container, stream):
+            scaler, thumbs = VideoReformatter(), list[bytes]()
+            for frame, _, count in read_frames(container, stream, window, deadline, breaks=info.breaks):
+                thumbs += [_thumb(scaler, frame)] * count
+            return thumbs
     except (av.FFmpegError, ValueError, EOFError):
         return []
-
-
-def _seen(container: "InputContainer", info: MediaInfo, window: FrameRun, deadline: Deadline) -> Iterator[bytes]:
-    stream = video_stream(container)
-    if stream is None:
-        return
-    scaler = VideoReformatter()
-    for frame, _, count in read_frames(container, stream, window, deadline, breaks=info.breaks):
-        thumb = _thumb(scaler, frame)
-        for _ in range(count):
-            yield thumb
 
 
 def _thumb(scaler: VideoReformatter, frame: "VideoFrame") -> bytes:
@@ -126,7 +116,7 @@ def find_cut_points(
     try:
         zero = info.origin + start
         scenes = _scene_cuts(source, info, window, zero, deadline) if info.kind == "video" else []
-        silences = _silences(source, info, window, zero, deadline) if info.has_sound or info.kind == "audio" else []
+        silences = _silences(source, info, window, zero, deadline) if info.has_audio or info.kind == "audio" else []
     except (av.FFmpegError, ValueError, EOFError):
         return []
     both = [at for at in scenes if any(abs(at - other) <= _NEAR for other in silences)]
@@ -141,11 +131,9 @@ def _scene_cuts(
     source: Reopenable, info: MediaInfo, window: tuple[Fraction, Fraction], zero: Fraction, deadline: Deadline
 ) -> list[Fraction]:
     wanted = Wanted(begin=zero + window[0] - _LOOK_BACK, end=zero + window[1])
-    with (
-        source.open() as file,
-        open_for_work(file, source.size_bytes, only="video", wanted=wanted, deadline=deadline) as container,
-    ):
-        keys = [key - zero for key in _keys(container, info, wanted.begin, zero + window[1], deadline)]
+    with open_video(source, wanted, deadline) as (container, stream):
+        packets = next(read_from(container, stream, max(wanted.begin, Fraction(0)), info.breaks)).packets
+        keys = [key - zero for key in _keys(packets, base_of(stream), zero + window[1], deadline)]
     gaps = [later - earlier for earlier, later in itertools.pairwise(keys)]
     if not gaps:
         return []
@@ -157,18 +145,14 @@ def _scene_cuts(
     ]
 
 
-def _keys(
-    container: "InputContainer", info: MediaInfo, begin: Fraction, end: Fraction, deadline: Deadline
-) -> list[Fraction]:
-    stream = video_stream(container)
-    if stream is None or not stream.time_base:
-        return []
+def _keys(packets: "Iterable[Packet[Any]]", tick: Fraction, end: Fraction, deadline: Deadline) -> list[Fraction]:
+    """Return the times of the key frames before `end`, in order."""
     found: list[Fraction] = []
-    for count, packet in enumerate(next(read_from(container, stream, max(begin, Fraction(0)), info.breaks)).packets):
+    for count, packet in enumerate(packets):
         deadline.check()
         if packet.pts is None or packet.size == 0 or count > _MOST_PACKETS:
             break
-        at = Fraction(packet.pts * stream.time_base)
+        at = packet.pts * tick
         if at > end:
             break
         if packet.is_keyframe:
@@ -180,10 +164,10 @@ def _silences(
     source: Reopenable, info: MediaInfo, window: tuple[Fraction, Fraction], zero: Fraction, deadline: Deadline
 ) -> list[Fraction]:
     span = AudioRange(begin=zero + window[0], rate=_RATE, duration=window[1] - window[0], seek=True)
-    with open_audio(source, info, span, deadline) as sound:
-        if sound is None:
+    with open_audio(source, info, span, deadline) as audio:
+        if audio is None:
             return []
-        levels = _levels(b"".join(bytes(frame.planes[0])[: frame.samples * 2] for frame in sound.frames))
+        levels = _levels(b"".join(bytes(frame.planes[0])[: frame.samples * 2] for frame in audio.frames))
     loudest = max(levels, default=0.0)
     bound = max(_QUIET, _QUIET_SHARE * sum(levels) / max(1, len(levels)))
     runs = _runs([level < bound for level in levels]) if loudest > bound else []

@@ -5,10 +5,11 @@ samples from it, by default 2 frames per second whatever we send. `media.plan.pl
 """
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from fractions import Fraction
 from typing import Literal
 
+from qwen_omni._moved import with_old_options
 from qwen_omni.errors import ConfigurationError
 from qwen_omni.profiles import Profile
 from qwen_omni.ranges import FRAME_RATE, PIXELS, POSITIVE_COUNT, Range, check_numbers
@@ -28,7 +29,7 @@ BUDGET_RANGES = {
     "min_pixels": PIXELS,
     "max_pixels": PIXELS,
     "sample_rate": Range(least=8_000, most=48_000, whole=True),  # supported by both AAC and MP3
-    "sound_bitrate": Range(least=8_000, most=320_000, whole=True),
+    "audio_bitrate": Range(least=8_000, most=320_000, whole=True),
     "quality": Range(least=0, most=51, whole=True),  # x264's constant rate factor
     "max_bytes": POSITIVE_COUNT,
 }
@@ -43,6 +44,7 @@ def _check_pixels(least: int | None, most: int | None) -> None:
         raise ConfigurationError(f"min_pixels must be at most max_pixels ({most:,}), got {least:,}.")
 
 
+@with_old_options("audio_bitrate")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MediaBudget:
     """Limits for one piece of media. Choose a preset by its name, or change one with `dataclasses.replace`.
@@ -60,7 +62,7 @@ class MediaBudget:
         min_pixels: minimum pixels per frame that the service is asked for.
         max_pixels: maximum pixels per frame that the service is asked for.
         sample_rate: audio samples per second; always one channel.
-        sound_bitrate: audio bits per second.
+        audio_bitrate: audio bits per second.
         quality: x264's constant rate factor with its usual settings; lower is better and larger.
         effort: x264's preset; "veryfast" at up to 10 fps omits features without benefit there (B-frames).
         max_bytes: maximum size of the file; the video is encoded more coarsely if it would be larger.
@@ -83,7 +85,7 @@ class MediaBudget:
     min_pixels: int | None = None
     max_pixels: int | None = None
     sample_rate: int = 16_000
-    sound_bitrate: int = 32_000
+    audio_bitrate: int = 32_000
     quality: int = 26
     effort: str = "veryfast"
     max_bytes: int | None = None
@@ -103,7 +105,7 @@ PRESETS: dict[BudgetName, MediaBudget] = {
     "original": MediaBudget(name="original", keep=True),
     "glance": MediaBudget(name="glance", fps=1, key_frames=True, sampling_fps=1, effort="ultrafast", quality=31),
 }
-STILL_FPS, LIVELY_FPS = 4, 8
+CALM_FPS, LIVELY_FPS = 4, 8
 """The frame rates of `auto`: for talking heads and slides, and for action."""
 
 
@@ -118,6 +120,16 @@ def budget_named(budget: MediaBudget | BudgetName) -> MediaBudget:
     if budget not in PRESETS:
         raise ConfigurationError(f"Unknown budget {budget!r}; choose one of {', '.join(PRESETS)}, or a MediaBudget.")
     return PRESETS[budget]
+
+
+def budget_key(budget: MediaBudget) -> dict[str, object]:
+    """Return the limits as the keys of finished work have them; a new name of a limit must not lose that work.
+
+    Example:
+        >>> budget_key(MediaBudget())["sound_bitrate"]
+        32000
+    """
+    return {"sound_bitrate" if name == "audio_bitrate" else name: value for name, value in asdict(budget).items()}
 
 
 def shown_size(size: tuple[int, int], pixel_aspect: Fraction) -> tuple[Fraction, Fraction]:

@@ -11,6 +11,7 @@ from pathlib import PurePosixPath
 from typing import Literal, Protocol
 from urllib.parse import urlsplit
 
+from qwen_omni._moved import with_old_options
 from qwen_omni.errors import ConfigurationError, UnsupportedMediaError
 
 MediaKind = Literal["image", "audio", "video"]
@@ -128,6 +129,16 @@ class AudioTrack:
 Colours = Literal["plain", "transparent", "deep", "print"]
 
 
+@with_old_options(
+    "audio_changes",
+    "audio_duration",
+    "audio_end",
+    "audio_start",
+    "has_audio",
+    "video_duration",
+    "video_end",
+    "video_start",
+)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MediaInfo:
     """The facts of one image, audio recording or video.
@@ -138,10 +149,10 @@ class MediaInfo:
         media_type: the MIME type that belongs to it, e.g. `video/mp4`.
         size_bytes: size of the file.
         duration: seconds from the first to the end of the last frame; `None` for images and if unknown.
-        picture_duration: seconds of the video track, if the file states it.
-        picture_start: seconds from zero until the first frame; not 0 in files whose video track begins late.
-        sound_duration: seconds of the chosen audio, if the file states it.
-        sound_start: seconds from zero until the chosen audio begins; below 0 if a codec's priming samples precede the
+        video_duration: seconds of the video track, if the file states it.
+        video_start: seconds from zero until the first frame; not 0 in files whose video track begins late.
+        audio_duration: seconds of the chosen audio, if the file states it.
+        audio_start: seconds from zero until the chosen audio begins; below 0 if a codec's priming samples precede the
             video.
         width: pixels as shown, after rotation; `None` for audio.
         height: pixels as shown, after rotation; `None` for audio.
@@ -168,7 +179,7 @@ class MediaInfo:
         audio_tracks: all audio tracks.
         audio_track: the chosen one, by its place among them; `"mix"` for all together.
         breaks: where the file's clock restarts or jumps.
-        sound_changes: the second at which the audio changes its sample rate or channels, if it does.
+        audio_changes: the second at which the audio changes its sample rate or channels, if it does.
     """
 
     kind: MediaKind
@@ -176,10 +187,10 @@ class MediaInfo:
     media_type: str
     size_bytes: int
     duration: Fraction | None = None
-    picture_duration: Fraction | None = None
-    picture_start: Fraction = Fraction(0)
-    sound_duration: Fraction | None = None
-    sound_start: Fraction = Fraction(0)
+    video_duration: Fraction | None = None
+    video_start: Fraction = Fraction(0)
+    audio_duration: Fraction | None = None
+    audio_start: Fraction = Fraction(0)
     width: int | None = None
     height: int | None = None
     fps: Fraction | None = None
@@ -204,7 +215,7 @@ class MediaInfo:
     audio_tracks: tuple[AudioTrack, ...] = ()
     audio_track: int | Literal["mix"] = 0
     breaks: tuple[ClockBreak, ...] = ()
-    sound_changes: Fraction | None = None
+    audio_changes: Fraction | None = None
 
     @property
     def track_heard(self) -> int | Literal["mix"] | None:
@@ -212,19 +223,19 @@ class MediaInfo:
         return self.audio_track if len(self.audio_tracks) > 1 else None
 
     @property
-    def has_sound(self) -> bool:
+    def has_audio(self) -> bool:
         """Whether there is an audio track."""
         return self.audio_codec is not None
 
     @property
-    def picture_end(self) -> Fraction | None:
+    def video_end(self) -> Fraction | None:
         """The second at which the last frame ends; `None` if the file does not state it."""
-        return self.duration if self.picture_duration is None else self.picture_start + self.picture_duration
+        return self.duration if self.video_duration is None else self.video_start + self.video_duration
 
     @property
-    def sound_end(self) -> Fraction | None:
+    def audio_end(self) -> Fraction | None:
         """The second at which the chosen audio ends; `None` if the file does not state it."""
-        return self.duration if self.sound_duration is None else self.sound_start + self.sound_duration
+        return self.duration if self.audio_duration is None else self.audio_start + self.audio_duration
 
 
 VIDEO_CONTAINERS = frozenset({"mp4", "avi", "mkv", "webm", "mov", "flv", "wmv", "3gp", "m4a"})
@@ -259,10 +270,14 @@ def documented_format(info: MediaInfo, *, name: str) -> str:
         case "video":
             _check(info.container in VIDEO_CONTAINERS, f"{name} is {info.container} video", VIDEO_CONTAINERS, "mp4")
         case "audio":
-            known = _AUDIO_CODECS.get(info.container, ())
             what = f"{name} is {info.audio_codec} audio in a {info.container} file"
-            _check((info.audio_codec or "").startswith(known or ("\0",)), what, AUDIO_CONTAINERS, "wav")
+            _check(is_documented_audio(info), what, AUDIO_CONTAINERS, "wav")
     return info.container
+
+
+def is_documented_audio(info: MediaInfo) -> bool:
+    """Whether the service documents audio of this container and codec."""
+    return (info.audio_codec or "").startswith(_AUDIO_CODECS.get(info.container, ("\0",)))
 
 
 def linked_format(url: str, media_type: str | None) -> str | None:

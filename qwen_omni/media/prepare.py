@@ -10,19 +10,20 @@ import contextlib
 import itertools
 import os
 import weakref
-from collections.abc import AsyncIterator, Generator, Iterator
+from collections.abc import AsyncIterator, Callable, Generator, Iterator
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
 from typing import Self
 
+from qwen_omni._moved import with_old_options
 from qwen_omni.errors import MediaDoesNotFitError, UnsupportedMediaError
 from qwen_omni.media.budget import DEFAULT_SAMPLING, BudgetName, MediaBudget, PlanInputs, Sampling, budget_named
 from qwen_omni.media.files.safe_open import Reopenable, first_opening
 from qwen_omni.media.files.tempfiles import remove_file
 from qwen_omni.media.info import AudioTrackChoice, MediaInfo, read_audio_track
-from qwen_omni.media.plan.images import Still
+from qwen_omni.media.plan.images import JpegImage
 from qwen_omni.media.plan.plan import Action, MediaPlan, plan_media
 from qwen_omni.media.plan.segments import (
     DEFAULT_SECONDS,
@@ -209,6 +210,7 @@ def _deadline(
     return Deadline(choices.limit_seconds or usual, label=label, parent=parent)
 
 
+@with_old_options("jpegs")
 @dataclass(frozen=True, slots=True, kw_only=True, weakref_slot=True, eq=False)
 class Prepared:
     """One piece of media, ready to be delivered.
@@ -220,7 +222,7 @@ class Prepared:
     Attributes:
         path: its path, if it is a file.
         data: the bytes, if it is in memory.
-        stills: the JPEG images, if it is a frame list, or an image that became several images.
+        jpegs: the JPEG images, if it is a frame list, or an image that became several images.
         info: its facts now.
         source_info: the facts of its source.
         plan: what was done and why.
@@ -237,7 +239,7 @@ class Prepared:
     plan: MediaPlan
     path: Path | None = None
     data: bytes | None = field(default=None, repr=False)
-    stills: tuple[Still, ...] = field(default=(), repr=False)
+    jpegs: tuple[JpegImage, ...] = field(default=(), repr=False)
     segment: Segment | None = None
     temporary: bool = False
     _process: int = field(default_factory=os.getpid, init=False, repr=False)
@@ -261,20 +263,18 @@ class Prepared:
         """The images that an image is sent as, in order: itself, or its tiles or pages; empty for other media."""
         if self.info.kind != "image":
             return ()
-        if not self.stills:
+        if not self.jpegs:
             return (self,)
         return tuple(
             replace(
                 self,
-                info=replace(
-                    self.info, width=still.piece.size[0], height=still.piece.size[1], size_bytes=len(still.data)
-                ),
-                plan=replace(self.plan, pieces=(still.piece,)),
-                data=still.data,
-                stills=(),
+                info=replace(self.info, width=jpeg.piece.size[0], height=jpeg.piece.size[1], size_bytes=len(jpeg.data)),
+                plan=replace(self.plan, pieces=(jpeg.piece,)),
+                data=jpeg.data,
+                jpegs=(),
             )
-            for still in self.stills
-            if still.piece is not None
+            for jpeg in self.jpegs
+            if jpeg.piece is not None
         )
 
     def read(self) -> bytes:
@@ -367,19 +367,26 @@ async def aprepare(
     choices: PrepareOptions = DEFAULTS,
 ) -> Prepared:
     """Run `prepare` on a thread; cancelling it ends the work within a few frames."""
-    deadline = Deadline()
+    made = await _on_a_thread(lambda: prepare(source, budget=budget, start=start, end=end, choices=choices), Deadline())
+    assert made is not None
+    return made
 
-    def work() -> Prepared:
+
+async def _on_a_thread(work: Callable[[], Prepared | None], deadline: Deadline) -> Prepared | None:
+    """Run work on a thread; cancelling it stops the deadline, and closes what the work returns nevertheless."""
+
+    def governed() -> Prepared | None:
         with deadline.governing():
-            return prepare(source, budget=budget, start=start, end=end, choices=choices)
+            return work()
 
-    running = asyncio.get_running_loop().run_in_executor(None, work)
+    running = asyncio.get_running_loop().run_in_executor(None, governed)
     try:
         return await asyncio.shield(running)
     except asyncio.CancelledError:
         deadline.stop()
         with contextlib.suppress(Exception):
-            (await running).close()
+            if (unseen := await running) is not None:
+                unseen.close()
         raise
 
 
@@ -398,28 +405,13 @@ async def asplit(  # noqa: PLR0913 - the same keywords as `split`
     Use `contextlib.aclosing` to stop early without delay.
     """
     segments = split(source, seconds=seconds, overlap=overlap, budget=budget, start=start, end=end, choices=choices)
-    running: asyncio.Future[Prepared | None] | None = None
-    loop, deadline = asyncio.get_running_loop(), Deadline()
-
-    def step() -> Prepared | None:
-        with deadline.governing():
-            return next(segments, None)
-
+    deadline = Deadline()
     try:
-        while True:
-            running = loop.run_in_executor(None, step)
-            prepared = await asyncio.shield(running)
-            if prepared is None:
-                return
+        while (prepared := await _on_a_thread(lambda: next(segments, None), deadline)) is not None:
             yield prepared
     finally:
         deadline.stop()
-        if running is not None and not running.done():
-            with contextlib.suppress(Exception):
-                unseen = await running
-                if unseen is not None:
-                    unseen.close()
-        await loop.run_in_executor(None, segments.close)
+        await asyncio.get_running_loop().run_in_executor(None, segments.close)
 
 
 def carry_out(
@@ -450,17 +442,17 @@ def carry_out(
     needed = partial(_needed, look, plan)
     try:
         with scratch_file(_SUFFIXES[plan.action], look.label, deadline, needed=needed) as path:
-            info, stills = _make(look, plan, path, deadline, _threads(look, choices))
+            info, jpegs = _make(look, plan, path, deadline, _threads(look, choices))
     finally:
         deadline.stop()
     return Prepared(
         info=info,
         source_info=look.info,
         plan=plan,
-        path=None if stills else path,
-        stills=stills,
+        path=None if jpegs else path,
+        jpegs=jpegs,
         segment=segment,
-        temporary=not stills,
+        temporary=not jpegs,
     )
 
 
@@ -469,22 +461,22 @@ _SUFFIXES = {"video": ".mp4", "remux": ".mp4", "audio": ".mp3", "image": ".jpg",
 
 def _make(
     look: MediaLook, plan: MediaPlan, path: Path, deadline: Deadline, workers: int
-) -> tuple[MediaInfo, tuple[Still, ...]]:
+) -> tuple[MediaInfo, tuple[JpegImage, ...]]:
     """Write the file that a plan describes, or make its images, and return its facts. PyAV and Pillow load here."""
     source, info = look.reopenable, look.info
     match plan.action:
         case "image" | "images":
             from qwen_omni.media.encode.images import make_images  # noqa: PLC0415
 
-            made, stills = make_images(source, info, plan, deadline)
+            made, jpegs = make_images(source, info, plan, deadline)
             if plan.action == "image":
-                path.write_bytes(stills[0].data)
-            return made, stills if plan.action == "images" else ()
+                path.write_bytes(jpegs[0].data)
+            return made, jpegs if plan.action == "images" else ()
         case "frames":
-            from qwen_omni.media.encode.frames import make_stills  # noqa: PLC0415
+            from qwen_omni.media.encode.frames import make_frames  # noqa: PLC0415
 
-            stills = make_stills(source, info, plan, deadline, workers=workers)
-            return replace(info, size_bytes=sum(len(still.data) for still in stills)), stills
+            jpegs = make_frames(source, info, plan, deadline, workers=workers)
+            return replace(info, size_bytes=sum(len(jpeg.data) for jpeg in jpegs)), jpegs
         case "audio":
             from qwen_omni.media.encode.audio import make_audio  # noqa: PLC0415
 

@@ -212,8 +212,8 @@ def local_path(drive: str, path: str, *, windows: bool) -> str:
     """Return the local path that the parts of a file:// URL name. Pure.
 
     Example:
-        >>> local_path("", "/C:/films/a.mp4", windows=True), local_path("", "/C:/films/a.mp4", windows=False)
-        ('C:/films/a.mp4', '/C:/films/a.mp4')
+        >>> local_path("", "/C:/videos/a.mp4", windows=True), local_path("", "/C:/videos/a.mp4", windows=False)
+        ('C:/videos/a.mp4', '/C:/videos/a.mp4')
     """
     if not windows:
         return path

@@ -38,7 +38,7 @@ from qwen_omni.media.info import MediaInfo
 _LEAST_SECONDS = 300.0
 _TIMES_REAL = 10.0  # times real time: a 4K video on one old, busy core
 _NO_LENGTH_KNOWN = 3600.0
-_STILL_SECONDS = 600.0  # allowed even for the smallest file
+_SHORT_SECONDS = 600.0  # allowed even for the smallest file
 _FEWEST_BYTES = 125.0  # per second; a damaged file may claim a duration of years
 
 
@@ -121,7 +121,7 @@ def usual_limit(duration: float | None, size_bytes: int) -> float:
     """Return the maximum seconds that work on media of this duration may take; an implausible duration is ignored."""
     if duration is None:
         return _NO_LENGTH_KNOWN
-    return _LEAST_SECONDS + _TIMES_REAL * min(duration, _STILL_SECONDS + size_bytes / _FEWEST_BYTES)
+    return _LEAST_SECONDS + _TIMES_REAL * min(duration, _SHORT_SECONDS + size_bytes / _FEWEST_BYTES)
 
 
 @contextlib.contextmanager

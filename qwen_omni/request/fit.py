@@ -67,7 +67,7 @@ class Fitter:
         high_resolution: images are processed with as many pixels as the model supports.
         multichannel: audio is analysed by channel, so recordings with several channels are not re-encoded.
         server: where the media goes.
-        soundtracks: the audio of a local video is sent beside it, as a part of its own.
+        audio_beside: the audio of a local video is sent beside it, as a part of its own.
         stores: local media may be sent through a store, so more images than fit inside a request can be sent.
     """
 
@@ -79,7 +79,7 @@ class Fitter:
     multichannel: bool = False
     stores: bool = False
     server: Server = _DASHSCOPE
-    soundtracks: bool = False
+    audio_beside: bool = False
     _looks: dict[tuple[MediaSource, AudioTrackChoice, int | None], MediaLook] = field(default_factory=dict)
     _done: dict[MediaPart, tuple[tuple[Fitted, ...], MediaPlan]] = field(default_factory=dict)
     _frames: dict[tuple[MediaSource, object, Sampling], Fitted] = field(default_factory=dict)
@@ -98,7 +98,7 @@ class Fitter:
             server=settings.server_of(request.model),
         )
 
-    def choose_soundtracks(self, parts: Sequence[MediaPart]) -> None:
+    def choose_audio_beside(self, parts: Sequence[MediaPart]) -> None:
         """Decide whether the audio of videos is sent beside them: where the server does not hear it in the videos.
 
         A server that takes processor options hears it, if every video has audio and there is no other audio.
@@ -107,12 +107,12 @@ class Fitter:
         if self.server.hears_videos or not videos:
             return
         alone = not any(isinstance(part, AudioPart) for part in parts)
-        self.soundtracks = not (self.server.request_kwargs and alone and all(map(self._has_audio, videos)))
+        self.audio_beside = not (self.server.request_kwargs and alone and all(map(self._has_audio, videos)))
 
     def _has_audio(self, part: VideoPart) -> bool:
         if part.source.url is not None:
             return True  # nothing is known about a link
-        return self.look(part.source, part.source.label, part.audio_track).info.has_sound
+        return self.look(part.source, part.source.label, part.audio_track).info.has_audio
 
     def fit(self, part: MediaPart, place: str) -> tuple[Fitted, ...]:
         """Return a part as it is sent, made to fit: several parts if an image is sent as tiles or pages.
@@ -263,7 +263,7 @@ class Fitter:
         look, plan = self.plan(part, name)
         prepared = carry_out(look, plan, choices=self._choices(part))
         fitted = [self._fitted(part, one, look, name) for one in prepared.images or (prepared,)]
-        if isinstance(part, VideoPart) and self.soundtracks and look.info.has_sound:
+        if isinstance(part, VideoPart) and self.audio_beside and look.info.has_audio:
             track = extract_audio(look, start=part.start, end=part.end, choices=self._choices(part))
             fitted.append(self._fitted(AudioPart(source=part.source, cache=part.cache), track, look, name))
         return tuple(fitted), plan
@@ -278,10 +278,10 @@ class Fitter:
 
 def extract_audio(look: MediaLook, *, start: float | None, end: float | None, choices: PrepareOptions) -> Prepared:
     """Encode the audio of a range of a video as a small file."""
-    sound = audio_of(look.info)
-    of_video = replace(look, info=sound)
+    audio = audio_of(look.info)
+    of_video = replace(look, info=audio)
     plan = plan_for(of_video, budget="auto", start=start, end=end, choices=choices)
-    plan = replace(plan, action="audio", sound=True, reason="its audio alone")
+    plan = replace(plan, action="audio", audio=True, reason="its audio alone")
     return carry_out(of_video, plan, choices=choices)
 
 
@@ -302,7 +302,7 @@ def _ready(prepared: Prepared, look: MediaLook, name: str) -> MediaPayload:
         path=prepared.path,
         version=None if prepared.path is None else _version(prepared, look, name),
         size_bytes=prepared.info.size_bytes,
-        has_sound=prepared.info.has_sound,
+        has_audio=prepared.info.has_audio,
         format=documented_format(prepared.info, name=name),
         media_type=prepared.info.media_type if prepared.info.kind == "image" else "",
         content_type=prepared.info.media_type,

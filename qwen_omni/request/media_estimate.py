@@ -59,7 +59,7 @@ def predicted_info(info: MediaInfo, plan: MediaPlan) -> MediaInfo:
         case "remux":
             return replace(info, container="mp4", media_type="video/mp4")
         case "image":
-            width, height = plan.picture.size if plan.picture else (info.width, info.height)
+            width, height = plan.encoding.size if plan.encoding else (info.width, info.height)
             # The plan does not know how well the image will compress: assume that it compresses as it does now.
             share = Fraction((width or 1) * (height or 1), (info.width or 1) * (info.height or 1))
             return replace(info, width=width, height=height, rotation=0, size_bytes=round(plan.size_bytes * share))
@@ -69,7 +69,7 @@ def predicted_info(info: MediaInfo, plan: MediaPlan) -> MediaInfo:
             return replace(made, width=width, height=height)
         case "audio":
             made = replace(_within(info, plan), container="mp3", media_type="audio/mpeg", size_bytes=plan.size_bytes)
-            return replace(made, sound_duration=plan.heard(info), sound_start=Fraction(0))
+            return replace(made, audio_duration=plan.heard(info), audio_start=Fraction(0))
         case "video" | "frames":
             return _video(info, plan)
 
@@ -82,10 +82,10 @@ def within(info: MediaInfo, start: Fraction, end: Fraction | None) -> MediaInfo:
     return replace(
         info,
         duration=last - start,
-        picture_duration=_overlap(info.picture_duration, info.picture_start, start, last),
-        picture_start=Fraction(0),
-        sound_duration=_overlap(info.sound_duration, info.sound_start, start, last),
-        sound_start=Fraction(0),
+        video_duration=_overlap(info.video_duration, info.video_start, start, last),
+        video_start=Fraction(0),
+        audio_duration=_overlap(info.audio_duration, info.audio_start, start, last),
+        audio_start=Fraction(0),
     )
 
 
@@ -97,15 +97,15 @@ def media_tokens(info: MediaInfo, profile: Profile, asked: Asked = AS_USUAL) -> 
         return TokenCounts(image=count)
     if info.duration is None:
         return None
-    length = info.duration if info.sound_duration is None else info.sound_duration
-    sound = audio_tokens(profile, length) if info.has_sound else 0
+    length = info.duration if info.audio_duration is None else info.audio_duration
+    audio = audio_tokens(profile, length) if info.has_audio else 0
     if info.kind == "audio":
-        return TokenCounts(audio=sound)
-    end = info.picture_end
+        return TokenCounts(audio=audio)
+    end = info.video_end
     shown = info.duration if end is None else end
     rate = info.fps or Fraction(profile.tokens.fps).limit_denominator(1000)
     size = (info.width or 1, info.height or 1)
-    return TokenCounts(video=video_tokens(profile, size, shown, rate, asked.sampling), audio=sound)
+    return TokenCounts(video=video_tokens(profile, size, shown, rate, asked.sampling), audio=audio)
 
 
 def list_tokens(size: tuple[int, int], count: int, profile: Profile, asked: Asked = AS_USUAL) -> TokenCounts:
@@ -158,26 +158,26 @@ def _within(info: MediaInfo, plan: MediaPlan) -> MediaInfo:
 
 def _video(info: MediaInfo, plan: MediaPlan) -> MediaInfo:
     """Return the facts of the MP4: as many frames as its rate puts into the range, on a grid from its beginning."""
-    assert plan.picture is not None
-    shown = plan.shown(info, plan.picture.period)
+    assert plan.encoding is not None
+    shown = plan.shown(info, plan.encoding.period)
     return replace(
         _within(info, plan),
         container="mp4",
         media_type="video/mp4",
         size_bytes=plan.size_bytes,
-        width=plan.picture.size[0],
-        height=plan.picture.size[1],
-        fps=1 / plan.picture.period,
-        frame_count=None if shown is None else int(shown / plan.picture.period),
-        picture_duration=shown,
-        picture_start=Fraction(0),
-        sound_duration=plan.heard(info),
-        sound_start=Fraction(0),
+        width=plan.encoding.size[0],
+        height=plan.encoding.size[1],
+        fps=1 / plan.encoding.period,
+        frame_count=None if shown is None else int(shown / plan.encoding.period),
+        video_duration=shown,
+        video_start=Fraction(0),
+        audio_duration=plan.heard(info),
+        audio_start=Fraction(0),
         rotation=0,
         pixel_aspect=Fraction(1),
         interlaced=False,
         covered=False,
-        audio_codec="aac" if plan.sound else None,
+        audio_codec="aac" if plan.audio else None,
     )
 
 
@@ -294,20 +294,20 @@ class MediaEstimator:
         piece = self._described(part, made.info, made.plan, place, _sampling(part))
         source = made.source_info
         as_is = media_tokens(_within(source, made.plan), self.fitter.profile, self._asked())
-        if made.stills and made.info.kind == "image":
+        if made.jpegs and made.info.kind == "image":
             tokens = TokenCounts(image=made.plan.tokens or 0)
             upload = sum(_delivered(one.info).encoded_bytes for one in made.images)
             piece = replace(piece, tokens=tokens, most=tokens, upload_bytes=upload)
-        elif made.stills:
+        elif made.jpegs:
             return self._as_images(piece, made, as_is)
         if made.plan.action == "images" and not _is_first(made.plan):
             as_is = TokenCounts()  # counted with the first of its tiles or pages
         return replace(piece, as_is=as_is, original_bytes=source.size_bytes, exact=True)
 
     def _as_images(self, piece: MediaEstimate, made: Prepared, as_is: TokenCounts | None) -> MediaEstimate:
-        size = made.plan.picture.size if made.plan.picture else (1, 1)
-        tokens = list_tokens(size, len(made.stills), self.fitter.profile, Asked(sampling=made.plan.sampling))
-        upload = sum(MediaPayload(size_bytes=len(still.data)).encoded_bytes for still in made.stills)
+        size = made.plan.encoding.size if made.plan.encoding else (1, 1)
+        tokens = list_tokens(size, len(made.jpegs), self.fitter.profile, Asked(sampling=made.plan.sampling))
+        upload = sum(MediaPayload(size_bytes=len(jpeg.data)).encoded_bytes for jpeg in made.jpegs)
         piece = replace(piece, tokens=tokens, most=tokens, as_is=as_is, exact=True, route="inline")
         return replace(piece, upload_bytes=upload, original_bytes=made.source_info.size_bytes)
 

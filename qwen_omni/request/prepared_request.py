@@ -566,7 +566,7 @@ class Fitting:
             MediaDoesNotFitError: too many, too large, too long.
             DeliveryError: a link that the service cannot fetch.
         """
-        self._fitter.choose_soundtracks([part for _, part in self.found])
+        self._fitter.choose_audio_beside([part for _, part in self.found])
         parts = tuple(self._fit(part, place) for place, part in self.found)
         check_inline(self._inside, self.profile)
         left = iter(parts)

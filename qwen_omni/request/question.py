@@ -246,4 +246,4 @@ def _part(one: Anything | Prepared | Part, held: dict[MediaSource, Prepared], me
 def _source_of(made: Prepared) -> MediaSource:
     if made.path is not None:
         return MediaSource.from_path(made.path, media_type=made.info.media_type, trusted=True)
-    return MediaSource.from_bytes(made.data or b"".join(still.data for still in made.stills))
+    return MediaSource.from_bytes(made.data or b"".join(jpeg.data for jpeg in made.jpegs))

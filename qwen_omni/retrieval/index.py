@@ -199,7 +199,7 @@ def _checkpoint(
 ) -> Checkpoint | None:
     """Inspect the source and open the checkpoint of its transcript; `None` if there is no audio."""
     video = look_over(source, options, settings.profile(options.model), media_root=settings.media_root)
-    if not video.look.info.has_sound:
+    if not video.look.info.has_audio:
         return None
     key_fields = {name: value for name, value in asdict(plan).items() if name not in _NOT_IN_KEY}
     where = replace(options, checkpoint=False) if plan.fresh else options

@@ -312,7 +312,7 @@ def _described(info: MediaInfo) -> str:
     if info.fps is not None:
         parts.append(f"{float(info.fps):.3g} frames per second")
     if info.kind != "image":
-        parts.append(f"sound {info.audio_codec}" if info.has_sound else "no sound")
+        parts.append(f"audio {info.audio_codec}" if info.has_audio else "no audio")
     if len(info.audio_tracks) > 1:
         parts.append(f"audio tracks {', '.join(line(str(track)) for track in info.audio_tracks)}")
     return ", ".join([*parts, f"{info.container}{_size(info.size_bytes)}"])

@@ -27,7 +27,7 @@ HEARTBEAT = 10.0
 _CREEP = 0.05  # share of the way to the next step; the protocol requires strictly growing numbers
 
 _INSTRUCTIONS = (
-    "Tools about the videos, recordings and pictures of one folder. Paths are relative to it; probe_media with path "
+    "Tools about the videos, recordings and images of one folder. Paths are relative to it; probe_media with path "
     "'.' lists what is there. Times are seconds."
 )
 

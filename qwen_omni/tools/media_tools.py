@@ -51,21 +51,21 @@ class ToolDefinition:
 DEFINITIONS: tuple[ToolDefinition, ...] = (
     ToolDefinition(
         name="probe_media",
-        description="List the files of the media folder, or tell what one file is: kind, seconds, size, sound. Free; "
+        description="List the files of the media folder, or tell what one file is: kind, seconds, size, audio. Free; "
         "nothing is sent anywhere. Begin here if you do not know the files' names.",
         arguments=definitions.ProbeMedia,
         steps=handlers.probe_media,
     ),
     ToolDefinition(
         name="ask_about_clip",
-        description="Ask a question about what is seen and heard in one video, recording or picture. Name start and "
+        description="Ask a question about what is seen and heard in one video, recording or image. Name start and "
         "end in seconds to look at a piece only, and a higher fps to look closely at something quick.",
         arguments=definitions.AskAboutClip,
         steps=handlers.ask_about_clip,
     ),
     ToolDefinition(
         name="caption_video",
-        description="Describe one video or picture as JSON: the scene, what a product shows, whom it is for, music.",
+        description="Describe one video or image as JSON: the scene, what a product shows, whom it is for, music.",
         arguments=definitions.CaptionVideo,
         steps=handlers.caption_video,
     ),

@@ -143,7 +143,7 @@ def without_places(words: str, root: Path) -> str:
     """Replace paths by those a model knows, relative to the media folder, and hide all other paths of this machine.
 
     Example:
-        >>> without_places("/films/a.mp4: no room in /home/me/.cache/x", Path("/films"))
+        >>> without_places("/videos/a.mp4: no room in /home/me/.cache/x", Path("/videos"))
         'a.mp4: no room in (a place outside the media folder)'
     """
     inside = words.replace(f"{root}{os.sep}", "").replace(str(root), "the media folder")

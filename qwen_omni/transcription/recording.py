@@ -150,7 +150,7 @@ def _linked(source: MediaSource, settings: Settings, options: TranscriptionOptio
 def _check(look: MediaLook, options: TranscriptionOptions, profile: TranscriptionProfile) -> tuple[float, float | None]:
     """Raise for what cannot be transcribed; return the start and the length of the selected range."""
     info, label = look.info, look.label
-    if not info.has_sound:
+    if not info.has_audio:
         what = "an image" if info.kind == "image" else "a video without an audio track"
         raise UnsupportedMediaError(f"{label} is {what}; it has no audio to transcribe.")
     start = max(0.0, options.start or 0.0)

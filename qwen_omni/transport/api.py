@@ -71,13 +71,11 @@ def run(flow: Flow[T], settings: Settings) -> T:
             way = _way_of(request)
             if way not in ways:
                 ways[way] = stack.enter_context(with_deadlines(httpx2.HTTPTransport(**_transport_arguments(way[0]))))
-            if way[1] is None:
-                return ways[way].handle_request(request)
-            tries = _tries(request, way, hosts.addresses(way[1], proxied=way[0] is not None))
-            for one in tries[:-1]:
+            *earlier, last = _tries(request, way, hosts)
+            for one in earlier:
                 with contextlib.suppress(httpx2.ConnectError, httpx2.ConnectTimeout):
                     return ways[way].handle_request(one)
-            return ways[way].handle_request(tries[-1])
+            return ways[way].handle_request(last)
 
         with _without_secrets(settings):
             return drive(flow, lambda step: _fetch(send, step, settings))
@@ -94,14 +92,11 @@ async def arun(flow: Flow[T], settings: Settings, *, blocking: bool = False) -> 
             if way not in ways:
                 transport = with_deadlines(httpx2.AsyncHTTPTransport(**_transport_arguments(way[0])))
                 ways[way] = await stack.enter_async_context(transport)
-            if way[1] is None:
-                return await ways[way].handle_async_request(request)
-            found = await asyncio.to_thread(hosts.addresses, way[1], proxied=way[0] is not None)
-            tries = _tries(request, way, found)
-            for one in tries[:-1]:
+            *earlier, last = [request] if way[1] is None else await asyncio.to_thread(_tries, request, way, hosts)
+            for one in earlier:
                 with contextlib.suppress(httpx2.ConnectError, httpx2.ConnectTimeout):
                     return await ways[way].handle_async_request(one)
-            return await ways[way].handle_async_request(tries[-1])
+            return await ways[way].handle_async_request(last)
 
         with _without_secrets(settings):
             return await adrive(flow, lambda step: _afetch(send, step, settings), blocking=blocking)
@@ -173,9 +168,13 @@ def _way_of(request: httpx2.Request) -> _Way:
     return proxy_for(str(request.url)), request.url.host if request.extensions.get(PUBLIC) else None
 
 
-def _tries(request: httpx2.Request, way: _Way, addresses: list[str]) -> list[httpx2.Request]:
-    """Return the request for each address of its host; unchanged for a proxy, which connects by name."""
-    return [request] if way[0] is not None else [at_address(request, address) for address in addresses]
+def _tries(request: httpx2.Request, way: _Way, hosts: "PublicHosts") -> list[httpx2.Request]:
+    """Return the request for each address that its host may have; unchanged for a proxy, which connects by name."""
+    proxy, public_host = way
+    if public_host is None:
+        return [request]
+    addresses = hosts.addresses(public_host, proxied=proxy is not None)
+    return [request] if proxy is not None else [at_address(request, address) for address in addresses]
 
 
 def _transport_arguments(proxy: ProxyChoice | None) -> dict[str, Any]:
@@ -194,8 +193,6 @@ def _fetch(send: _Send, step: Request | Sleep, settings: Settings) -> Reply | Qw
         request = httpx2.Request(**_web_arguments(step, settings))
         with _deadline_of(step, settings), contextlib.closing(_bound(send(request), request)) as response:
             return _reply(response, read_up_to(response.iter_bytes(), step.most_bytes), step)
-    except QwenOmniError as error:  # raised by the body while being sent
-        return error
     except (*_WEB, OSError) as error:
         return _web_error(error, step, settings)
 
@@ -212,8 +209,6 @@ async def _afetch(send: _AsyncSend, step: Request | Sleep, settings: Settings) -
         with _deadline_of(step, settings):
             async with contextlib.aclosing(_bound(await send(request), request)) as response:
                 return _reply(response, await aread_up_to(response.aiter_bytes(), step.most_bytes), step)
-    except QwenOmniError as error:
-        return error
     except (*_WEB, OSError) as error:
         return _web_error(error, step, settings)
 
@@ -308,8 +303,7 @@ def resolve_host(host: str) -> list[str]:
 class PublicHosts:
     """The addresses of hosts, each resolved once and cached for the lifetime of this object."""
 
-    def __init__(self, resolve: Resolve | None = None) -> None:
-        self._resolve = resolve or resolve_host
+    def __init__(self) -> None:
         self._found: dict[str, list[str]] = {}
 
     def addresses(self, host: str, *, proxied: bool = False) -> list[str]:
@@ -325,7 +319,7 @@ class PublicHosts:
         """
         if host not in self._found:
             try:
-                self._found[host] = self._resolve(host)
+                self._found[host] = resolve_host(host)
             except LocalNetworkError:
                 if not proxied:
                     raise

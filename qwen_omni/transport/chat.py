@@ -154,74 +154,54 @@ def with_deadlines(transport: _Transport) -> _Transport:
     return transport
 
 
-class _TimedBackend:
-    """A network backend of httpcore, for threads or `asyncio`, whose streams respect the running deadline."""
+class _Wrapped:
+    """Something of httpcore or httpcore2, for threads or `asyncio`."""
 
-    def __init__(self, backend: Any) -> None:  # noqa: ANN401  (of httpcore or httpcore2)
-        self._backend = backend
+    def __init__(self, inner: Any) -> None:  # noqa: ANN401
+        self._inner = inner
 
     def __getattr__(self, name: str) -> Any:  # noqa: ANN401
-        return getattr(self._backend, name)
+        return getattr(self._inner, name)
+
+
+class _TimedBackend(_Wrapped):
+    """A network backend whose streams respect the running deadline."""
 
     def connect_tcp(self, *arguments: Any, **others: Any) -> Any:  # noqa: ANN401
         """Connect; a coroutine if the backend is asynchronous."""
-        return _timed(self._backend.connect_tcp(*arguments, **others))
+        return _timed(self._inner.connect_tcp(*arguments, **others))
 
 
-class _Stream:
-    """A connected socket, wrapped for httpcore."""
-
-    def __init__(self, stream: Any) -> None:  # noqa: ANN401
-        self._stream = stream
-
-    def __getattr__(self, name: str) -> Any:  # noqa: ANN401
-        return getattr(self._stream, name)
+class _Stream(_Wrapped):
+    """A connected socket."""
 
     def start_tls(self, *arguments: Any, **others: Any) -> Any:  # noqa: ANN401
         """Encrypt the connection; a coroutine if the stream is asynchronous."""
-        return _timed(self._stream.start_tls(*arguments, **others))
+        return _timed(self._inner.start_tls(*arguments, **others))
 
 
 class _TimedStream(_Stream):
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         """Read what has come, waiting no longer than the deadline lets."""
-        deadline = _running.get()
-        if deadline is None:
-            return self._stream.read(max_bytes, timeout)  # type: ignore[no-any-return]
-        seconds = deadline.wait(timeout)
-        try:
-            return self._stream.read(max_bytes, seconds)  # type: ignore[no-any-return]
-        except Exception as error:  # noqa: BLE001  (of either httpcore; raised again)
-            raise _in_time(error, deadline) from None
+        with _in_time(timeout) as seconds:
+            return self._inner.read(max_bytes, seconds)  # type: ignore[no-any-return]
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
         """Send; the deadline waits meanwhile."""
-        begun = time.monotonic()
-        try:
-            self._stream.write(buffer, timeout)
-        finally:
-            _sent_since(begun)
+        with _not_counted():
+            self._inner.write(buffer, timeout)
 
 
 class _AsyncTimedStream(_Stream):
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ASYNC109  (as httpcore calls it)
         """Read what has come, waiting no longer than the deadline lets."""
-        deadline = _running.get()
-        if deadline is None:
-            return await self._stream.read(max_bytes, timeout)  # type: ignore[no-any-return]
-        seconds = deadline.wait(timeout)
-        try:
-            return await self._stream.read(max_bytes, seconds)  # type: ignore[no-any-return]
-        except Exception as error:  # noqa: BLE001  (of either httpcore; raised again)
-            raise _in_time(error, deadline) from None
+        with _in_time(timeout) as seconds:
+            return await self._inner.read(max_bytes, seconds)  # type: ignore[no-any-return]
 
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ASYNC109
         """Send; the deadline waits meanwhile."""
-        begun = time.monotonic()
-        try:
-            await self._stream.write(buffer, timeout)
-        finally:
-            _sent_since(begun)
+        with _not_counted():
+            await self._inner.write(buffer, timeout)
 
 
 def _timed(stream: Any) -> Any:  # noqa: ANN401
@@ -234,15 +214,31 @@ def _timed(stream: Any) -> Any:  # noqa: ANN401
     return timed()
 
 
-def _in_time(error: Exception, deadline: Deadline) -> Exception:
-    """Return the error of a failed read: a timeout in httpcore may be the deadline's."""
-    return deadline.error() if type(error).__name__ == "ReadTimeout" and deadline.left < _EARLY else error
-
-
-def _sent_since(begun: float) -> None:
+@contextlib.contextmanager
+def _in_time(timeout: float | None) -> Iterator[float | None]:
+    """Yield the timeout of a read. Where the deadline set it, a timeout in httpcore is the deadline's error."""
     deadline = _running.get()
-    if deadline is not None:
-        deadline.sent(time.monotonic() - begun)
+    if deadline is None:
+        yield timeout
+        return
+    try:
+        yield deadline.wait(timeout)
+    except Exception as error:
+        if type(error).__name__ == "ReadTimeout" and deadline.left < _EARLY:
+            raise deadline.error() from None
+        raise
+
+
+@contextlib.contextmanager
+def _not_counted() -> Iterator[None]:
+    """Exclude the time of sending from the running deadline."""
+    begun = time.monotonic()
+    try:
+        yield
+    finally:
+        deadline = _running.get()
+        if deadline is not None:
+            deadline.sent(time.monotonic() - begun)
 
 
 # --- Event loops ---
@@ -428,11 +424,7 @@ def _faults_named(settings: Settings) -> Iterator[None]:
         ) from None
 
 
-def _is_refusal(response: Any) -> bool:  # noqa: ANN401  (httpx's or httpx2's)
-    return response.status_code not in _OK
-
-
-def _refusal(response: Any, body: bytes) -> APIError:  # noqa: ANN401
+def _refusal(response: Any, body: bytes) -> APIError:  # noqa: ANN401  (httpx's or httpx2's)
     if response.status_code == PROXY_LOGIN and (fault := proxy_refusal(str(response.request.url))) is not None:
         return fault
     return to_error(response.status_code, body, response.headers, url=str(response.request.url))
@@ -440,25 +432,19 @@ def _refusal(response: Any, body: bytes) -> APIError:  # noqa: ANN401
 
 def _raise_refusal(response: Any) -> None:  # noqa: ANN401
     """Read the useful part of an error response, and raise it: the SDK would read and decode all of it."""
-    if _is_refusal(response):
-        raise _refusal(response, _quietly(response))
-
-
-def _quietly(response: Any) -> bytes:  # noqa: ANN401
-    try:
-        return read_up_to(response.iter_bytes(), ERROR_BYTES)
-    except _caught():  # the status is known; the text cannot be read
-        return b""
+    if response.status_code not in _OK:
+        body = b""
+        with contextlib.suppress(*_caught()):  # the status is known, even if the text cannot be read
+            body = read_up_to(response.iter_bytes(), ERROR_BYTES)
+        raise _refusal(response, body)
 
 
 async def _araise_refusal(response: Any) -> None:  # noqa: ANN401
-    if not _is_refusal(response):
-        return
-    try:
-        body = await aread_up_to(response.aiter_bytes(), ERROR_BYTES)
-    except _caught():
+    if response.status_code not in _OK:
         body = b""
-    raise _refusal(response, body)
+        with contextlib.suppress(*_caught()):
+            body = await aread_up_to(response.aiter_bytes(), ERROR_BYTES)
+        raise _refusal(response, body)
 
 
 def _plug_arguments(settings: Settings, hook: Callable[[Any], Any]) -> dict[str, Any]:
@@ -490,12 +476,19 @@ def _client_arguments(settings: Settings) -> dict[str, Any]:
     }
 
 
-def _forget_openai_account(client: _Client, settings: Settings) -> _Client:
-    """Undo what the SDK took from OPENAI_* variables: another company's account data must not be sent."""
+def _connected(
+    make: Callable[..., _Client], make_plug: Callable[..., _Plug], settings: Settings, hook: Callable[[Any], Any]
+) -> tuple[_Client, _Plug]:
+    """Return a client of the SDK, and its connections."""
+    with _faults_named(settings):
+        arguments = _client_arguments(settings)
+        plug = _with_deadlines(make_plug(**_plug_arguments(settings, hook)))
+        client = make(**arguments, http_client=plug)
+    # Undo what the SDK took from OPENAI_* variables: another company's account data must not be sent.
     client.organization = None
     client.project = None
-    client._custom_headers = _client_arguments(settings)["default_headers"]  # noqa: SLF001  (no public way)
-    return client
+    client._custom_headers = arguments["default_headers"]  # noqa: SLF001  (no public way)
+    return client, plug
 
 
 def _request_arguments(call: HttpCall) -> dict[str, Any]:
@@ -517,11 +510,9 @@ class Connection:
     def _connect(self) -> "openai.OpenAI":
         import openai  # noqa: PLC0415
 
-        with _faults_named(self._settings):
-            plug = _with_deadlines(openai.DefaultHttpxClient(**_plug_arguments(self._settings, _raise_refusal)))
-            weakref.finalize(self, plug.close)
-            client = openai.OpenAI(**_client_arguments(self._settings), http_client=plug)
-        return _forget_openai_account(client, self._settings)
+        client, plug = _connected(openai.OpenAI, openai.DefaultHttpxClient, self._settings, _raise_refusal)
+        weakref.finalize(self, plug.close)
+        return client
 
     @property
     def _client(self) -> "openai.OpenAI":
@@ -644,11 +635,10 @@ class AsyncConnection:
         with self._lock:
             client: openai.AsyncOpenAI | None = self._kept.get(loop)
             if client is None:
-                with _faults_named(self._settings):
-                    arguments = _plug_arguments(self._settings, _araise_refusal)
-                    plug = _with_deadlines(openai.DefaultAsyncHttpxClient(**arguments))
-                    client = openai.AsyncOpenAI(**_client_arguments(self._settings), http_client=plug)
-                self._kept.put(loop, _forget_openai_account(client, self._settings), plug.aclose)
+                client, plug = _connected(
+                    openai.AsyncOpenAI, openai.DefaultAsyncHttpxClient, self._settings, _araise_refusal
+                )
+                self._kept.put(loop, client, plug.aclose)
             return client
 
     async def aclose(self) -> None:

@@ -176,7 +176,7 @@ T = TypeVar("T")
 _PART = 4 * 2**20
 _MOST_PARTS = 10_000  # OSS, "Limits of multipart upload", read 2026-05
 _WHOLE = 2 * _PART  # files up to this size are uploaded in one request
-_LISTED = 1_000  # objects in one answer; OSS, "ListObjectsV2", read 2026-05
+_LISTED = 1_000  # objects or parts in one answer; OSS, "ListObjectsV2" and "ListParts", read 2026-05
 _WORKERS = 2
 _TALKATIVE = ("oss2.api", "oss2.auth", "oss2.http", "oss2.resumable", "oss2.utils", "oss2.exceptions")
 
@@ -208,7 +208,7 @@ class OssStore:
     def __init__(self, settings: OssSettings, *, retry: RetryPolicy, timeout: float) -> None:
         self.settings = settings
         self._retry = retry
-        self._uploads = _bucket(settings, settings.upload_endpoint or settings.endpoint, timeout)
+        self.uploads = _bucket(settings, settings.upload_endpoint or settings.endpoint, timeout)
         self._links = _bucket(settings, settings.endpoint, timeout)
 
     def put(self, ready: MediaPayload, job: UploadJob) -> None:
@@ -222,7 +222,7 @@ class OssStore:
             if ready.size_bytes <= _WHOLE:
                 self._put_whole(file, ready, job)
             else:
-                _Multipart(self._uploads, self.tried, file, ready, job, check_crc=self.settings.check_crc).run()
+                _Multipart(self, file, ready, job).run()
 
     def sign(self, object_name: str) -> tuple[str, float]:
         """Return a signed link to an object and when it expires; sends nothing."""
@@ -238,20 +238,20 @@ class OssStore:
 
     def delete(self, object_name: str) -> None:
         """Delete an object."""
-        self.tried("delete an object", lambda: self._uploads.delete_object(object_name))
+        self.tried("delete an object", lambda: self.uploads.delete_object(object_name))
 
     def is_private(self) -> bool:
         """Ask whether the bucket is private."""
-        return bool(self.tried("read the bucket's ACL", self._uploads.get_bucket_acl).acl == "private")
+        return bool(self.tried("read the bucket's ACL", self.uploads.get_bucket_acl).acl == "private")
 
     def write(self, object_name: str, data: bytes) -> None:
         """Write a small object."""
         headers = {"Content-Type": "text/plain", "x-oss-object-acl": "private"}
-        self.tried("write an object", lambda: self._uploads.put_object(object_name, data, headers=headers))
+        self.tried("write an object", lambda: self.uploads.put_object(object_name, data, headers=headers))
 
     def read(self, object_name: str) -> bytes:
         """Read a small object."""
-        return bytes(self.tried("read an object", lambda: self._uploads.get_object(object_name).read()))
+        return bytes(self.tried("read an object", lambda: self.uploads.get_object(object_name).read()))
 
     def objects(self, prefix: str) -> Iterator[tuple[str, str, int]]:
         """Yield name, entity tag and size of the objects whose names begin with a prefix, in pages.
@@ -261,15 +261,15 @@ class OssStore:
         """
         after = ""
         while True:
-            page = self.tried("list objects", functools.partial(self._listed, prefix, after))
+            listing = functools.partial(
+                self.uploads.list_objects_v2, prefix, continuation_token=after, max_keys=_LISTED
+            )
+            page = self.tried("list objects", listing)
             for one in page.object_list:
                 yield str(one.key), str(one.etag), int(one.size)
             if not page.is_truncated:
                 return
             after = page.next_continuation_token
-
-    def _listed(self, prefix: str, after: str) -> Any:  # noqa: ANN401  (oss2's result)
-        return self._uploads.list_objects_v2(prefix, continuation_token=after, max_keys=_LISTED)
 
     def blocks(self, object_name: str) -> Iterator[bytes]:
         """Yield the content of an object; it is requested again where the connection breaks.
@@ -277,13 +277,13 @@ class OssStore:
         Raises:
             DeliveryError: the bucket refused, or could not be reached.
         """
-        size = int(self.tried("read an object", lambda: self._uploads.head_object(object_name)).content_length)
+        size = int(self.tried("read an object", lambda: self.uploads.head_object(object_name)).content_length)
         for start in range(0, size, _PART):
             last = min(start + _PART, size) - 1
             yield self.tried("read an object", functools.partial(self._part, object_name, start, last))
 
     def _part(self, object_name: str, start: int, last: int) -> bytes:
-        return bytes(self._uploads.get_object(object_name, byte_range=(start, last)).read())
+        return bytes(self.uploads.get_object(object_name, byte_range=(start, last)).read())
 
     def tried(self, what: str, action: Callable[[], T]) -> T:
         """Run an action on the bucket; retry it if that may help, and raise this package's errors.
@@ -313,7 +313,7 @@ class OssStore:
             raise changed(ready)
 
         def put() -> None:
-            done = self._uploads.put_object(job.object_name, data, headers=_headers(ready))
+            done = self.uploads.put_object(job.object_name, data, headers=_headers(ready))
             if self.settings.check_crc:
                 _compare(_crc(data), done.crc)
 
@@ -324,18 +324,9 @@ class OssStore:
 class _Multipart:
     """One upload in parts."""
 
-    def __init__(
-        self,
-        bucket: Any,  # noqa: ANN401  (oss2 has no types)
-        tried: Callable[[str, Callable[[], Any]], Any],
-        file: IO[bytes],
-        ready: MediaPayload,
-        job: UploadJob,
-        *,
-        check_crc: bool,
-    ) -> None:
-        self._bucket, self._tried, self._file, self._ready, self._job = bucket, tried, file, ready, job
-        self._check_crc = check_crc
+    def __init__(self, store: OssStore, file: IO[bytes], ready: MediaPayload, job: UploadJob) -> None:
+        self._bucket, self._tried, self._check_crc = store.uploads, store.tried, store.settings.check_crc
+        self._file, self._ready, self._job = file, ready, job
         self._reading = threading.Lock()
         self._part = max(_PART, math.ceil(ready.size_bytes / _MOST_PARTS / 2**20) * 2**20)
         self._count = math.ceil(ready.size_bytes / self._part)
@@ -396,14 +387,12 @@ class _Multipart:
         parts: dict[int, Any] = {}
         marker = ""
         while True:
-            page = self._tried("list parts", functools.partial(self._page, upload, marker))
+            listing = functools.partial(self._bucket.list_parts, self._name, upload, marker=marker, max_parts=_LISTED)
+            page = self._tried("list parts", listing)
             parts |= {part.part_number: part for part in page.parts if part.size == self._size(part.part_number)}
             if not page.is_truncated:
                 return parts
             marker = page.next_marker
-
-    def _page(self, upload: str, marker: str) -> Any:  # noqa: ANN401  (oss2's result)
-        return self._bucket.list_parts(self._name, upload, marker=marker, max_parts=1000)
 
     def _size(self, number: int) -> int:
         return min(self._part, self._ready.size_bytes - (number - 1) * self._part)
@@ -416,7 +405,9 @@ class _Multipart:
             raise changed(self._ready)
         crc = _crc(data) if self._check_crc else None
         etag = self._tried(f"upload {self._job.label}", lambda: self._put_part(upload, number, data, crc))
-        return _part_info(number, etag, len(data), crc)
+        from oss2.models import PartInfo  # noqa: PLC0415
+
+        return PartInfo(number, etag, size=len(data), part_crc=crc)
 
     def _put_part(self, upload: str, number: int, data: bytes, crc: int | None) -> str:
         done = self._bucket.upload_part(self._name, upload, number, data)
@@ -567,12 +558,6 @@ def _is_quiet(record: logging.LogRecord) -> bool:
 
 def _headers(ready: MediaPayload) -> dict[str, str]:
     return {"Content-Type": ready.content_type or "application/octet-stream", "x-oss-object-acl": "private"}
-
-
-def _part_info(number: int, etag: str, size: int, crc: int | None) -> Any:  # noqa: ANN401  (oss2's PartInfo)
-    from oss2.models import PartInfo  # noqa: PLC0415
-
-    return PartInfo(number, etag, size=size, part_crc=crc)
 
 
 def _crc(data: bytes) -> int:

@@ -292,15 +292,12 @@ class Uploader:
     def _bucket(self) -> "OssStore":
         from qwen_omni.upload.oss import OssStore  # noqa: PLC0415  (oss2 is an extra; loads on first use)
 
-        if self._settings.oss is None:
-            raise TypeError("no bucket is set")
+        assert self._settings.oss is not None
         return OssStore(self._settings.oss, retry=self.retry, timeout=max(self._settings.connect_timeout, 60.0))
 
     def _to_bucket(self, ready: MediaPayload, name: str) -> Upload:
-        oss = self._settings.oss
-        if oss is None:
-            raise TypeError("no bucket is set")
-        digest = self._digests.of(ready)
+        oss, digest = self._settings.oss, self._digests.of(ready)
+        assert oss is not None  # otherwise no route leads to a bucket
         ending = f".{ready.format}" if ready.format else ""
         if oss.delete_after_use:
             once = secrets.token_hex(16)  # a concurrent request with the same media may delete its own object first

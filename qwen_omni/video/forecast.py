@@ -99,12 +99,12 @@ def segment_tokens(video: SourceVideo, seconds: float, *, whole: bool) -> tuple[
     """Estimate the video and audio tokens of one segment."""
     info, profile = video.look.info, video.profile
     plan = video.whole if whole else video.piece
-    sound = audio_tokens(profile, seconds) if info.has_sound or info.kind == "audio" else 0
+    audio = audio_tokens(profile, seconds) if info.has_audio or info.kind == "audio" else 0
     if info.kind == "audio":
-        return 0, sound
-    size = plan.picture.size if plan.picture is not None else (info.width or 2, info.height or 2)
-    fps = 1 / plan.picture.period if plan.picture is not None else info.fps or 2
-    return video_tokens(profile, size, seconds, fps, plan.sampling), sound
+        return 0, audio
+    size = plan.encoding.size if plan.encoding is not None else (info.width or 2, info.height or 2)
+    fps = 1 / plan.encoding.period if plan.encoding is not None else info.fps or 2
+    return video_tokens(profile, size, seconds, fps, plan.sampling), audio
 
 
 def _seconds(video: SourceVideo, options: SummaryOptions, count: int, tokens: int, settings: Settings) -> float:

@@ -7,13 +7,14 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal, Protocol, get_args
 
+from qwen_omni._moved import with_old_options
 from qwen_omni.addresses import Server, StoreAddress
 from qwen_omni.errors import ConfigurationError, QwenOmniError, UnsupportedContentError
 from qwen_omni.media.budget import MediaBudget
 from qwen_omni.media.info import AudioTrackChoice, read_audio_track
 from qwen_omni.media.plan.segments import DEFAULT_SECONDS
 from qwen_omni.messages import AudioPart, FramesPart, ImagePart, Part, Role, TextPart, VideoPart
-from qwen_omni.options import OPTION_RANGES, ChatOptions, ChatRequest, Effort, Tier, check_tier, with_old_options
+from qwen_omni.options import OPTION_RANGES, ChatOptions, ChatRequest, Effort, Tier, check_tier
 from qwen_omni.profiles import DEFAULT_MODEL, DEFAULT_TEXT_MODEL, Profile
 from qwen_omni.profiles.rate_limits import RateLimits
 from qwen_omni.ranges import COUNT, END, PARALLEL, POSITIVE_COUNT, START, WAIT, Range, check_numbers, check_span

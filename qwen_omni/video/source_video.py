@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from qwen_omni.errors import MediaDoesNotFitError, UnsupportedMediaError
-from qwen_omni.media.budget import MediaBudget, Sampling
+from qwen_omni.media.budget import MediaBudget, Sampling, budget_key
 from qwen_omni.media.plan.plan import MediaPlan
 from qwen_omni.media.plan.segments import CutPoint, Segment, check_lengths, count_segments, plan_segments
 from qwen_omni.media.prepare import MediaLook, Prepared, PrepareOptions, carry_out, look_at, plan_for
@@ -135,7 +135,7 @@ class SourceVideo:
         """Return everything about cutting and preparing that decides an answer."""
         fields: dict[str, Any] = {
             "start": str(self.start), "end": str(self.end), "seconds": str(self.seconds), "overlap": str(self.overlap),
-            "budget": asdict(self.whole.budget), "sampling": asdict(self.whole.sampling),
+            "budget": budget_key(self.whole.budget), "sampling": asdict(self.whole.sampling),
         }  # fmt: skip
         info = self.look.info
         if info.track_heard is not None:

@@ -154,7 +154,7 @@ def _speech(options: ChatOptions) -> dict[str, Any]:
 def _audio(parts: Sequence[MediaPart], look: Look, server: Server) -> dict[str, Any]:
     # It applies to the whole request: the processor then expects one audio track per video, and fails if a video is
     # silent or if there is other audio. Where it is not sent, the audio of a local video is a part of its own.
-    heard = [look(part.source).has_sound for part in parts if isinstance(part, VideoPart)]
+    heard = [look(part.source).has_audio for part in parts if isinstance(part, VideoPart)]
     alone = not any(isinstance(part, AudioPart) for part in parts)
     wanted = server.request_kwargs and heard and alone and all(one is not False for one in heard)
     return {"use_audio_in_video": True} if wanted else {}
@@ -165,7 +165,7 @@ def lost_audio(parts: Sequence[MediaPart], look: Look, server: Server) -> str:
     if server.hears_videos or _audio(parts, look, server):
         return ""
     videos = [part.source for part in parts if isinstance(part, VideoPart)]
-    lost = [source for source in videos if look(source).has_sound is None]
+    lost = [source for source in videos if look(source).has_audio is None]
     if not lost:
         return ""
     return (
@@ -191,15 +191,15 @@ def kwargs_hint(server: Server) -> str:
 
 
 def _sampling(parts: Sequence[MediaPart], server: Server) -> Sampling:
-    pictures = [part for part in parts if isinstance(part, ImagePart | VideoPart)]
-    rates = {part.sampling.fps for part in pictures if isinstance(part, VideoPart)}
-    pixels = {(part.sampling.min_pixels, part.sampling.max_pixels) for part in pictures}
+    visual = [part for part in parts if isinstance(part, ImagePart | VideoPart)]
+    rates = {part.sampling.fps for part in visual if isinstance(part, VideoPart)}
+    pixels = {(part.sampling.min_pixels, part.sampling.max_pixels) for part in visual}
     if len(rates) > 1 or len(pixels) > 1:
         raise UnsupportedContentError(
             "The parts ask for different sampling (fps, pixels); this server takes one for the whole request. "
             "Use the same sampling, or send separate requests."
         )
-    if any(part.sampling.total_pixels is not None for part in pictures):
+    if any(part.sampling.total_pixels is not None for part in visual):
         raise ConfigurationError("total_pixels is available on DashScope only; use max_pixels and fps.")
     least, most = next(iter(pixels), (None, None))
     sampling = Sampling(fps=next(iter(rates), None), min_pixels=least, max_pixels=most)

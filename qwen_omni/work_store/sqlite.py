@@ -167,8 +167,8 @@ class SqliteStore(BufferedStore):
     def _holder(self, key: StepKey, row: tuple[Any, ...]) -> str | None:
         """Return the holder of a claim; `None` if it ended: its owner is gone, closed, or stalled for its lease."""
         owner, beat, lease = row[:3]
-        sound = isinstance(owner, str) and isinstance(beat, int) and isinstance(lease, float | int)
-        if not sound or not owner or not 0 <= lease <= _LONGEST_LEASE or is_gone(owner):
+        valid = isinstance(owner, str) and isinstance(beat, int) and isinstance(lease, float | int)
+        if not valid or not owner or not 0 <= lease <= _LONGEST_LEASE or is_gone(owner):
             return None
         if self.ended_here(owner, key):
             return None

@@ -215,7 +215,7 @@ def test_objects_of_a_bucket(tmp_path, standin, settings: Settings, clip):
     )  # fmt: skip
     short, long = (replace(settings, oss=replace(oss, link_seconds=hours * 3600)) for hours in (6, 100))
     headers = {"Content-Type": "video/mp4"}
-    oss_store("standin-media", short)._uploads.put_object("videos/a.mp4", clip.read_bytes(), headers=headers)
+    oss_store("standin-media", short).uploads.put_object("videos/a.mp4", clip.read_bytes(), headers=headers)
     (row,) = rows_of("oss://standin-media/videos/", tmp_path / "s.db", short)
     assert (row.status, row.retryable, "the link expires" in row.error) == ("failed", True, True)
     (row,) = rows_of("oss://standin-media/videos/", tmp_path / "s.db", long)

@@ -53,8 +53,8 @@ def test_probe_tells_what_a_file_is_and_why_it_is_treated_so(command, film):
     assert done.exit_code == 0, done.stderr
     rows = dict(line.split(maxsplit=1) for line in done.stdout.splitlines())
     assert rows["length"] == "24 s"
-    assert rows["picture"].startswith("320 x 180, ")
-    assert "h264" in rows["picture"]
+    assert rows["video"].startswith("320 x 180, ")
+    assert "h264" in rows["video"]
     assert "aac" in rows["audio"]
     assert "fps" in rows["plan"]
     assert rows["size"].endswith((" kB", " MB"))
@@ -66,7 +66,7 @@ def test_rows_fit_the_medium(command, tmp_path):
     Image.new("RGB", (64, 48)).save(tmp_path / "a.png")
     make_audio(tmp_path / "a.wav", seconds=72)
     picture, sound = (command("probe", str(tmp_path / name)).stdout for name in ("a.png", "a.wav"))
-    assert [line.split()[0] for line in picture.splitlines()] == ["file", "kind", "size", "picture", "plan", "tokens"]
+    assert [line.split()[0] for line in picture.splitlines()] == ["file", "kind", "size", "image", "plan", "tokens"]
     assert [line.split()[0] for line in sound.splitlines()] == [
         "file",
         "kind",

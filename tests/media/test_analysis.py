@@ -15,6 +15,7 @@ from qwen_omni.media.prepare import look_at
 from qwen_omni.media.source import as_source
 from qwen_omni.media.work import Deadline
 from qwen_omni.standin import marked_media
+from tests.support import making
 
 SIZE, FPS = (320, 180), 16
 
@@ -96,15 +97,8 @@ LIVELY = [pan, shaking, fast_cuts, crowd]
 def write(path: Path, draw: Callable[[float], np.ndarray], seconds: int = 9) -> Path:
     with av.open(str(path), "w") as output:
         stream = output.add_stream("libx264", rate=FPS, options={"preset": "ultrafast", "crf": "23"})
-        stream.width, stream.height = SIZE
-        stream.pix_fmt = "yuv420p"
-        for number in range(seconds * FPS):
-            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(draw(number / FPS)), "gray").reformat(
-                format="yuv420p"
-            )
-            frame.pts, frame.time_base = number, Fraction(1, FPS)
-            output.mux(stream.encode(frame))
-        output.mux(stream.encode(None))
+        drawn = (np.ascontiguousarray(draw(number / FPS)) for number in range(seconds * FPS))
+        making.add_frames(output, stream, drawn, Fraction(1, FPS), SIZE)
     return path
 
 

@@ -4,6 +4,7 @@ import io
 from fractions import Fraction
 
 import av
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -45,12 +46,7 @@ def stored(image: Image.Image) -> bytes:
     held = io.BytesIO()
     with av.open(held, "w", format="mp4") as output:
         stream = output.add_stream("mpeg4", rate=2)
-        stream.width, stream.height, stream.pix_fmt = image.width, image.height, "yuv420p"
-        for number in range(6):
-            frame = av.VideoFrame.from_image(image)
-            frame.pts, frame.time_base = number, Fraction(1, 2)
-            output.mux(stream.encode(frame))
-        output.mux(stream.encode(None))
+        making.add_frames(output, stream, [np.asarray(image)] * 6, Fraction(1, 2), image.size)
     return held.getvalue()
 
 
@@ -62,7 +58,7 @@ def test_a_video_is_turned_and_mirrored_as_its_matrix_says(name):
     with prepare(matrix(stored(image), *numbers), budget=MediaBudget(fps=1, frames=True)) as prepared:
         assert (prepared.source_info.rotation, prepared.source_info.mirrored) == (rotation, mirrored)
         assert (prepared.source_info.width, prepared.source_info.height) == SIZE
-        shown = Image.open(io.BytesIO(prepared.stills[0].data))
+        shown = Image.open(io.BytesIO(prepared.jpegs[0].data))
     assert shown.size == SIZE
     seen = [brightness(shown, across, down) for down in (0.25, 0.75) for across in (0.25, 0.75)]
     assert seen == pytest.approx(CORNERS, abs=8)
@@ -86,18 +82,13 @@ def test_an_unmarked_cover_is_not_the_video():
         cover, film = output.add_stream("mjpeg", rate=2), output.add_stream("mpeg4", rate=2)
         cover.width, cover.height, cover.pix_fmt = 32, 32, "yuvj420p"
         film.width, film.height, film.pix_fmt = *SIZE, "yuv420p"
-        output.mux(cover.encode(av.VideoFrame.from_image(Image.new("RGB", (32, 32), "red"))))
-        output.mux(cover.encode(None))
-        for number in range(6):
-            frame = av.VideoFrame.from_image(quarters())
-            frame.pts, frame.time_base = number, Fraction(1, 2)
-            output.mux(film.encode(frame))
-        output.mux(film.encode(None))
+        making.add_frames(output, cover, [av.VideoFrame.from_image(Image.new("RGB", (32, 32), "red"))])
+        making.add_frames(output, film, [np.asarray(quarters())] * 6, Fraction(1, 2))
     with prepare(held.getvalue(), budget=TENTHS) as prepared:
         info = prepared.source_info
         assert (info.width, info.height, info.video_codec) == (*SIZE, "mpeg4")
         assert (info.duration, info.covered) == (3, True)
-        assert all(Image.open(io.BytesIO(still.data)).size == SIZE for still in prepared.stills)
+        assert all(Image.open(io.BytesIO(still.data)).size == SIZE for still in prepared.jpegs)
 
 
 EDITS = {
@@ -119,7 +110,7 @@ def test_a_video_of_several_edits_is_shown_as_edited(name, bounds):
     length = sum(long for _, long in EDITS[name])
     with prepare(data, budget=TENTHS, start=bounds[0], end=bounds[1]) as prepared:
         assert prepared.source_info.duration == pytest.approx(length, abs=0.1)
-        seen = [(float(one.time), brightness(Image.open(io.BytesIO(one.data)), 0.5, 0.5)) for one in prepared.stills]
+        seen = [(float(one.time), brightness(Image.open(io.BytesIO(one.data)), 0.5, 0.5)) for one in prepared.jpegs]
     begin, end = bounds[0] or 0, min(bounds[1] or length, length)
     assert (seen[0][0], seen[-1][0]) == pytest.approx((begin, end), abs=0.3)
     seams = [sum(long for _, long in EDITS[name][:number]) for number in range(1, len(EDITS[name]))]

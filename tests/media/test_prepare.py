@@ -34,6 +34,8 @@ from qwen_omni.media.work import Deadline, segments_apart, threads_for
 from qwen_omni.standin import marked_media
 from qwen_omni.standin.marked_media import Encoding
 from qwen_omni.standin.media.perceive import Memory
+from tests.support import making
+from tests.support.odd import copy
 
 GOPS = Encoding(options=(("preset", "ultrafast"), ("crf", "23"), ("g", "48"), ("bf", "3")))
 RATES = [23.976, 25, 29.97, 30, 60]
@@ -243,7 +245,7 @@ def test_segments_apart_are_whole_rounds(length, seconds, overlap, threads):
 
 def test_frames_come_with_their_exact_times(film):
     """A frame list holds JPEG pictures and the second of the source that each shows."""
-    stills = prepare(film.path, budget=replace(budget_named("static"), frames=True, fps=1), start=3, end=8).stills
+    stills = prepare(film.path, budget=replace(budget_named("static"), frames=True, fps=1), start=3, end=8).jpegs
 
     assert [still.time for still in stills] == [3, 4, 5, 6, 7]
     codes = [Memory().recall("image", still.data).picture_codes for still in stills]
@@ -256,12 +258,9 @@ def test_a_limit_on_bytes_is_kept(tmp_path):
     noise = np.random.default_rng(1)
     with av.open(str(tmp_path / "noise.mp4"), "w") as output:
         stream = output.add_stream("mpeg4", rate=10)
-        stream.width, stream.height, stream.pix_fmt = 320, 180, "yuv420p"
         stream.bit_rate = 8_000_000
-        for _ in range(80):
-            picture = noise.integers(0, 256, (180, 320, 3), np.uint8)
-            output.mux(stream.encode(av.VideoFrame.from_ndarray(picture, "rgb24").reformat(format="yuv420p")))
-        output.mux(stream.encode(None))
+        frames = (noise.integers(0, 256, (180, 320, 3), np.uint8) for _ in range(80))
+        making.add_frames(output, stream, frames, size=(320, 180))
 
     free = prepare(tmp_path / "noise.mp4", budget="static")
     small = prepare(tmp_path / "noise.mp4", budget=replace(budget_named("static"), max_bytes=200_000))
@@ -320,12 +319,7 @@ async def test_a_cancelled_task_leaves_no_file(film):
 def test_an_error_leaves_no_file(film, tmp_path):
     """A file that breaks in the middle of the work is an error of ours, and nothing stays behind."""
     cut = tmp_path / "cut.mkv"
-    with av.open(str(film.path)) as old, av.open(str(cut), "w") as new:
-        stream = new.add_stream_from_template(old.streams.video[0])
-        for packet in old.demux(video=0):
-            if packet.dts is not None:
-                packet.stream = stream
-                new.mux(packet)
+    copy(film.path, cut)
     with pytest.raises(UnreadableMediaError, match="not finished within"):
         prepare(cut, budget="static", choices=PrepareOptions(limit_seconds=0.01))
 

@@ -3,7 +3,6 @@
 Two computations that share no code: the estimate from facts of the file, the stand-in's bill from what it decodes.
 """
 
-import io
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
@@ -84,9 +83,7 @@ def frames(count: int, *size: int) -> Callable[[Path], tuple[MediaSource, ...]]:
 
 def transparent() -> bytes:
     """Return an image with an alpha channel."""
-    data = io.BytesIO()
-    Image.new("RGBA", (200, 120), (10, 20, 30, 90)).save(data, "PNG")
-    return data.getvalue()
+    return making.saved(Image.new("RGBA", (200, 120), (10, 20, 30, 90)))
 
 
 VIDEOS = {

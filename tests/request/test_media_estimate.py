@@ -179,19 +179,19 @@ def test_an_unknown_length_is_not_guessed():
 
 def test_streams_of_different_lengths_count_by_their_own():
     """Sound that ends early bills its own seconds, and the picture its own."""
-    uneven = replace(FILM, picture_duration=Fraction(60), sound_duration=Fraction(10))
+    uneven = replace(FILM, video_duration=Fraction(60), audio_duration=Fraction(10))
     assert media_tokens(uneven, FLASH) == TokenCounts(video=35_642, audio=70)
-    assert within(uneven, Fraction(5), Fraction(20)).sound_duration == 5
-    assert within(uneven, Fraction(30), Fraction(40)).sound_duration == 0
+    assert within(uneven, Fraction(5), Fraction(20)).audio_duration == 5
+    assert within(uneven, Fraction(30), Fraction(40)).audio_duration == 0
 
 
 def test_streams_that_begin_late_are_billed_until_they_end():
     """The first picture is held from zero on, and silence is heard until the sound begins: 10 s of each, not 8."""
-    late = replace(FILM, duration=Fraction(10), picture_duration=Fraction(8), picture_start=Fraction(2),
-                   sound_duration=Fraction(8), sound_start=Fraction(2))  # fmt: skip
+    late = replace(FILM, duration=Fraction(10), video_duration=Fraction(8), video_start=Fraction(2),
+                   audio_duration=Fraction(8), audio_start=Fraction(2))  # fmt: skip
     plan = plan_media(late, PlanInputs(budget=budget_named("static"), profile=FLASH), label="film")
     will = predicted_info(late, plan)
-    assert (will.picture_duration, will.sound_duration) == (10, 10)
+    assert (will.video_duration, will.audio_duration) == (10, 10)
     counts = media_tokens(will, FLASH, Asked(sampling=plan.sampling))
     assert counts.audio == 70
     assert counts.video + counts.audio == plan.tokens

@@ -13,9 +13,49 @@ RATE = 16_000
 
 def picture(kind: str = "PNG", size: tuple[int, int] = (40, 30), **options) -> bytes:
     """Return a grey image in any of Pillow's formats."""
+    return saved(Image.new("RGB", size, (90, 120, 150)), kind=kind, **options)
+
+
+def saved(*images: Image.Image, kind: str = "PNG", **options) -> bytes:
+    """Return a file of one image, or of several: pages or an animation."""
     buffer = io.BytesIO()
-    Image.new("RGB", size, (90, 120, 150)).save(buffer, kind, **options)
+    if len(images) > 1:
+        options = {**options, "save_all": True, "append_images": images[1:]}
+    images[0].save(buffer, kind, **options)
     return buffer.getvalue()
+
+
+def add_frames(output, stream, frames, tick: Fraction | float | None = None, size=None) -> None:
+    """Encode frames to the end of a track, a tick apart; without one the encoder counts them.
+
+    A frame may be a pair of its time, in ticks, and itself, and an array of grey or RGB values instead.
+    """
+    if size is not None:
+        stream.width, stream.height, stream.pix_fmt = *size, "yuv420p"
+    for number, frame in enumerate(frames):
+        at, frame = frame if isinstance(frame, tuple) else (number, frame)  # noqa: PLW2901
+        if isinstance(frame, np.ndarray):
+            frame = av.VideoFrame.from_ndarray(frame, "gray" if frame.ndim == 2 else "rgb24")  # noqa: PLW2901
+        if tick is not None:
+            frame.pts, frame.time_base = at, Fraction(tick)
+        output.mux(stream.encode(frame))
+    output.mux(stream.encode(None))
+
+
+def grey_frame(number: int, size: tuple[int, int]) -> np.ndarray:
+    """Return a frame of one grey, brighter by one than that of the number before."""
+    return np.full((size[1], size[0], 3), number % 250, np.uint8)
+
+
+def add_samples(output, stream, pieces, layout: str = "mono") -> None:
+    """Encode pieces of samples, one after the other, to the end of a track of their rate."""
+    rate, at = stream.codec_context.sample_rate, 0
+    for piece in pieces:
+        frame = av.AudioFrame.from_ndarray(piece.reshape(1, -1), "flt" if piece.dtype == np.float32 else "s16", layout)
+        frame.sample_rate, frame.pts, frame.time_base = rate, at, Fraction(1, rate)
+        output.mux(stream.encode(frame))
+        at += frame.samples
+    output.mux(stream.encode(None))
 
 
 def turned_picture(orientation: int, size: tuple[int, int] = (40, 30)) -> bytes:
@@ -48,8 +88,7 @@ def sound(container: str, codec: str, seconds: float = 2, *, rate: int = RATE, c
             art.disposition = av.stream.Disposition.attached_pic
         _write_tone(output, stream, seconds)
         if cover:
-            output.mux(art.encode(av.VideoFrame(64, 48, "yuvj420p")))
-            output.mux(art.encode(None))
+            add_frames(output, art, [av.VideoFrame(64, 48, "yuvj420p")])
     return buffer.getvalue()
 
 
@@ -71,12 +110,7 @@ def video(
         if rotation:
             stream.set_display_rotation(rotation)
         tone = output.add_stream(sound_codec, rate=RATE, layout="mono") if sound_codec else None
-        for number in range(round(seconds * 10)):
-            grey = np.full((size[1], size[0], 3), number % 250, np.uint8)
-            frame = av.VideoFrame.from_ndarray(grey, "rgb24")
-            frame.pts, frame.time_base = number, Fraction(1, 10)
-            output.mux(stream.encode(frame))
-        output.mux(stream.encode(None))
+        add_frames(output, stream, (grey_frame(number, size) for number in range(round(seconds * 10))), Fraction(1, 10))
         if tone:
             _write_tone(output, tone, seconds)
     return buffer.getvalue()

@@ -17,6 +17,7 @@ from PIL import Image
 
 from qwen_omni.standin import marked_media
 from qwen_omni.standin.marked_media import Encoding, TruthMedia
+from tests.support import making
 
 SECONDS = 4
 FAST = (("preset", "ultrafast"), ("crf", "23"), ("g", "25"))
@@ -108,12 +109,9 @@ def two_tracks(source: Path, target: Path) -> None:
         track = new.add_stream("aac", rate=24_000, layout="mono")
 
         def write():
-            for start in range(0, SECONDS * 24_000, 1024):
-                noise = np.random.default_rng(start).integers(-9000, 9000, (1, 1024), dtype=np.int16)
-                frame = av.AudioFrame.from_ndarray(noise, "s16", "mono")
-                frame.sample_rate, frame.pts, frame.time_base = 24_000, start, Fraction(1, 24_000)
-                new.mux(track.encode(frame))
-            new.mux(track.encode(None))
+            starts = range(0, SECONDS * 24_000, 1024)
+            noise = (np.random.default_rng(start).integers(-9000, 9000, 1024, dtype=np.int16) for start in starts)
+            making.add_samples(new, track, noise)
 
         return write
 
@@ -129,8 +127,7 @@ def with_cover(source: Path, target: Path) -> None:
         art.disposition = av.stream.Disposition.attached_pic
 
         def write():
-            new.mux(art.encode(av.VideoFrame(64, 64, "yuvj420p")))
-            new.mux(art.encode(None))
+            making.add_frames(new, art, [av.VideoFrame(64, 64, "yuvj420p")])
 
         return write
 

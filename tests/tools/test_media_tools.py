@@ -24,7 +24,7 @@ def test_probe_media(tools: MediaTools, standin: Standin) -> None:
     assert names == {"talks/", "call.mp3", "still.png", "notes.txt", "pipe.mp4"}
     assert both(tools, "probe_media", path="talks").content.splitlines()[1].startswith("talks/monday.mp4 (")
     told = both(tools, "probe_media", path="talks/monday.mp4")
-    assert "video, 4.0 s, 64x48 pixels, 5 frames per second, sound aac" in told.content
+    assert "video, 4.0 s, 64x48 pixels, 5 frames per second, audio aac" in told.content
     assert told.artifact["duration"] == 4
     assert "not media" in both(tools, "probe_media", path="notes.txt").content
     assert not standin.requests

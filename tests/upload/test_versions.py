@@ -69,7 +69,7 @@ def test_a_call_whose_file_changes_between_the_look_and_the_sending(film, settin
 
 def test_digests_are_not_taken_from_the_older_state(film, monkeypatch):
     """The cache of uploads is keyed by digest, so its key is another one, too."""
-    monkeypatch.setattr("qwen_omni.media.files.safe_open._SETTLED_SECONDS", -1e12)  # every state counts as settled
+    monkeypatch.setattr("qwen_omni.media.files.safe_open._SETTLED_NS", -(10**21))  # every state counts as settled
     digests = Digests()
 
     def digest():

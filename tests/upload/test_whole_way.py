@@ -2,6 +2,7 @@
 
 import asyncio
 import dataclasses
+import functools
 import io
 import logging
 import pickle
@@ -23,6 +24,7 @@ from qwen_omni.errors import (
     MediaDownloadTimeoutError,
     MediaRefusedError,
     QwenOmniError,
+    UnreadableMediaError,
 )
 from qwen_omni.media.source import MediaSource
 from qwen_omni.messages import MediaPayload, VideoPart, user
@@ -31,8 +33,9 @@ from qwen_omni.profiles import profile_for
 from qwen_omni.settings import OssCredentials, OssSettings
 from qwen_omni.standin import Fault
 from qwen_omni.standin.marked_media import make_video
+from qwen_omni.standin.stores import temporary
 from qwen_omni.upload.uploader import hint_for
-from tests.upload.conftest import BUCKET, MODEL, bucket, credentials, delivered, operations, settings_for
+from tests.upload.conftest import BUCKET, MODEL, bucket, credentials, delivered, operations, settings_for, sha256
 
 LINK = "https://93.184.216.34/a.mp4?Signature=s3cr3t&Expires=4000000000"
 
@@ -42,9 +45,16 @@ def clip(tmp_path_factory):
     return make_video(tmp_path_factory.mktemp("truth") / "clip.mp4", seconds=3, size=(320, 180)).path
 
 
-def question(clip, model=MODEL):
-    video = VideoPart(source=MediaSource.from_path(clip, trusted=True))
-    return ChatRequest(model=model, messages=(user(video, "What do you see?"),))
+def question(*clips):
+    videos = [VideoPart(source=MediaSource.from_path(clip, trusted=True)) for clip in clips]
+    return ChatRequest(model=MODEL, messages=(user(*videos, "What do you see?"),))
+
+
+@pytest.fixture
+def once(standin, tmp_path):
+    """Make settings for uploads that are deleted after one request."""
+    own = bucket(standin, delete_after_use=True)
+    return functools.partial(settings_for, standin, tmp_path, delivery="oss", oss=own, max_retries=0)
 
 
 @pytest.mark.parametrize("route", ["oss", "temporary"])
@@ -91,12 +101,9 @@ def test_what_is_gone_is_uploaded_again_once(standin, tmp_path, clip, route):
     assert len([name for name in operations(standin) if name in ("put", "post_form")]) == 3
 
 
-def test_uploads_for_one_request_are_deleted(standin, tmp_path, clip):
+def test_uploads_for_one_request_are_deleted(standin, once, clip):
     """With `delete_after_use` nothing stays, whether the request succeeds or fails."""
-    settings = settings_for(
-        standin, tmp_path, delivery="oss", oss=bucket(standin, delete_after_use=True), max_retries=0
-    )
-    with OmniClient(settings) as client:
+    with OmniClient(once()) as client:
         client.complete(question(clip))
         standin.script.fault(Fault.refuse(400, "Arrearage", "Access denied"))
         with pytest.raises(QwenOmniError):
@@ -106,6 +113,45 @@ def test_uploads_for_one_request_are_deleted(standin, tmp_path, clip):
     assert operations(standin).count("delete") == 2
 
 
+MEGABYTE = 2**20
+CUT, BUSY = {"cut_after": 1_000_000}, {"status": 503}
+PASSING = [
+    *[("oss", "put", 1, fault) for fault in (BUSY, CUT)],
+    *[("oss", "part", 9, fault) for fault in (BUSY, CUT)],
+    *[("oss", operation, 9, fault) for operation in ("begin", "complete") for fault in (BUSY, {"cut_after": 0})],
+    ("temporary", "get_policy", 3, {"status": 429, "code": "Throttling.RateQuota", "message": "Too many requests"}),
+    *[("temporary", "get_policy", 3, fault) for fault in ({"status": 500}, {"cut_after": 0})],
+    *[("temporary", "post_form", 3, fault) for fault in (BUSY, CUT)],
+]
+
+
+@pytest.mark.parametrize(("store", "operation", "megabytes", "fault"), PASSING)
+def test_passing_faults_are_repeated(  # noqa: PLR0913, PLR0917  (a table)
+    standin, carrier, film, store, operation, megabytes, fault
+):
+    """A limit, a fault of the store or a cut connection costs a repetition, and the bytes arrive whole."""
+    standin.stores.fail(operation, times=2, **fault)
+    media = film(megabytes * MEGABYTE)
+
+    location = carrier().carry(media, store, model=MODEL, name="film.mp4").upload.location
+
+    place = (BUCKET, location) if store == "oss" else (temporary.BUCKET, location.removeprefix("oss://"))
+    assert standin.stores.objects.get(*place).sha256 == sha256(media.path)
+
+
+@pytest.mark.parametrize(("store", "megabytes", "left"), [("oss", 9, 1), ("temporary", 3, 3 * MEGABYTE)])
+def test_a_file_that_changes_is_never_stored(standin, carrier, film, store, megabytes, left):
+    """When the file changes during the upload, in its size or not, nothing appears in the store."""
+    media = film(megabytes * MEGABYTE)
+
+    def change(_):
+        media.path.write_bytes(b"x" * left)
+
+    with pytest.raises(UnreadableMediaError, match="changed"):
+        carrier(on_upload=change).carry(media, store, model=MODEL, name="film.mp4")
+    assert standin.stores.objects.names(BUCKET) == standin.stores.objects.names(temporary.BUCKET) == []
+
+
 def other(clip, tmp_path):
     """Return the same clip with other bytes."""
     path = tmp_path / "other.mp4"
@@ -113,20 +159,16 @@ def other(clip, tmp_path):
     return path
 
 
-def test_nothing_stays_when_a_later_upload_fails(standin, tmp_path, clip):
+def test_nothing_stays_when_a_later_upload_fails(standin, once, tmp_path, clip):
     """With `delete_after_use` the first upload is deleted when the second fails, and nothing is asked."""
-    settings = settings_for(
-        standin, tmp_path, delivery="oss", oss=bucket(standin, delete_after_use=True), max_retries=0
-    )
-    parts = [VideoPart(source=MediaSource.from_path(path, trusted=True)) for path in (clip, other(clip, tmp_path))]
     stored = []
 
     def told(progress):
         stored.append(standin.stores.objects.names(BUCKET))
         standin.stores.fail("put", status=403, code="AccessDenied")
 
-    with OmniClient(dataclasses.replace(settings, on_upload=told)) as client, pytest.raises(DeliveryError):
-        client.complete(ChatRequest(model=MODEL, messages=(user(*parts, "?"),)))
+    with OmniClient(once(on_upload=told)) as client, pytest.raises(DeliveryError):
+        client.complete(question(clip, other(clip, tmp_path)))
 
     assert len(stored[0]) == 1
     assert standin.stores.objects.names(BUCKET) == []
@@ -156,7 +198,7 @@ async def test_a_key_is_never_waited_for_on_the_event_loop(standin, tmp_path, cl
     assert threading.current_thread() not in asked
 
 
-async def test_nothing_stays_when_nobody_waits_any_more(standin, tmp_path, clip):
+async def test_nothing_stays_when_nobody_waits_any_more(standin, once, clip):
     """With `delete_after_use` an upload whose caller was cancelled is deleted, and nothing is asked."""
     loop, uploaded, go_on = asyncio.get_running_loop(), asyncio.Event(), threading.Event()
 
@@ -164,10 +206,7 @@ async def test_nothing_stays_when_nobody_waits_any_more(standin, tmp_path, clip)
         loop.call_soon_threadsafe(uploaded.set)
         go_on.wait(30)
 
-    settings = settings_for(
-        standin, tmp_path, delivery="oss", oss=bucket(standin, delete_after_use=True), on_upload=told
-    )
-    async with AsyncOmniClient(settings) as client:
+    async with AsyncOmniClient(once(on_upload=told)) as client:
         asking = asyncio.create_task(client.complete(question(clip)))
         await uploaded.wait()
         assert len(standin.stores.objects.names(BUCKET)) == 1
@@ -284,11 +323,9 @@ def test_settings_travel_without_keys():
 def test_nothing_is_uploaded_when_a_later_part_is_wrong(standin, tmp_path, clip):
     """All media are checked before the first is uploaded."""
     (tmp_path / "no.mp4").write_text("no film")
-    parts = [VideoPart(source=MediaSource.from_path(path, trusted=True)) for path in (clip, tmp_path / "no.mp4")]
-    request = ChatRequest(model=MODEL, messages=(user(*parts, "?"),))
 
     with OmniClient(settings_for(standin, tmp_path, delivery="temporary")) as client, pytest.raises(QwenOmniError):
-        client.complete(request)
+        client.complete(question(clip, tmp_path / "no.mp4"))
     assert standin.stores.calls == []
 
 
@@ -298,8 +335,7 @@ def test_what_goes_through_a_store_does_not_count_as_inline(standin, tmp_path, c
     assert profile_for(old).limits.videos_inline == 1
     roomy = dataclasses.replace(profile_for(old).limits, videos=3)
     profile = dataclasses.replace(profile_for(old), limits=roomy)
-    parts = [VideoPart(source=MediaSource.from_path(path, trusted=True)) for path in (clip, other(clip, tmp_path))]
-    asked = (user(*parts, "?"),)
+    asked = question(clip, other(clip, tmp_path)).messages
 
     for route in ("oss", "temporary"):
         _, media = delivered(asked, profile, settings_for(standin, tmp_path, delivery=route))

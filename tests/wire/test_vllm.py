@@ -245,7 +245,7 @@ SOUNDS = {SILENT: False, HEARD: True, UNKNOWN: None, FILE: None}
 
 
 def hearing(source):
-    return MediaPayload(data=b"abc", size_bytes=3, content_type="video/mp4", has_sound=SOUNDS[source])
+    return MediaPayload(data=b"abc", size_bytes=3, content_type="video/mp4", has_audio=SOUNDS[source])
 
 
 @pytest.mark.parametrize(

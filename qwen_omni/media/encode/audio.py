@@ -129,10 +129,10 @@ def open_audio(
             stream = streams[len(readers)]
             name = container.format.name
             stated_end = None if info.breaks else _stated_end(stream, span.begin)
-            if len(streams) == 1 and name != INDEXED and info.sound_duration is not None and info.sound_end is not None:
-                stated_end = info.origin + info.sound_end - span.begin  # headers were corrected by reading all packets
-            untimed = name in UNTIMED and info.sound_changes is not None
-            changing = info.sound_changes is not None
+            if len(streams) == 1 and name != INDEXED and info.audio_duration is not None and info.audio_end is not None:
+                stated_end = info.origin + info.audio_end - span.begin  # headers were corrected by reading all packets
+            untimed = name in UNTIMED and info.audio_changes is not None
+            changing = info.audio_changes is not None
             wanted = replace(span, stated_end=stated_end, index=name in _EXACT, untimed=untimed, changing=changing)
             readers.append((wanted, read_audio(container, stream, wanted, deadline, info.breaks)))
             if len(readers) == len(streams):
@@ -163,26 +163,16 @@ def read_audio(
 ) -> Iterator["AudioFrame"]:
     """Yield a range of audio as mono frames whose times count samples from its start."""
     line = _Line(span, late=stream.codec_context.name in _A_FRAME_LATE)
-    for frame in one_channel_at_a_time(_frames(container, stream, span, deadline, breaks)):
+    sought = span.seek and span.begin > _RUN_UP and not span.untimed
+    packets = next(read_from(container, stream, span.begin - _RUN_UP if sought else None, breaks)).packets
+    packets = _believed(packets) if span.changing else packets
+    for frame in one_channel_at_a_time(decoded(packets, deadline, most_broken=_MOST_BROKEN)):
         for piece in line.place(frame):
             deadline.check()  # an hour of silence may be inserted before it
             yield piece
         if line.full:
             break
     yield from line.rest()
-
-
-def _frames(
-    container: "InputContainer",
-    stream: "AudioStream",
-    span: AudioRange,
-    deadline: Deadline,
-    breaks: tuple[ClockBreak, ...],
-) -> Iterator["AudioFrame"]:
-    sought = span.seek and span.begin > _RUN_UP and not span.untimed
-    begin = span.begin - _RUN_UP if sought else None
-    packets = next(read_from(container, stream, begin, breaks)).packets
-    return decoded(_believed(packets) if span.changing else packets, deadline, most_broken=_MOST_BROKEN)
 
 
 def _believed(packets: "Iterable[Packet[Any]]") -> "Iterator[Packet[Any]]":
@@ -208,8 +198,7 @@ class _Line:
         self._followed = 0  # samples since then
         self._due: int | None = None  # expected time of the next piece if it follows, where times count samples
         self._at = 0  # position on the line of the resampler's next sample
-        self._pending: list[bytes] = []  # samples not yielded yet; many small frames cost more than a large one
-        self._pending_count = 0
+        self._pending = bytearray()  # samples not yielded yet; many small frames cost more than a large one
 
     @property
     def full(self) -> bool:
@@ -293,25 +282,23 @@ class _Line:
             data = data[: max(0, self._total - self._written) * _SAMPLE_BYTES]
         if not data:
             return
-        self._pending.append(data)
-        self._pending_count += len(data) // _SAMPLE_BYTES
+        self._pending += data
         self._written += len(data) // _SAMPLE_BYTES
-        if self._pending_count >= _PIECE and not self._filling():
+        if len(self._pending) >= _PIECE * _SAMPLE_BYTES and not self._filling():
             yield from self._let_out()
 
     def _filling(self) -> int:
         """Return how many of the samples so far are only padding of a codec's last frame, if no more follow."""
         behind = 0 if self._stated_samples is None else self._written - self._stated_samples
-        return behind if 0 < behind <= min(int(_FILLING * self._span.rate), self._pending_count) else 0
+        most = min(int(_FILLING * self._span.rate), len(self._pending) // _SAMPLE_BYTES)
+        return behind if 0 < behind <= most else 0
 
     def _let_out(self, *, less: int = 0) -> Iterator["AudioFrame"]:
-        self._pending_count, self._written = self._pending_count - less, self._written - less
-        count, data = self._pending_count, b"".join(self._pending)
-        data = data[: count * _SAMPLE_BYTES]
-        self._pending, self._pending_count = [], 0
-        if count == 0:
-            return
-        yield _framed(data, self._span.rate, self._written - count)
+        count = len(self._pending) // _SAMPLE_BYTES - less
+        data, self._pending = bytes(self._pending[: count * _SAMPLE_BYTES]), bytearray()
+        self._written -= less
+        if data:
+            yield _framed(data, self._span.rate, self._written - count)
 
 
 _BLOCK = Fraction(1, 2)  # seconds
@@ -426,17 +413,13 @@ def _channel(frame: "AudioFrame", channel: int) -> "AudioFrame":
 def mixed(tracks: "list[Iterator[AudioFrame]]", rate: int) -> "Generator[AudioFrame]":
     """Add up tracks of mono frames whose times count samples from zero; a limiter keeps the sum within full scale."""
     _graph, sources, sink = _adder(len(tracks), rate)  # the graph must live as long as its ends
-    ended = [False] * len(tracks)
-    while True:
-        for number, (track, source) in enumerate(zip(tracks, sources, strict=True)):
-            if ended[number]:
-                continue
-            frame = next(track, None)
-            ended[number] = frame is None
-            source.push(frame)
+    live = list(zip(tracks, sources, strict=True))
+    while live:
+        frames = [next(track, None) for track, _ in live]
+        for (_, source), frame in zip(live, frames, strict=True):
+            source.push(frame)  # `None` ends it
+        live = [pair for pair, frame in zip(live, frames, strict=True) if frame is not None]
         yield from _pulled(sink)
-        if all(ended):
-            return
 
 
 def _adder(count: int, rate: int) -> tuple["av.filter.Graph", list[Any], Any]:
@@ -449,18 +432,15 @@ def _adder(count: int, rate: int) -> tuple["av.filter.Graph", list[Any], Any]:
     adder = graph.add("amix", f"inputs={count}:duration=longest:normalize=0:dropout_transition=0")
     for place, source in enumerate(sources):
         source.link_to(adder, 0, place)
-    last: Any = adder
-    for name, arguments in (
-        ("alimiter", "limit=0.98:level=0:latency=1"),
-        ("aformat", f"sample_fmts=s16:channel_layouts=mono:sample_rates={rate}"),
-        ("asetnsamples", f"n={_PIECE}:p=0"),
-        ("abuffersink", None),
-    ):
-        following = graph.add(name, arguments)
-        last.link_to(following)
-        last = following
-    graph.configure()
-    return graph, sources, last
+    sink = graph.add("abuffersink")
+    graph.link_nodes(
+        adder,
+        graph.add("alimiter", "limit=0.98:level=0:latency=1"),
+        graph.add("aformat", f"sample_fmts=s16:channel_layouts=mono:sample_rates={rate}"),
+        graph.add("asetnsamples", f"n={_PIECE}:p=0"),
+        sink,
+    ).configure()
+    return graph, sources, sink
 
 
 def _pulled(sink: Any) -> Iterator["AudioFrame"]:  # noqa: ANN401 - a filter's context
@@ -517,13 +497,13 @@ def make_audio(source: Reopenable, info: MediaInfo, plan: MediaPlan, path: Path,
     """
     span = AudioRange.of(info, plan, plan.length if plan.partial else None)
     with contextlib.ExitStack() as stack:
-        sound = stack.enter_context(open_audio(source, info, span, deadline))
-        if sound is None:
+        audio = stack.enter_context(open_audio(source, info, span, deadline))
+        if audio is None:
             raise UnreadableMediaError(f"{source.label} has no audio that can be prepared.")
         output = stack.enter_context(av.open(str(path), "w", format="mp3"))
-        track = add_audio(output, "libmp3lame", plan.budget.sample_rate, plan.budget.sound_bitrate)
+        track = add_audio(output, "libmp3lame", plan.budget.sample_rate, plan.budget.audio_bitrate)
         packets = 0
-        for packet in encode_audio(track.codec_context, sound.frames):
+        for packet in encode_audio(track.codec_context, audio.frames):
             output.mux(packet)
             packets += 1
     if not packets:

@@ -15,11 +15,12 @@ decides (ITU-T H.264 and H.265); key frames of VP8, VP9 and AV1 always clear eve
 """
 
 import bisect
+import contextlib
 import io
 import math
 import threading
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any, Literal, cast
@@ -31,8 +32,8 @@ from av.video.reformatter import ColorPrimaries, Colorspace, ColorTrc, Interpola
 from qwen_omni.errors import MediaDoesNotFitError, UnreadableMediaError
 from qwen_omni.media.files.safe_open import Reopenable
 from qwen_omni.media.info import ClockBreak, MediaInfo, exact
-from qwen_omni.media.plan.images import Still
-from qwen_omni.media.plan.plan import MediaPlan, Picture
+from qwen_omni.media.plan.images import JpegImage
+from qwen_omni.media.plan.plan import FrameEncoding, MediaPlan
 from qwen_omni.media.probe.container import MOST_PIXELS, base_of, open_video, read_from
 from qwen_omni.media.probe.mp4 import Wanted
 from qwen_omni.media.work import Deadline
@@ -40,7 +41,6 @@ from qwen_omni.media.work import Deadline
 if TYPE_CHECKING:
     from av.container import InputContainer
     from av.packet import Packet
-    from av.video.codeccontext import VideoCodecContext
     from av.video.frame import VideoFrame
     from av.video.stream import VideoStream
 
@@ -72,7 +72,7 @@ class Grid:
         """Return the number of the first output time at which a frame of this time may be shown; never negative."""
         return max(0, -((self._begin - pts * self._tick) // self._period))
 
-    def reaches(self, pts: int, number: int) -> bool:
+    def reaches(self, pts: float, number: int) -> bool:
         """Whether this time is after output time `number`."""
         return pts * self._tick > self._begin + number * self._period
 
@@ -85,7 +85,7 @@ class Picker:
         self._grid = grid
         self._count = count
         self._known: list[int] = []  # times of the packets so far, in order
-        self._latest: int | None = None  # decoding time of the last one
+        self._latest: float | None = None  # decoding time of the last one
 
     def add(self, pts: int, dts: int) -> None:
         """Add the next packet, in the order of the file."""
@@ -94,10 +94,7 @@ class Picker:
 
     def end(self) -> None:
         """Record that no packet follows."""
-        self._latest = None
-        self._ended = True
-
-    _ended = False
+        self._latest = math.inf
 
     def needed(self, pts: int) -> bool | None:
         """Whether the frame of this time is shown; `None` while later packets may decide it."""
@@ -107,9 +104,7 @@ class Picker:
         after = bisect.bisect_right(self._known, pts)
         if after < len(self._known) and not self._grid.reaches(self._known[after], number):
             return False
-        if self._ended or (self._latest is not None and self._grid.reaches(self._latest, number)):
-            return True
-        return None
+        return True if self._latest is not None and self._grid.reaches(self._latest, number) else None
 
     def done(self) -> bool:
         """Whether every further packet would be too late to be shown."""
@@ -130,7 +125,7 @@ _CLEARING = frozenset({"vp8", "vp9", "av1"})
 _H264_FRAMES, _H264_IDR = range(1, 6), 5
 _HEVC_FRAMES, _HEVC_IDR = range(32), (19, 20)
 _NAL_CODECS = frozenset({"h264", "hevc"})
-_MOST_UNITS = 64  # inspected; the first picture follows a few headers
+_MOST_UNITS = 64  # inspected; the first frame follows a few headers
 
 
 def resets(codec: str, data: bytes, length_bytes: int) -> bool:
@@ -199,8 +194,8 @@ class FrameRun:
     @classmethod
     def of(cls, info: MediaInfo, plan: MediaPlan) -> "FrameRun":
         """Return the frames that a plan wants."""
-        assert plan.picture is not None
-        begin, period = info.origin + plan.start, plan.picture.period
+        assert plan.encoding is not None
+        begin, period = info.origin + plan.start, plan.encoding.period
         count = None if plan.length is None or not plan.partial else int(-(-plan.length // period))
         return cls(begin=begin, period=period, count=count, seek=begin if plan.start else None)
 
@@ -345,7 +340,8 @@ class _Feed:
         self._codec = self._context.codec.canonical_name
         self._alone = self._context.codec.intra_only
         self._length_bytes = length_bytes_of(self._codec, self._context.extradata)
-        self._tolerant = _Tolerance()
+        self._broken = 0  # packets in a row
+        self._skipping: bool | None = None
         self._held: deque[Packet[VideoStream]] = deque()  # not needed, with no needed packet since
         self._held_bytes = 0
 
@@ -358,13 +354,13 @@ class _Feed:
         while self._held and (needed or len(self._held) > _MOST_HELD or self._held_bytes > _MOST_HELD_BYTES):
             first = self._held.popleft()
             self._held_bytes -= first.size
-            yield from self._tolerant.decode(self._context, first, needed=needed and first is packet)
+            yield from self._decode(first, needed=needed and first is packet)
 
     def end(self) -> "Iterator[VideoFrame]":
         """Return what the decoder still has; nothing refers to the held packets."""
         self._let_go()
         self._context.skip_frame = "DEFAULT"
-        yield from self._tolerant.decode(self._context, None, needed=True)
+        yield from self._decode(None, needed=True)
 
     def _resets(self, packet: "Packet[VideoStream]") -> bool:
         if self._alone or not self._held:
@@ -375,22 +371,13 @@ class _Feed:
         self._held.clear()
         self._held_bytes = 0
 
-
-class _Tolerance:
-    """Skips broken packets, but not indefinitely."""
-
-    def __init__(self) -> None:
-        self._broken = 0
-        self._skipping: bool | None = None
-
-    def decode(
-        self, context: "VideoCodecContext", packet: "Packet[VideoStream] | None", *, needed: bool
-    ) -> "list[VideoFrame]":
+    def _decode(self, packet: "Packet[VideoStream] | None", *, needed: bool) -> "list[VideoFrame]":
+        """Decode a packet; broken ones are skipped, but not indefinitely."""
         if self._skipping is not (not needed):
             self._skipping = not needed
-            context.skip_frame = "DEFAULT" if needed else "NONREF"
+            self._context.skip_frame = "DEFAULT" if needed else "NONREF"
         try:
-            frames = context.decode(packet)
+            frames = self._context.decode(packet)
         except (av.FFmpegError, ValueError, EOFError) as error:
             self._broken += 1
             if self._broken > _MOST_BROKEN:
@@ -455,8 +442,8 @@ class Shaper:
     becomes white.
     """
 
-    def __init__(self, picture: Picture, pixel_format: Literal["yuv420p", "yuvj420p"] = "yuv420p") -> None:
-        self._picture = picture
+    def __init__(self, encoding: FrameEncoding, pixel_format: Literal["yuv420p", "yuvj420p"] = "yuv420p") -> None:
+        self._encoding = encoding
         self._format = pixel_format
         self._scaler = VideoReformatter()
         self._graphs: dict[tuple[str, int, int, str], av.filter.Graph] = {}
@@ -465,8 +452,8 @@ class Shaper:
         """Return the frame in its final form, without its time."""
         if frame.interlaced_frame:
             frame = _weave_out(frame)
-        turned = self._picture.rotation in (90, 270)
-        width, height = self._picture.size[::-1] if turned else self._picture.size
+        turned = self._encoding.rotation in (90, 270)
+        width, height = self._encoding.size[::-1] if turned else self._encoding.size
         wanted = _FULL_RANGE if self._format == "yuvj420p" else _LIMITED_RANGE
         differs = frame.color_range == _FULL_RANGE or frame.format.name.startswith("yuvj") or wanted == _FULL_RANGE
         hdr = _is_hdr(frame)
@@ -480,7 +467,7 @@ class Shaper:
             **({"dst_color_range": wanted} if differs else {}),
             **(_TO_USUAL_COLOURS if hdr else {}),
         )
-        turns = _TURNS[self._picture.rotation, self._picture.mirrored]
+        turns = _TURNS[self._encoding.rotation, self._encoding.mirrored]
         if turns:
             shaped = self._through(turns, shaped)
         return shaped
@@ -529,68 +516,78 @@ _TURNS = {
 def _graph(chain: str, frame: "VideoFrame") -> "av.filter.Graph":
     graph = av.filter.Graph()
     graph.threads = 1  # in a forked child the garbage collector would wait for the parent's threads
-    last = graph.add_buffer(width=frame.width, height=frame.height, format=frame.format, time_base=Fraction(1, 1000))
-    for step in chain.split(","):
-        name, _, arguments = step.partition("=")
-        following = graph.add(name, arguments or None)
-        last.link_to(following)
-        last = following
-    last.link_to(graph.add("buffersink"))
-    graph.configure()
+    source = graph.add_buffer(width=frame.width, height=frame.height, format=frame.format, time_base=Fraction(1, 1000))
+    steps = (step.partition("=") for step in chain.split(","))
+    filters = [graph.add(name, arguments or None) for name, _, arguments in steps]
+    graph.link_nodes(source, *filters, graph.add("buffersink")).configure()
     return graph
 
 
+def read_shaped(  # noqa: PLR0913 - a source, and what is wanted of it
+    source: Reopenable,
+    info: MediaInfo,
+    plan: MediaPlan,
+    run: FrameRun,
+    shaper: Shaper,
+    deadline: Deadline,
+    *,
+    threads: int = 1,
+) -> "Generator[Shown]":
+    """Decode and convert the frames of one run; close the generator if it is not read to the end."""
+    with open_video(source, run.wanted, deadline) as (container, stream):
+        key_frames = plan.budget.key_frames
+        for frame, number, count in read_frames(
+            container, stream, run, deadline, threads=threads, key_frames=key_frames, breaks=info.breaks
+        ):
+            yield shaper.shape(frame), number, count
+
+
 _QSCALE = 5  # of mjpeg: about JPEG quality 80
-_MOST_STILLS = 5_000
+_MOST_FRAMES = 5_000
 _QP_UNIT = 118  # FFmpeg's FF_QP2LAMBDA
 
 
-def make_stills(
+def make_frames(
     source: Reopenable, info: MediaInfo, plan: MediaPlan, deadline: Deadline, *, workers: int
-) -> tuple[Still, ...]:
+) -> tuple[JpegImage, ...]:
     """Return the frames that a plan wants, as JPEGs, in order.
 
     Raises:
         MediaDoesNotFitError: there would be thousands.
         UnreadableMediaError: no frame can be decoded.
     """
-    assert plan.picture is not None
-    picture = plan.picture
-    run = FrameRun.of(info, plan)
-    with open_video(source, run.wanted, deadline) as (container, stream):
-        shaper, painter = Shaper(picture, "yuvj420p"), _Painter(picture)
-        stills: list[Still] = []
-        key_frames = plan.budget.key_frames
-        shown = read_frames(
-            container, stream, run, deadline, threads=workers, key_frames=key_frames, breaks=info.breaks
-        )
+    assert plan.encoding is not None
+    painter, period = _Painter(plan.encoding), plan.encoding.period
+    jpegs: list[JpegImage] = []
+    run, shaper = FrameRun.of(info, plan), Shaper(plan.encoding, "yuvj420p")
+    with contextlib.closing(read_shaped(source, info, plan, run, shaper, deadline, threads=workers)) as shown:
         for frame, number, held in shown:
             times = 1 if plan.budget.key_frames else held
-            if len(stills) + times > _MOST_STILLS:
-                raise _too_many(source.label, picture.period)
-            data = painter.paint(shaper.shape(frame))
-            stills += [Still(time=plan.start + (number + more) * picture.period, data=data) for more in range(times)]
-    if not stills:
+            if len(jpegs) + times > _MOST_FRAMES:
+                raise _too_many(source.label, period)
+            data = painter.paint(frame)
+            jpegs += [JpegImage(time=plan.start + (number + more) * period, data=data) for more in range(times)]
+    if not jpegs:
         raise UnreadableMediaError(f"{source.label}: none of its frames can be decoded; it is damaged or truncated.")
-    return tuple(stills)
+    return tuple(jpegs)
 
 
 def _too_many(label: str, period: Fraction) -> MediaDoesNotFitError:
-    seconds = float(_MOST_STILLS * period)
+    seconds = float(_MOST_FRAMES * period)
     return MediaDoesNotFitError(
-        f"{label} would be more than {_MOST_STILLS:,} frames, and a list is held in memory. Use at most "
+        f"{label} would be more than {_MOST_FRAMES:,} frames, and a list is held in memory. Use at most "
         f"{seconds:,.0f} s of it at once (start, end), or fewer frames per second.",
-        limit=_MOST_STILLS,
-        actual=_MOST_STILLS + 1,
+        limit=_MOST_FRAMES,
+        actual=_MOST_FRAMES + 1,
     )
 
 
 class _Painter:
     """Encodes single images; FFmpeg's JPEG encoder is twice as fast as Pillow's on frames."""
 
-    def __init__(self, picture: Picture) -> None:
+    def __init__(self, encoding: FrameEncoding) -> None:
         self._context = av.CodecContext.create("mjpeg", "w")
-        self._context.width, self._context.height = picture.size
+        self._context.width, self._context.height = encoding.size
         self._context.pix_fmt = "yuvj420p"
         self._context.time_base = Fraction(1, 1000)
         self._context.qscale = True

@@ -11,9 +11,9 @@ from qwen_omni.errors import QwenOmniError, UnreadableMediaError
 from qwen_omni.media.files.safe_open import Reopenable
 from qwen_omni.media.files.tempfiles import machine_fault
 from qwen_omni.media.info import MediaInfo
-from qwen_omni.media.plan.images import Piece, Still
+from qwen_omni.media.plan.images import JpegImage, Piece
 from qwen_omni.media.plan.plan import MediaPlan
-from qwen_omni.media.probe.image import check_pixels, is_see_through, open_still, pages_of
+from qwen_omni.media.probe.image import check_pixels, is_see_through, open_image, pages_of
 from qwen_omni.media.work import Deadline
 
 _QUALITY = 90
@@ -25,16 +25,16 @@ _MAX_SAMPLE_VALUE = 281  # TIFF 6.0: the value of white, if the file states it
 
 def make_images(
     source: Reopenable, info: MediaInfo, plan: MediaPlan, deadline: Deadline
-) -> tuple[MediaInfo, tuple[Still, ...]]:
+) -> tuple[MediaInfo, tuple[JpegImage, ...]]:
     """Make the JPEG images that a plan describes: one, tiles of a tall image, or pages of a file.
 
     Raises:
         UnreadableMediaError: it is damaged or truncated.
     """
-    made: list[Still] = []
+    made: list[JpegImage] = []
     piece: Piece | None = None
     try:
-        with source.open() as file, open_still(file, info.container, source.label) as image:
+        with source.open() as file, open_image(file, info.container, source.label) as image:
             places = pages_of(image, info.container, source.label)
             tiles = Counter(piece.page for piece in plan.pieces)
             open_page, shown = -1, image
@@ -47,7 +47,7 @@ def make_images(
                     check_pixels(image, source.label)
                     open_page, shown = piece.page, _upright(image, info, piece, whole=whole)
                 part = shown if whole else shown.crop(piece.box)
-                made.append(Still(time=Fraction(0), data=_jpeg(part, piece.size), piece=piece))
+                made.append(JpegImage(time=Fraction(0), data=_jpeg(part, piece.size), piece=piece))
     except QwenOmniError:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning, OSError, ValueError, SyntaxError) as error:
@@ -56,7 +56,7 @@ def make_images(
             raise fault from error
         raise UnreadableMediaError(_damaged(source.label, piece, info, error)) from None
     width, height = made[0].piece.size if len(made) == 1 and made[0].piece else (info.width, info.height)
-    size = sum(len(still.data) for still in made)
+    size = sum(len(image.data) for image in made)
     return image_info(replace(info, width=width, height=height, size_bytes=size)), tuple(made)
 
 

@@ -83,7 +83,7 @@ def _decode_silk(source: Reopenable, path: Path) -> None:
 def _write_image(source: Reopenable, path: Path) -> MediaInfo:
     """Write an image that only FFmpeg reads as PNG."""
     from qwen_omni.media.probe.container import open_container, video_stream  # noqa: PLC0415 - PyAV loads on first use
-    from qwen_omni.media.probe.image import probe_still  # noqa: PLC0415 - Pillow loads on first use
+    from qwen_omni.media.probe.image import probe_image  # noqa: PLC0415 - Pillow loads on first use
 
     with source.open() as file, open_container(file, source.size_bytes) as container:
         frame = next(_decoded(container, video_stream(container)), None)
@@ -91,19 +91,19 @@ def _write_image(source: Reopenable, path: Path) -> MediaInfo:
             raise UnreadableMediaError(f"{source.label} cannot be decoded; it is damaged or truncated.")
         frame.to_image().save(path, "PNG", compress_level=1)  # type: ignore[no-untyped-call]
     with path.open("rb") as file:
-        made = probe_still(file, container="png", size_bytes=path.stat().st_size, label=source.label)
+        made = probe_image(file, container="png", size_bytes=path.stat().st_size, label=source.label)
     return replace(made, unpacked=True)
 
 
 def _write_animation(
     source: Reopenable, info: MediaInfo, path: Path, deadline: Deadline, shortest: Fraction
 ) -> MediaInfo:
-    from qwen_omni.media.probe.image import frames_of, open_still  # noqa: PLC0415 - Pillow loads on first use
+    from qwen_omni.media.probe.image import frames_of, open_image  # noqa: PLC0415 - Pillow loads on first use
 
     end = Fraction(0)
     with (
         source.open() as file,
-        open_still(file, info.container, source.label) as image,
+        open_image(file, info.container, source.label) as image,
         _Writer.opened(path, size := _unpacked_size(image.size), "yuv444p") as writer,
     ):
         for frame in frames_of(image, info.container, source.label):
@@ -112,7 +112,7 @@ def _write_animation(
             end = frame.end
         held = max(Fraction(0), shortest - end)
         writer.end(end + held)
-    return replace(info, duration=end + held, picture_duration=end + held, held=held)
+    return replace(info, duration=end + held, video_duration=end + held, held=held)
 
 
 def _unpacked_size(size: tuple[int, int]) -> tuple[int, int]:
@@ -163,7 +163,7 @@ def _write_bare_stream(source: Reopenable, info: MediaInfo, path: Path, deadline
                 writer.show(frame, count / rate)
             writer.end((count + 1) / rate)
     lasts = (count + 1) / rate
-    return replace(info, duration=lasts, picture_duration=lasts, fps=rate, frame_count=count + 1)
+    return replace(info, duration=lasts, video_duration=lasts, fps=rate, frame_count=count + 1)
 
 
 def _decoded(container: Any, stream: Any) -> Iterator["VideoFrame"]:  # noqa: ANN401

@@ -22,10 +22,10 @@ import av
 
 from qwen_omni.errors import UnreadableMediaError
 from qwen_omni.media.encode.audio import AudioRange, add_audio, encode_audio, open_audio
-from qwen_omni.media.encode.frames import FrameRun, Shaper, Shown, read_frames
+from qwen_omni.media.encode.frames import FrameRun, Shaper, Shown, read_shaped
 from qwen_omni.media.files.safe_open import Reopenable
 from qwen_omni.media.info import MediaInfo, exact
-from qwen_omni.media.plan.plan import MediaPlan, Picture
+from qwen_omni.media.plan.plan import FrameEncoding, MediaPlan
 from qwen_omni.media.probe.container import (
     INDEXED,
     audio_streams,
@@ -56,47 +56,47 @@ _FAR_APART_PARAMETERS = "bframes=0:me=dia:partitions=i4x4,i8x8"
 _FAR_APART_COARSER = 0.5  # of the constant rate factor
 
 
-def coding_of(picture: Picture) -> dict[str, str]:
+def coding_of(encoding: FrameEncoding) -> dict[str, str]:
     """Return the options of libx264 for a plan.
 
     Example:
-        >>> coding_of(Picture(size=(1280, 720), period=Fraction(1, 30)))
+        >>> coding_of(FrameEncoding(size=(1280, 720), period=Fraction(1, 30)))
         {'preset': 'veryfast', 'crf': '26'}
-        >>> coding_of(Picture(size=(1280, 720), period=Fraction(1, 4)))["crf"]
+        >>> coding_of(FrameEncoding(size=(1280, 720), period=Fraction(1, 4)))["crf"]
         '26.5'
     """
-    options = {"preset": picture.effort, "crf": str(picture.quality)}
-    if picture.period >= _FAR_APART and picture.effort == _USUAL_EFFORT:
-        options |= {"crf": str(picture.quality + _FAR_APART_COARSER), "x264-params": _FAR_APART_PARAMETERS}
-    if picture.most_bits is not None:
-        options |= {"maxrate": str(picture.most_bits), "bufsize": str(picture.most_bits)}
+    options = {"preset": encoding.effort, "crf": str(encoding.quality)}
+    if encoding.period >= _FAR_APART and encoding.effort == _USUAL_EFFORT:
+        options |= {"crf": str(encoding.quality + _FAR_APART_COARSER), "x264-params": _FAR_APART_PARAMETERS}
+    if encoding.most_bits is not None:
+        options |= {"maxrate": str(encoding.most_bits), "bufsize": str(encoding.most_bits)}
     return options
 
 
-def open_encoder(picture: Picture, *, threads: int) -> "VideoCodecContext":
+def open_encoder(encoding: FrameEncoding, *, threads: int) -> "VideoCodecContext":
     """Open an H.264 encoder for a plan. Encoders of one plan write the same header, so their packets can be joined."""
     context = av.CodecContext.create("libx264", "w")
-    set_up(context, picture)
+    set_up(context, encoding)
     context.thread_count = threads
     context.open()
     return context
 
 
-def set_up(context: "VideoCodecContext", picture: Picture) -> None:
+def set_up(context: "VideoCodecContext", encoding: FrameEncoding) -> None:
     """Set the parameters of an encoder, or of the stream that carries its packets."""
-    context.width, context.height = picture.size
+    context.width, context.height = encoding.size
     context.pix_fmt = "yuv420p"
-    context.time_base = picture.period
-    context.framerate = 1 / picture.period
+    context.time_base = encoding.period
+    context.framerate = 1 / encoding.period
     context.flags |= _GLOBAL_HEADER
-    context.options = coding_of(picture)
+    context.options = coding_of(encoding)
 
 
 class FrameEncoder:
     """Encodes shown frames; packets have numbers of output frames as their times."""
 
-    def __init__(self, picture: Picture, *, threads: int = 1) -> None:
-        self._context = open_encoder(picture, threads=threads)
+    def __init__(self, encoding: FrameEncoding, *, threads: int = 1) -> None:
+        self._context = open_encoder(encoding, threads=threads)
         self._delay = self._context.reorder_depth
         self._numbers: list[int] = []
         self._given = 0
@@ -167,11 +167,11 @@ def make_video(
     """
     made = _write(source, info, plan, path, deadline, workers)
     for _ in range(_TRIES):
-        picture, size = _picture(plan), made.size_bytes
-        if picture.most_bytes is None or picture.most_bits is None or size <= picture.most_bytes:
+        encoding, size = _encoding(plan), made.size_bytes
+        if encoding.most_bytes is None or encoding.most_bits is None or size <= encoding.most_bytes:
             break
-        fewer = int(picture.most_bits * _LESS * picture.most_bytes / size)
-        plan = replace(plan, picture=replace(picture, most_bits=max(fewer, 1000)))
+        fewer = int(encoding.most_bits * _LESS * encoding.most_bytes / size)
+        plan = replace(plan, encoding=replace(encoding, most_bits=max(fewer, 1000)))
         made = _write(source, info, plan, path, deadline, workers)
     return made
 
@@ -181,45 +181,45 @@ def _write(
 ) -> MediaInfo:
     with contextlib.ExitStack() as stack:
         runs = _runs(source, info, plan, workers, deadline)
-        plan = replace(plan, picture=replace(_picture(plan), period=runs[0].period))
-        pictures = _frame_packets(source, info, plan, runs, deadline, workers)
-        stack.callback(pictures.close)
+        plan = replace(plan, encoding=replace(_encoding(plan), period=runs[0].period))
+        frames = _frame_packets(source, info, plan, runs, deadline, workers)
+        stack.callback(frames.close)
         output = stack.enter_context(av.open(str(path), "w", format="mp4"))
-        track = output.add_stream("libx264", rate=1 / _picture(plan).period)
-        set_up(track.codec_context, _picture(plan))
+        track = output.add_stream("libx264", rate=1 / _encoding(plan).period)
+        set_up(track.codec_context, _encoding(plan))
         track.codec_context.thread_count = 1  # it carries packets of other encoders and encodes nothing itself
-        track.time_base = _picture(plan).period
-        sound = _audio_packets(source, info, plan, output, deadline, stack, threaded=workers > 1)
-        made = _mux(output, track, pictures, sound, plan, source.label)
+        track.time_base = _encoding(plan).period
+        audio = _audio_packets(source, info, plan, output, deadline, stack, threaded=workers > 1)
+        made = _mux(output, track, frames, audio, plan, source.label)
         facts = _facts(info, plan, *made)
     return replace(facts, size_bytes=path.stat().st_size)
 
 
 def _facts(info: MediaInfo, plan: MediaPlan, frames: int, shown: Fraction, lasts: Fraction) -> MediaInfo:
     """Return the facts of an MP4 with this number of frames, `shown` seconds of video, and `lasts` seconds in all."""
-    picture = _picture(plan)
+    encoding = _encoding(plan)
     return MediaInfo(
         kind="video",
         container="mp4",
         media_type="video/mp4",
         size_bytes=0,
         duration=lasts if plan.length is None else min(lasts, plan.length),
-        picture_duration=shown,
-        width=picture.size[0],
-        height=picture.size[1],
-        fps=1 / picture.period,
+        video_duration=shown,
+        width=encoding.size[0],
+        height=encoding.size[1],
+        fps=1 / encoding.period,
         frame_count=frames,
         video_codec="h264",
-        audio_codec="aac" if plan.sound else None,
-        sample_rate=plan.budget.sample_rate if plan.sound else None,
-        channels=1 if plan.sound else None,
-        sound_duration=plan.heard(info) if plan.sound else None,
+        audio_codec="aac" if plan.audio else None,
+        sample_rate=plan.budget.sample_rate if plan.audio else None,
+        channels=1 if plan.audio else None,
+        audio_duration=plan.heard(info) if plan.audio else None,
     )
 
 
-def _picture(plan: MediaPlan) -> Picture:
-    assert plan.picture is not None
-    return plan.picture
+def _encoding(plan: MediaPlan) -> FrameEncoding:
+    assert plan.encoding is not None
+    return plan.encoding
 
 
 def _runs(source: Reopenable, info: MediaInfo, plan: MediaPlan, workers: int, deadline: Deadline) -> list[FrameRun]:
@@ -331,36 +331,23 @@ def _frame_packets(
     source: Reopenable, info: MediaInfo, plan: MediaPlan, runs: list[FrameRun], deadline: Deadline, workers: int
 ) -> "Generator[Packet[VideoStream]]":
     if workers == 1 or len(runs) == 1:  # a file that cannot be sought is decoded on one thread and encoded on this one
-        shown = _shown(source, info, plan, runs[0], deadline, threads=workers)
+        shown = read_shaped(source, info, plan, runs[0], Shaper(_encoding(plan)), deadline, threads=workers)
         shown = piped(shown, _WAITING_FRAMES, deadline) if workers > 1 else shown
         yield from _encoded(shown, plan, deadline, threads=workers)
         return
     inner = Deadline(parent=deadline)  # ends with the frames; the audio may still need the other one
 
     def piece(run: FrameRun) -> "list[Packet[VideoStream]]":
-        return list(_encoded(_shown(source, info, plan, run, inner), plan, inner))
+        return list(_encoded(read_shaped(source, info, plan, run, Shaper(_encoding(plan)), inner), plan, inner))
 
     for packets in in_order((partial(piece, run) for run in runs), workers=workers, ahead=1, deadline=inner):
         yield from packets
 
 
-def _shown(
-    source: Reopenable, info: MediaInfo, plan: MediaPlan, run: FrameRun, deadline: Deadline, *, threads: int = 1
-) -> "Generator[Shown]":
-    """Decode and convert the frames of one run."""
-    shaper = Shaper(_picture(plan))
-    with open_video(source, run.wanted, deadline) as (container, stream):
-        key_frames = plan.budget.key_frames
-        for frame, number, count in read_frames(
-            container, stream, run, deadline, threads=threads, key_frames=key_frames, breaks=info.breaks
-        ):
-            yield shaper.shape(frame), number, count
-
-
 def _encoded(
     shown: "Generator[Shown]", plan: MediaPlan, deadline: Deadline, *, threads: int = 1
 ) -> "Iterator[Packet[VideoStream]]":
-    encoder = FrameEncoder(_picture(plan), threads=threads)
+    encoder = FrameEncoder(_encoding(plan), threads=threads)
     with contextlib.closing(shown):
         for frame, number, count in shown:
             for packet in encoder.encode(frame, number, count):
@@ -380,15 +367,15 @@ def _audio_packets(  # noqa: PLR0913 - what `make_video` has at hand
     threaded: bool,
 ) -> "Iterator[Packet[AudioStream]]":
     """Yield the encoded audio of the wanted range, made on a thread of its own if requested."""
-    if not plan.sound:
+    if not plan.audio:
         return iter(())
-    track = add_audio(output, "aac", plan.budget.sample_rate, plan.budget.sound_bitrate)
+    track = add_audio(output, "aac", plan.budget.sample_rate, plan.budget.audio_bitrate)
     span = AudioRange.of(info, plan, plan.length)
 
     def made() -> "Generator[Packet[AudioStream]]":
-        with open_audio(source, info, span, deadline) as sound:
-            if sound is not None:
-                yield from encode_audio(track.codec_context, sound.frames, samples=sound.samples)
+        with open_audio(source, info, span, deadline) as audio:
+            if audio is not None:
+                yield from encode_audio(track.codec_context, audio.frames, samples=audio.samples)
 
     packets = piped(made(), _WAITING_AUDIO, deadline) if threaded else made()
     stack.callback(packets.close)
@@ -398,35 +385,35 @@ def _audio_packets(  # noqa: PLR0913 - what `make_video` has at hand
 def _mux(
     output: "OutputContainer",
     track: "VideoStream",
-    pictures: "Iterator[Packet[VideoStream]]",
-    sound: "Iterator[Packet[AudioStream]]",
+    frames: "Iterator[Packet[VideoStream]]",
+    audio: "Iterator[Packet[AudioStream]]",
     plan: MediaPlan,
     label: str,
 ) -> tuple[int, Fraction, Fraction]:
     """Write video and audio in the order of their times; return how many frames, and how long video and all last."""
-    period = _picture(plan).period
-    frames, last, audio_end = 0, -1, Fraction(0)
-    sounds = output.streams.audio[0] if output.streams.audio else None
-    waiting = next(sound, None)
-    for packet in pictures:
+    period = _encoding(plan).period
+    count, last, audio_end = 0, -1, Fraction(0)
+    audio_track = output.streams.audio[0] if output.streams.audio else None
+    waiting = next(audio, None)
+    for packet in frames:
         packet.stream = track
         packet.time_base = period
         packet.duration = 1
-        frames, last = frames + 1, max(last, packet.pts or 0)
+        count, last = count + 1, max(last, packet.pts or 0)
         now = (packet.dts or 0) * period
         while waiting is not None and (waiting.dts or 0) * waiting.time_base <= now:
             audio_end = _end_of(waiting)
-            output.mux(_carried(waiting, sounds))
-            waiting = next(sound, None)
+            output.mux(_carried(waiting, audio_track))
+            waiting = next(audio, None)
         output.mux(packet)
-    if not frames:
+    if not count:
         raise UnreadableMediaError(f"{label}: none of its frames can be decoded; it is damaged or truncated.")
     while waiting is not None:
         audio_end = _end_of(waiting)
-        output.mux(_carried(waiting, sounds))
-        waiting = next(sound, None)
+        output.mux(_carried(waiting, audio_track))
+        waiting = next(audio, None)
     shown = (last + 1) * period
-    return frames, shown, max(shown, audio_end)
+    return count, shown, max(shown, audio_end)
 
 
 def _end_of(packet: "Packet[AudioStream]") -> Fraction:

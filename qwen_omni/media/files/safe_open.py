@@ -42,7 +42,7 @@ _KINDS = (
 )
 _BLOCK = 1_048_576  # bytes
 _MOST_KEPT = 1024
-_SETTLED_SECONDS = 2.0  # file times are coarse: a file that changed just now may change again without a new time
+_SETTLED_NS = 2_000_000_000  # file times are coarse: a file that changed just now may change again without a new time
 
 
 def resolve_local(source: MediaSource, root: Path, *, name: str | None = None) -> Path:
@@ -268,6 +268,16 @@ def version_of(file: IO[bytes]) -> FileVersion:
     return FileVersion.of(os.fstat(file.fileno()))
 
 
+def settled_version(file: IO[bytes]) -> FileVersion | None:
+    """Return the state of a file on disk that has not changed for a while; `None` for any other file."""
+    try:
+        version = version_of(file)
+    except (AttributeError, OSError):  # io.UnsupportedOperation, for bytes in memory, is an OSError
+        return None
+    newest = max(version.modified_ns, version.changed_ns)
+    return version if time.time_ns() - newest > _SETTLED_NS else None
+
+
 # --- Reading media while they are sent, inside the request or to a store, and for their digest ---
 
 
@@ -341,7 +351,8 @@ class Digests:
 
     def of(self, ready: Inspected) -> str:
         """Return the hexadecimal digest of the media; raises as `digest_of` does."""
-        state = _state_of(ready)
+        with opened(ready) as file:
+            state = settled_version(file)
         if state is None:
             return digest_of(ready)
         with self._lock:
@@ -365,14 +376,3 @@ def digest_of(ready: Inspected) -> str:
     for block in read_blocks(ready, _BLOCK):
         found.update(block)
     return found.hexdigest()
-
-
-def _state_of(ready: Inspected) -> FileVersion | None:
-    """Return the state of a file; `None` for media in memory and for a file that changed a moment ago."""
-    if ready.path is None:
-        return None
-    with opened(ready) as file:
-        found = os.fstat(file.fileno())
-    if time.time() - max(found.st_mtime, found.st_ctime) < _SETTLED_SECONDS:
-        return None
-    return FileVersion.of(found)

@@ -105,20 +105,13 @@ def _lock(path: Path) -> int | None:
     """Lock a new folder; `None` if another process considered it abandoned before that, and removes it."""
     if not _LOCKS:
         return None
-    try:
+    with contextlib.suppress(FileNotFoundError, BlockingIOError), contextlib.ExitStack() as stack:
         held = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except FileNotFoundError:
-        return None
-    try:
+        stack.callback(os.close, held)
         fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
         if os.fstat(held).st_nlink:
+            stack.pop_all()
             return held
-    except BlockingIOError:
-        pass
-    except BaseException:
-        os.close(held)
-        raise
-    os.close(held)
     return None
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
 
-from qwen_omni.media.budget import PlanInputs, Sampling, allowed, has_own_sides, whole_sides
+from qwen_omni.media.budget import PlanInputs, Sampling, allowed, fit_sides, has_own_sides, whole_sides
 from qwen_omni.profiles.token_formulas import image_pixels, image_size, image_tokens
 
 Size = tuple[int, int]
@@ -38,7 +38,7 @@ class Piece:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Still:
+class JpegImage:
     """One JPEG image made from a source.
 
     Attributes:
@@ -78,9 +78,7 @@ class ImageLimits:
         if self.inputs.listed:
             return whole_sides(*size, allowed(size, self.inputs))
         if self._own:
-            budget = self.inputs.budget
-            within = min(Fraction(1), Fraction(budget.long_side, max(size)), Fraction(budget.short_side, min(size)))
-            return whole_sides(*size, within)
+            return whole_sides(*size, fit_sides(size, self.inputs.budget))
         seen = image_size(self.inputs.profile, size, self.asked)
         for percent in range(100, 100 + _STEPS):
             share = self._within(size) * Fraction(percent, 100)

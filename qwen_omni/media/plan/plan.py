@@ -13,10 +13,11 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Literal
 
+from qwen_omni._moved import with_old_options
 from qwen_omni.errors import MediaDoesNotFitError, UnreadableMediaError, UnsupportedMediaError
 from qwen_omni.media.budget import (
+    CALM_FPS,
     LIVELY_FPS,
-    STILL_FPS,
     MediaBudget,
     PlanInputs,
     Sampling,
@@ -25,7 +26,7 @@ from qwen_omni.media.budget import (
     sampling_for,
     shown_size,
 )
-from qwen_omni.media.info import IMAGE_CONTAINERS, VIDEO_CONTAINERS, MediaInfo, documented_format
+from qwen_omni.media.info import IMAGE_CONTAINERS, VIDEO_CONTAINERS, MediaInfo, is_documented_audio
 from qwen_omni.media.plan.images import ImageLimits, Piece, Size, why_tiled
 from qwen_omni.media.probe.probe import ANIMATED
 from qwen_omni.profiles.profile import MediaLimits
@@ -37,7 +38,7 @@ pages of a file), or a list of JPEG images as a silent video."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Picture:
+class FrameEncoding:
     """How the frames of a video are made."""
 
     size: tuple[int, int]
@@ -50,6 +51,7 @@ class Picture:
     most_bytes: int | None = None
 
 
+@with_old_options("audio", "encoding")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MediaPlan:
     """What is done with one piece of media, and why.
@@ -58,9 +60,9 @@ class MediaPlan:
         action: what is made from it.
         reason: one readable line.
         sampling: the sampling fields next to the part.
-        picture: how frames are made, for `video`, `frames` and `image`.
+        encoding: how frames are made, for `video`, `frames` and `image`.
         pieces: the images that an image is sent as, in order, for `image` and `images`.
-        sound: whether audio is made.
+        audio: whether audio is made.
         start: start of the wanted range, in seconds of the source; `end` is its end.
         partial: whether the range is less than the whole.
         tokens: predicted tokens, video and audio; `None` if the duration is not known.
@@ -73,9 +75,9 @@ class MediaPlan:
     reason: str
     budget: MediaBudget
     sampling: Sampling
-    picture: Picture | None = None
+    encoding: FrameEncoding | None = None
     pieces: tuple[Piece, ...] = ()
-    sound: bool = False
+    audio: bool = False
     start: Fraction = Fraction(0)
     end: Fraction | None = None
     partial: bool = False
@@ -95,7 +97,7 @@ class MediaPlan:
         Encoded video shows its first frame from the start and, for a part, its last frame to the end, each for
         whole steps of `period`.
         """
-        end = self.end if self.partial else info.picture_end
+        end = self.end if self.partial else info.video_end
         if end is None:
             return None
         length = max(Fraction(0), end - self.start)
@@ -107,15 +109,15 @@ class MediaPlan:
         Encoded files are silent until the audio begins; a file sent unchanged has no more than its own audio.
         """
         if self.action in ("pass", "remux") and not self.partial:
-            return info.duration if info.sound_duration is None else info.sound_duration
-        ends = [end for end in (info.sound_end, self.end) if end is not None]
+            return info.duration if info.audio_duration is None else info.audio_duration
+        ends = [end for end in (info.audio_end, self.end) if end is not None]
         return max(Fraction(0), min(ends) - self.start) if ends else None
 
 
 # From benchmarks/media.py on two cores, 2026-11-23.
 _DECODE_CORE_SECONDS = 0.0016  # per megapixel of the source
 _ENCODE_CORE_SECONDS = 0.014  # per megapixel of the result
-_SOUND_CORE_SECONDS = 0.008  # per second
+_AUDIO_CORE_SECONDS = 0.008  # per second
 _BITS_PER_PIXEL = 0.12
 USUAL_FPS = 25
 USUAL_SECONDS = 60
@@ -128,7 +130,7 @@ _NOTABLE_SECONDS = 0.1  # a smaller saving is reported as none
 _FULLEST = 0.95  # share of the available bytes to aim for
 _LEAST_BITS = 60_000  # per second of video
 _MOST_BITS = 1_000_000_000  # FFmpeg stores bits per second in 31 bits; a short clip could be allowed more
-_SOUND_SHARE = 1.1  # of the audio bit rate, including container overhead
+_AUDIO_SHARE = 1.1  # of the audio bit rate, including container overhead
 
 
 def upload_seconds(size_bytes: int, inputs: PlanInputs) -> float:
@@ -138,20 +140,20 @@ def upload_seconds(size_bytes: int, inputs: PlanInputs) -> float:
 
 def audio_seconds(seconds: float, inputs: PlanInputs) -> float:
     """Return the seconds that encoding the audio takes."""
-    return seconds * _SOUND_CORE_SECONDS / max(1, inputs.cores)
+    return seconds * _AUDIO_CORE_SECONDS / max(1, inputs.cores)
 
 
 def video_seconds(info: MediaInfo, inputs: PlanInputs, pixels: float, seconds: float) -> float:
     """Return the seconds that encoding a video takes, from its pixels in total."""
     source = (info.width or 0) * (info.height or 0) * float(info.fps or USUAL_FPS) * seconds
     cost = source / 1e6 * _DECODE_CORE_SECONDS + pixels / 1e6 * _ENCODE_CORE_SECONDS
-    return cost / max(1, inputs.cores) + (audio_seconds(seconds, inputs) if info.has_sound else 0)
+    return cost / max(1, inputs.cores) + (audio_seconds(seconds, inputs) if info.has_audio else 0)
 
 
 def video_bytes(info: MediaInfo, inputs: PlanInputs, pixels: float, seconds: float) -> int:
     """Return the size of a video from its pixels in total; not larger than its source."""
-    sound = inputs.budget.sound_bitrate * seconds if info.has_sound else 0
-    return int(min((pixels * _BITS_PER_PIXEL + sound) / 8, info.size_bytes))
+    audio = inputs.budget.audio_bitrate * seconds if info.has_audio else 0
+    return int(min((pixels * _BITS_PER_PIXEL + audio) / 8, info.size_bytes))
 
 
 def most_bits(info: MediaInfo, inputs: PlanInputs, seconds: float) -> int | None:
@@ -159,8 +161,8 @@ def most_bits(info: MediaInfo, inputs: PlanInputs, seconds: float) -> int | None
     allowed = most_bytes(inputs)
     if allowed is None:
         return None
-    sound = inputs.budget.sound_bitrate * _SOUND_SHARE if info.has_sound else 0
-    return min(_MOST_BITS, max(_LEAST_BITS, int(allowed * 8 * _FULLEST / max(seconds, 1) - sound)))
+    audio = inputs.budget.audio_bitrate * _AUDIO_SHARE if info.has_audio else 0
+    return min(_MOST_BITS, max(_LEAST_BITS, int(allowed * 8 * _FULLEST / max(seconds, 1) - audio)))
 
 
 def most_bytes(inputs: PlanInputs) -> int | None:
@@ -169,8 +171,8 @@ def most_bytes(inputs: PlanInputs) -> int | None:
 
 
 # Codecs that every video decoder supports. Others are converted to H.264.
-_USUAL_PICTURES = frozenset({"h264", "hevc", "vp8", "vp9", "av1", "mpeg4", "mpeg2video", "mpeg1video"})
-_USUAL_SOUNDS = ("aac", "mp3", "ac3", "eac3", "opus", "vorbis", "flac", "amr_nb", "amr_wb", "wmav2", "pcm_")
+_USUAL_VIDEO = frozenset({"h264", "hevc", "vp8", "vp9", "av1", "mpeg4", "mpeg2video", "mpeg1video"})
+_USUAL_AUDIO = ("aac", "mp3", "ac3", "eac3", "opus", "vorbis", "flac", "amr_nb", "amr_wb", "wmav2", "pcm_")
 _COLOURS = {
     "plain": False,
     "transparent": "it is partly transparent, and is put on a white background",
@@ -201,7 +203,7 @@ def why_not_as_is(info: MediaInfo, inputs: PlanInputs, *, partial: bool = False)
             reasons = (
                 *_broken(info, partial=partial),
                 takes_other_track(info) and _other_track(info),
-                not _audio_is_documented(info)
+                not is_documented_audio(info)
                 and f"the service does not document {info.audio_codec} in {info.container} files",
                 *_too_large(info, limits.audio_bytes, inputs),
             )
@@ -214,9 +216,9 @@ def why_not_as_is(info: MediaInfo, inputs: PlanInputs, *, partial: bool = False)
                 info.covered and "an image comes before its video, which some decoders mistake for the video",
                 info.interlaced and "it is interlaced",
                 info.pixel_aspect != 1 and f"its pixels are not square ({info.pixel_aspect})",
-                info.video_codec not in _USUAL_PICTURES
+                info.video_codec not in _USUAL_VIDEO
                 and f"its codec ({info.video_codec}) is not one that every decoder supports",
-                not (info.audio_codec or _USUAL_SOUNDS[0]).startswith(_USUAL_SOUNDS)
+                not (info.audio_codec or _USUAL_AUDIO[0]).startswith(_USUAL_AUDIO)
                 and f"its audio codec ({info.audio_codec}) is not one that every decoder supports",
                 *_too_large(info, limits.video_bytes, inputs),
                 takes_other_track(info) and _other_track(info),
@@ -227,12 +229,12 @@ def why_not_as_is(info: MediaInfo, inputs: PlanInputs, *, partial: bool = False)
 
 def _ends_early(info: MediaInfo, limits: MediaLimits) -> bool:
     """Whether a video shows too little for a video, often one image, and only its audio is long enough."""
-    end, least = info.picture_end, Fraction(limits.min_video_seconds)
+    end, least = info.video_end, Fraction(limits.min_video_seconds)
     return info.kind == "video" and info.duration is not None and end is not None and end < least <= info.duration
 
 
 def _early_end(info: MediaInfo) -> str:
-    seen, whole = float(info.picture_end or 0), float(info.duration or 0)
+    seen, whole = float(info.video_end or 0), float(info.duration or 0)
     return f"its frames end after {seen:,.2f} of {whole:,.2f} s, so the last one is held"
 
 
@@ -245,8 +247,8 @@ def _broken(info: MediaInfo, *, partial: bool) -> Iterator[str]:
         yield f"an edit list joins two parts of it at second {at:,.2f}, which not every decoder honours"
     elif info.breaks:
         yield f"its clock restarts or jumps at second {float(info.breaks[0].at - info.origin):,.2f}"
-    if info.sound_changes is not None:
-        yield f"its audio changes its rate or channels at second {float(info.sound_changes):,.2f}"
+    if info.audio_changes is not None:
+        yield f"its audio changes its rate or channels at second {float(info.audio_changes):,.2f}"
     if info.hidden_frames > 0:
         total = (info.frame_count or 0) + info.hidden_frames
         yield f"an edit list hides {info.hidden_frames:,} of its {total:,} frames, which not every decoder honours"
@@ -287,17 +289,9 @@ def takes_other_track(info: MediaInfo) -> bool:
     return info.audio_track != 0 or usual != 0
 
 
-def _audio_is_documented(info: MediaInfo) -> bool:
-    try:
-        documented_format(info, name="")
-    except UnsupportedMediaError:
-        return False
-    return True
-
-
 _REMUXED = frozenset({"mpegts", "mpeg"})
-_PICTURES_IN_MP4 = frozenset({"h264", "hevc", "mpeg4"})
-_SOUNDS_IN_MP4 = frozenset({"aac", "mp3", "ac3", None})
+_VIDEO_IN_MP4 = frozenset({"h264", "hevc", "mpeg4"})
+_AUDIO_IN_MP4 = frozenset({"aac", "mp3", "ac3", None})
 _SLOWEST = Fraction(1, 1001)  # frames per second; a damaged file may claim one frame per day
 _NARROWEST = 80  # maximum percent by which a frame is made smaller just to bill no more
 _FEWER = 4  # maximum number of frames dropped from a video just to bill no more
@@ -323,7 +317,7 @@ def _plan_video(info: MediaInfo, inputs: PlanInputs, untouched: MediaPlan, label
     made = _made(info, inputs, untouched)
     why = why_not_as_is(info, inputs, partial=untouched.partial)
     if inputs.budget.frames:
-        return replace(made, action="frames", sound=False, reason=_explained(made, "a list of frames was asked for"))
+        return replace(made, action="frames", audio=False, reason=_explained(made, "a list of frames was asked for"))
     if why in (None, _undocumented(info), _other_track(info)):
         spared = _spared(info, inputs, untouched, made, why)
         if spared is not None:
@@ -350,12 +344,12 @@ def _spared(
 def _made(info: MediaInfo, inputs: PlanInputs, untouched: MediaPlan) -> MediaPlan:
     """Plan the MP4 that the budget wants."""
     budget = inputs.budget
-    plan = replace(untouched, action="video", sampling=sampling_for(inputs), sound=info.has_sound)
+    plan = replace(untouched, action="video", sampling=sampling_for(inputs), audio=info.has_audio)
     rate, size, tokens = _rate_and_size(info, inputs, plan, plan.tokens if budget.weigh else None)
     seconds = float(plan.length or USUAL_SECONDS)
     pixels = size[0] * size[1] * float(rate) * seconds
     made_bytes = video_bytes(info, inputs, pixels, seconds)
-    picture = Picture(
+    encoding = FrameEncoding(
         size=size,
         period=1 / rate,
         rotation=info.rotation,
@@ -367,7 +361,7 @@ def _made(info: MediaInfo, inputs: PlanInputs, untouched: MediaPlan) -> MediaPla
     )
     return replace(
         plan,
-        picture=picture,
+        encoding=encoding,
         tokens=tokens,
         size_bytes=made_bytes,
         seconds=video_seconds(info, inputs, pixels, seconds) + upload_seconds(made_bytes, inputs),
@@ -399,7 +393,7 @@ def _rate_and_size(
 
 def _rate(info: MediaInfo, inputs: PlanInputs) -> Fraction:
     """Choose the frame rate of the file; never higher than the source's, since that could bill more."""
-    wanted = inputs.budget.fps if inputs.budget.fps is not None else LIVELY_FPS if inputs.lively else STILL_FPS
+    wanted = inputs.budget.fps if inputs.budget.fps is not None else LIVELY_FPS if inputs.lively else CALM_FPS
     rate = Fraction(wanted).limit_denominator(1001)
     return max(_SLOWEST, min(rate, info.fps.limit_denominator(1001))) if info.fps else rate
 
@@ -434,8 +428,8 @@ def _bill(
     shown, heard = plan.shown(info, None if rate is None else 1 / rate), plan.heard(info)
     if shown is None or heard is None or plan.end is None:
         return None
-    sound = audio_tokens(inputs.profile, heard) if info.has_sound else 0
-    return video_tokens(inputs.profile, size, shown, rate or info.fps or Fraction(USUAL_FPS), sampling) + sound
+    audio = audio_tokens(inputs.profile, heard) if info.has_audio else 0
+    return video_tokens(inputs.profile, size, shown, rate or info.fps or Fraction(USUAL_FPS), sampling) + audio
 
 
 def _fits(info: MediaInfo, inputs: PlanInputs) -> bool:
@@ -450,7 +444,7 @@ def _fits(info: MediaInfo, inputs: PlanInputs) -> bool:
 def _can_remux(info: MediaInfo, why: str) -> bool:
     if info.audio_track == "mix" or (why == _undocumented(info) and info.container not in _REMUXED):
         return False
-    return info.video_codec in _PICTURES_IN_MP4 and info.audio_codec in _SOUNDS_IN_MP4
+    return info.video_codec in _VIDEO_IN_MP4 and info.audio_codec in _AUDIO_IN_MP4
 
 
 def _gains(untouched: MediaPlan, made: MediaPlan) -> bool:
@@ -482,10 +476,10 @@ def _compared(untouched: MediaPlan, made: MediaPlan) -> str:
 
 
 def _explained(made: MediaPlan, reason: str) -> str:
-    assert made.picture is not None
-    width, height = made.picture.size
-    upright = ", upright" if made.picture.rotation or made.picture.mirrored else ""
-    return f"made {width}x{height}{upright} at {float(1 / made.picture.period):.3g} fps: {reason}"
+    assert made.encoding is not None
+    width, height = made.encoding.size
+    upright = ", upright" if made.encoding.rotation or made.encoding.mirrored else ""
+    return f"made {width}x{height}{upright} at {float(1 / made.encoding.period):.3g} fps: {reason}"
 
 
 def _plan_image(info: MediaInfo, inputs: PlanInputs, untouched: MediaPlan) -> MediaPlan:
@@ -524,9 +518,9 @@ def _single(info: MediaInfo, plan: MediaPlan, limits: ImageLimits, piece: Piece)
     reason = why or f"the service uses no more pixels, {same}"
     if why is None and limits.inputs.budget.name == "own":
         reason = f"the budget allows no more, {same}"
-    picture = Picture(size=piece.size, period=Fraction(1), rotation=info.rotation)
+    encoding = FrameEncoding(size=piece.size, period=Fraction(1), rotation=info.rotation)
     return replace(
-        plan, action="image", picture=picture, pieces=(piece,), tokens=made, reason=f"made {width}x{height}: {reason}"
+        plan, action="image", encoding=encoding, pieces=(piece,), tokens=made, reason=f"made {width}x{height}: {reason}"
     )
 
 
@@ -535,7 +529,7 @@ def _several(plan: MediaPlan, limits: ImageLimits, pieces: tuple[Piece, ...], re
     return replace(plan, action="images", pieces=pieces, tokens=tokens, reason=f"{reason}, {tokens:,} tokens")
 
 
-_SOUND_SLACK = 1.05  # a file hardly larger than ours would be is sent unchanged
+_AUDIO_SLACK = 1.05  # a file hardly larger than ours would be is sent unchanged
 
 
 def plan_media(info: MediaInfo, inputs: PlanInputs, *, label: str) -> MediaPlan:
@@ -608,13 +602,13 @@ def _plan_audio(info: MediaInfo, inputs: PlanInputs, untouched: MediaPlan) -> Me
     plan = replace(untouched, tokens=tokens, tokens_as_is=tokens)
     if inputs.budget.keep and not plan.partial and not info.unpacked:
         return plan
-    size = int(inputs.budget.sound_bitrate * seconds / 8)
-    made = replace(plan, action="audio", sound=True, size_bytes=size)
+    size = int(inputs.budget.audio_bitrate * seconds / 8)
+    made = replace(plan, action="audio", audio=True, size_bytes=size)
     made = replace(made, seconds=audio_seconds(seconds, inputs) + upload_seconds(size, inputs))
     why = why_not_as_is(info, inputs, partial=plan.partial)
     if why is not None:
         return replace(made, reason=f"made mono MP3: {why}")
-    if size * _SOUND_SLACK >= info.size_bytes:
+    if size * _AUDIO_SLACK >= info.size_bytes:
         return replace(plan, reason="sent as it is: it is already small")
     if inputs.budget.weigh and plan.seconds <= made.seconds + WORTH_SECONDS:
         saved = plan.seconds - made.seconds
@@ -629,7 +623,7 @@ AS_IT_IS = "sent as it is: it is to be analysed by channel"
 
 def loses_channels(info: MediaInfo, plan: MediaPlan) -> bool:
     """Whether a plan makes one channel of several."""
-    return plan.sound and info.channels != 1
+    return plan.audio and info.channels != 1
 
 
 def check_channels(info: MediaInfo, plan: MediaPlan, inputs: PlanInputs, *, label: str) -> None:

@@ -23,9 +23,9 @@ from qwen_omni.media.info import AudioTrack, AudioTrackChoice, ClockBreak, Media
 from qwen_omni.media.probe.container import (
     CODEC_OPTIONS,
     DEMUXERS,
+    IMAGES,
     INDEXED,
     MOST_PIXELS,
-    PICTURES,
     UNTIMED,
     audio_streams,
     frames_of,
@@ -91,7 +91,7 @@ _RUN_UP = Fraction(1, 10)  # seconds of audio before the first frame
 # The first bytes of a key frame of H.264, of one field if there are fields; parsers read the headers that it refers to.
 _SLICE = bytes.fromhex("6588ffffffffffff")
 _PROGRESSIVE = 1  # FFmpeg's AV_FIELD_PROGRESSIVE
-_HEARD_WHOLE = Fraction(600)  # seconds in which a track is searched for sound without gaps
+_HEARD_WHOLE = Fraction(600)  # seconds in which a track is searched for audio without gaps
 _EVERY, _EACH = Fraction(30), Fraction(1)  # after that: interval and length of each sample, in seconds
 _LONGEST_TAG = 80  # characters
 _MOST_SECONDS = 60.0  # for one inspection; usually it takes some hundredths
@@ -121,10 +121,10 @@ def probe_stream(
         with open_container(file, size_bytes, deadline=deadline) as container:
             tracks = tracks_of(container)
             track = choose_track(tracks, audio_track, lambda: _for_listening(file, size_bytes, deadline), deadline) or 0
-            picture, sounds = video_stream(container), audio_streams(container, track)
-            facts = _facts(container, picture, sounds, deadline, upright=upright)
+            video, audio = video_stream(container), audio_streams(container, track)
+            facts = _facts(container, video, audio, deadline, upright=upright)
             facts |= {"container": _container_name(container, begins_as), "audio_tracks": tracks, "audio_track": track}
-            facts |= _starts(container, picture, sounds)
+            facts |= _starts(container, video, audio)
             facts |= {"duration": _stated_duration(container, facts["origin"])}
             format_name = container.format.name
         if format_name == _UNSIGNED and facts["origin"] < -_RUN_UP:
@@ -137,7 +137,7 @@ def probe_stream(
         elif format_name in _BARE:
             with open_container(file, size_bytes, deadline=deadline) as container:
                 facts |= _counted(container, deadline)
-        elif format_name in PICTURES:
+        elif format_name in IMAGES:
             facts = _single(facts)
         elif _must_walk(file, format_name, facts, size_bytes):
             with open_container(file, size_bytes, deadline=deadline) as container:
@@ -145,7 +145,7 @@ def probe_stream(
         if _must_decode(format_name, facts):
             with open_container(file, size_bytes, deadline=deadline) as container:
                 length = _decoded_length(container, audio_streams(container, track)[0], deadline)
-                facts |= {"duration": length, "sound_duration": length}
+                facts |= {"duration": length, "audio_duration": length}
     kind, name = facts["kind"], facts["container"]
     media_type = _MEDIA_TYPES.get(name, f"{{kind}}/{name}").format(kind=kind)
     return MediaInfo(media_type=media_type, size_bytes=size_bytes, **facts)
@@ -171,7 +171,7 @@ def _must_decode(format_name: str, facts: dict[str, Any]) -> bool:
         return not str(facts["audio_codec"]).startswith("pcm_")
     if format_name in _COARSE and facts["kind"] == "audio":
         return facts["duration"] is not None and facts["duration"] < _SHORT
-    return format_name in UNTIMED and facts.get("sound_changes") is not None
+    return format_name in UNTIMED and facts.get("audio_changes") is not None
 
 
 def _must_walk(file: IO[bytes], format_name: str, facts: dict[str, Any], size_bytes: int) -> bool:
@@ -183,7 +183,7 @@ def _must_walk(file: IO[bytes], format_name: str, facts: dict[str, Any], size_by
         return True
     if format_name == INDEXED and facts["origin"] > _RUN_UP:  # a later piece of a fragmented file states where it ends
         return True
-    if format_name == "avi" and (facts.get("sound_duration") or 0) > duration + _PROMISE:  # it states that of the video
+    if format_name == "avi" and (facts.get("audio_duration") or 0) > duration + _PROMISE:  # it states that of the video
         return True
     return bool(duration > _LONGEST or (duration > 1 and size_bytes < duration * _THINNEST))
 
@@ -196,10 +196,10 @@ def _walked(
     Raises:
         UnreadableMediaError: the headers promise more, or another file is appended to it.
     """
-    picture, sounds = video_stream(container), audio_streams(container, facts["audio_track"])
-    found = walk(container, [*([picture] if picture else []), *sounds], deadline)
+    video, audio = video_stream(container), audio_streams(container, facts["audio_track"])
+    found = walk(container, [*([video] if video else []), *audio], deadline)
     _check_joined(file, container.format.name, found, size_bytes)
-    _check_streams(container, picture, found, size_bytes)
+    _check_streams(container, video, found, size_bytes)
     stated = facts["duration"]
     origin = facts["origin"] if found.start is None else max(facts["origin"], found.start)
     corrected: dict[str, Any] = {"origin": origin, "breaks": found.breaks}
@@ -210,8 +210,8 @@ def _walked(
                 f"its headers state {float(stated):,.2f} s of {facts['kind']}, but it ends after "
                 f"{float(corrected['duration']):,.2f} s; copy or download the whole file again"
             )
-    earliest = origin if picture is None else None  # decoders skip a recording's priming samples
-    return corrected | _walked_video(picture, found, facts, origin) | _walked_audio(sounds, found, origin, earliest)
+    earliest = origin if video is None else None  # decoders skip a recording's priming samples
+    return corrected | _walked_video(video, found, facts, origin) | _walked_audio(audio, found, origin, earliest)
 
 
 def _check_joined(file: IO[bytes], format_name: str, found: Walk, size_bytes: int) -> None:
@@ -229,37 +229,35 @@ def _check_joined(file: IO[bytes], format_name: str, found: Walk, size_bytes: in
                 refuse_second(begin + place, size_bytes)
 
 
-def _check_streams(container: "InputContainer", picture: "VideoStream | None", found: Walk, size_bytes: int) -> None:
+def _check_streams(container: "InputContainer", video: "VideoStream | None", found: Walk, size_bytes: int) -> None:
     """Refuse a stream of packets that goes on with another video or recording after the end of the chosen one."""
-    alike = container.streams.video if picture is not None else container.streams.audio
+    alike = container.streams.video if video is not None else container.streams.audio
     if container.format.name in _STREAMED and len(alike) > 1 and size_bytes - found.position > size_bytes * _UNREAD:
         refuse_second(found.position, size_bytes)
 
 
-def _walked_video(
-    picture: "VideoStream | None", found: Walk, facts: dict[str, Any], origin: Fraction
-) -> dict[str, Any]:
-    if picture is None:
+def _walked_video(video: "VideoStream | None", found: Walk, facts: dict[str, Any], origin: Fraction) -> dict[str, Any]:
+    if video is None:
         return {}
-    count = found.packets[picture.index]
-    if picture.index not in found.ends:  # raw streams have no times: each frame lasts as long as the others
+    count = found.packets[video.index]
+    if video.index not in found.ends:  # raw streams have no times: each frame lasts as long as the others
         length = count / facts["fps"] if facts["fps"] else None
-        return {"frame_count": count, "picture_duration": length} | ({"duration": length} if length else {})
-    begins, length = found.starts[picture.index], found.ends[picture.index] - found.starts[picture.index]
-    walked = {"frame_count": count, "picture_start": max(Fraction(0), begins - origin)}
-    return walked | {"picture_duration": length if length > 0 else facts["picture_duration"]}
+        return {"frame_count": count, "video_duration": length} | ({"duration": length} if length else {})
+    begins, length = found.starts[video.index], found.ends[video.index] - found.starts[video.index]
+    walked = {"frame_count": count, "video_start": max(Fraction(0), begins - origin)}
+    return walked | {"video_duration": length if length > 0 else facts["video_duration"]}
 
 
 def _walked_audio(
-    sounds: "list[AudioStream]", found: Walk, origin: Fraction, earliest: Fraction | None
+    audio: "list[AudioStream]", found: Walk, origin: Fraction, earliest: Fraction | None
 ) -> dict[str, Any]:
-    timed = [stream.index for stream in sounds if stream.index in found.ends]
+    timed = [stream.index for stream in audio if stream.index in found.ends]
     if not timed:
         return {}
     first, last = min(found.starts[index] for index in timed), max(found.ends[index] for index in timed)
     first = first if earliest is None else max(first, earliest)
     changes = [found.changes[index] - origin for index in timed if index in found.changes]
-    return {"sound_start": first - origin, "sound_duration": last - first, "sound_changes": min(changes, default=None)}
+    return {"audio_start": first - origin, "audio_duration": last - first, "audio_changes": min(changes, default=None)}
 
 
 def _decoded_length(container: "InputContainer", stream: "AudioStream", deadline: Deadline) -> Fraction:
@@ -281,7 +279,7 @@ def _counted(container: "InputContainer", deadline: Deadline) -> dict[str, Any]:
     # FFmpeg assumes an average of 25 per second if the container states none; the frames themselves often state it.
     rate = exact(stream.codec_context.framerate or stream.average_rate or stream.guessed_rate or _USUAL_RATE)
     lasts = count / rate
-    return {"frame_count": count, "fps": rate, "picture_duration": lasts, "duration": lasts, "unpacked": True}
+    return {"frame_count": count, "fps": rate, "video_duration": lasts, "duration": lasts, "unpacked": True}
 
 
 def _single(facts: dict[str, Any]) -> dict[str, Any]:
@@ -326,22 +324,22 @@ def _container_name(container: "InputContainer", begins_as: str | None) -> str:
     return begins_as if begins_as is not None and _FAMILIES.get(begins_as, begins_as) == name else name
 
 
-def _starts(container: "InputContainer", picture: "VideoStream | None", sounds: "list[AudioStream]") -> dict[str, Any]:
+def _starts(container: "InputContainer", video: "VideoStream | None", audio: "list[AudioStream]") -> dict[str, Any]:
     """Return the instant that players call zero, in the file's own time, and when video and audio begin after it.
 
     It is where the first of video and audio begins. Audio that begins up to a tenth of a second earlier than the
     video is a codec's priming and not counted, so that frames keep their exact times.
     """
-    seen = None if picture is None else _begin(picture)
-    heard = [begin for stream in sounds if (begin := _begin(stream)) is not None]
+    seen = None if video is None else _begin(video)
+    heard = [begin for stream in audio if (begin := _begin(stream)) is not None]
     starts = heard if seen is None else [seen, *heard]
     origin = min(starts, default=Fraction(container.start_time or 0, av.time_base))
-    if picture is not None and starts and starts[0] - origin < _RUN_UP:
+    if video is not None and starts and starts[0] - origin < _RUN_UP:
         origin = starts[0]
     return {
         "origin": origin,
-        "picture_start": Fraction(0) if seen is None else max(Fraction(0), seen - origin),
-        "sound_start": min(heard) - origin if heard else Fraction(0),
+        "video_start": Fraction(0) if seen is None else max(Fraction(0), seen - origin),
+        "audio_start": min(heard) - origin if heard else Fraction(0),
     }
 
 
@@ -361,15 +359,15 @@ def tracks_of(container: "InputContainer") -> tuple[AudioTrack, ...]:
     return tuple(
         AudioTrack(
             index=index,
-            codec=sound.get("audio_codec"),
-            sample_rate=sound.get("sample_rate"),
-            channels=sound.get("channels"),
+            codec=heard.get("audio_codec"),
+            sample_rate=heard.get("sample_rate"),
+            channels=heard.get("channels"),
             language=_tag(stream.metadata.get("language")),
             title=_tag(stream.metadata.get("title")),
             default=bool(stream.disposition & Disposition.default),
         )
         for index, stream in enumerate(container.streams.audio)
-        for sound in (_audio_facts(stream.codec_context) if has_decoder(stream) else {},)
+        for heard in (_audio_facts(stream.codec_context) if has_decoder(stream) else {},)
     )
 
 
@@ -417,7 +415,7 @@ def _asked_for(tracks: tuple[AudioTrack, ...], choice: int) -> int:
 
 
 def is_audible(opening: Opening, index: int, deadline: Deadline) -> bool:
-    """Whether a track contains any sound. The first ten minutes are checked entirely, then one second in thirty."""
+    """Whether a track is not silent. The first ten minutes are checked entirely, then one second in thirty."""
     with opening() as container:
         stream = container.streams.audio[index]
         begin, at = None, Fraction(0)
@@ -456,24 +454,24 @@ def _audible_at(container: "InputContainer", stream: "AudioStream", at: Fraction
 
 def _facts(
     container: "InputContainer",
-    picture: "VideoStream | None",
-    sounds: "list[AudioStream]",
+    video: "VideoStream | None",
+    audio: "list[AudioStream]",
     deadline: Deadline,
     *,
     upright: bool,
 ) -> dict[str, Any]:
     """Collect what differs between audio and video."""
-    sound: dict[str, Any] = {}
-    if sounds:
-        lengths = [length for stream in sounds if (length := _length(stream)) is not None]
-        sound = {**_audio_facts(sounds[0].codec_context), "sound_duration": max(lengths, default=None)}
-    if picture:
-        return {"kind": "video", **_video_facts(container, picture, deadline, upright=upright), **sound}
-    if not sounds:
+    heard: dict[str, Any] = {}
+    if audio:
+        lengths = [length for stream in audio if (length := _length(stream)) is not None]
+        heard = {**_audio_facts(audio[0].codec_context), "audio_duration": max(lengths, default=None)}
+    if video:
+        return {"kind": "video", **_video_facts(container, video, deadline, upright=upright), **heard}
+    if not audio:
         raise UnreadableMediaError("it holds neither video nor audio that can be decoded")
-    if _first_frame(container, sounds[0], deadline) is None:
+    if _first_frame(container, audio[0], deadline) is None:
         raise UnreadableMediaError("no audio can be decoded")
-    return {"kind": "audio", **sound}
+    return {"kind": "audio", **heard}
 
 
 def _video_facts(
@@ -502,7 +500,7 @@ def _video_facts(
         "fps": rate,
         "frame_count": shown,
         "hidden_frames": hidden,
-        "picture_duration": length,
+        "video_duration": length,
         "video_codec": stream.codec_context.codec.canonical_name,
         "rotation": rotation,
         "mirrored": mirrored,

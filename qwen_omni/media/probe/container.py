@@ -51,12 +51,12 @@ _MORE = (
     "xvag xwma yop aac aiff amr avi caf flac flv mp3 mpeg mpegts ogg wav "
 )
 # Single images that Pillow does not read.
-_PICTURES = "brender_pix cri dpx exr gem hdr jpegls jpegxs pfm pgx phm photocd qdraw sgi sunrast vbn xwd"
-PICTURES = {f"{name}_pipe": name for name in _PICTURES.split()}
+_IMAGES = "brender_pix cri dpx exr gem hdr jpegls jpegxs pfm pgx phm photocd qdraw sgi sunrast vbn xwd"
+IMAGES = {f"{name}_pipe": name for name in _IMAGES.split()}
 # FFmpeg's names → our short names.
 DEMUXERS = (
     {name: name for name in _MORE.split()}
-    | PICTURES
+    | IMAGES
     | {
         "mov,mp4,m4a,3gp,3g2,mj2": "mp4",
         "matroska,webm": "mkv",

@@ -55,7 +55,7 @@ _SMALLER_COPY = 2  # of the second
 _SHORTEST_DELAY, _USUAL_DELAY = Fraction(10), Fraction(100)  # milliseconds
 
 
-def probe_still(file: IO[bytes], *, container: str, size_bytes: int, label: str, frame: int | None = None) -> MediaInfo:
+def probe_image(file: IO[bytes], *, container: str, size_bytes: int, label: str, frame: int | None = None) -> MediaInfo:
     """Decode one image completely, so that a truncated one is found here and not by the service.
 
     An animation is a video, unless `frame` chooses one of its frames; for a TIFF of several pages their sizes are read.
@@ -66,7 +66,7 @@ def probe_still(file: IO[bytes], *, container: str, size_bytes: int, label: str,
         MediaDoesNotFitError: more pixels than are safe to decode, or fewer frames than `frame` asks for.
     """
     try:
-        with open_still(file, container, label) as image:
+        with open_image(file, container, label) as image:
             without_text = isinstance(getattr(image, "fp", None), _WithoutText)
             shape = _Shape(image, container, label)
             if frame is None and shape.animated:
@@ -95,7 +95,7 @@ def probe_still(file: IO[bytes], *, container: str, size_bytes: int, label: str,
         ) from None
 
 
-def open_still(file: IO[bytes], container: str, label: str) -> Image.Image:
+def open_image(file: IO[bytes], container: str, label: str) -> Image.Image:
     """Open an image of a known kind, and no other; nothing is decoded yet.
 
     Raises:
@@ -271,7 +271,7 @@ def _animation(image: Image.Image, shape: _Shape, size_bytes: int, label: str) -
     return replace(
         _facts("video", shape, size_bytes, image.size),
         duration=duration,
-        picture_duration=duration,
+        video_duration=duration,
         fps=1 / shortest,  # the rate at which every frame is included
         frame_count=len(shape.frames),
         video_codec=shape.container,

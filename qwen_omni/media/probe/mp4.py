@@ -49,7 +49,7 @@ _CONTAINERS = frozenset({b"moov", b"trak", b"mdia", b"minf", b"stbl", b"moof", b
 _TABLES = {b"trun", b"keys", b"iinf", b"stsz", b"stz2", b"stts", b"stsd", b"hdlr"}
 _LOCKED = frozenset({b"encv", b"enca", b"drmi", b"drms"})  # codecs that need a key: ISO/IEC 23001-7, and Apple's own
 _KIND_BYTES = 4
-_MATRIX_AT = {b"mvhd": (36, 48), b"tkhd": (40, 52)}  # bytes into the box, of version 0 and 1
+_MATRIX_AT = {(b"mvhd",): (36, 48), (b"trak", b"tkhd"): (40, 52)}  # bytes into the box, of version 0 and 1
 _UPRIGHT = b"".join(number.to_bytes(4, "big") for number in (1 << 16, 0, 0, 0, 1 << 16, 0, 0, 0, 1 << 30))
 _HEAD = 24  # bytes of a table that are checked
 _EACH_TRUN = 0xF00  # flags: each set bit adds four bytes to each sample
@@ -62,7 +62,7 @@ class _Track:
     """What a track states about its samples."""
 
     samples: int = 0
-    sound: bool = False
+    audio: bool = False
     even: bool = False  # one sample per tick: plain PCM, of which FFmpeg stores chunks and not samples
 
 
@@ -76,7 +76,7 @@ class _Found:
 
     @property
     def samples(self) -> int:
-        stored = (0 if track.sound and track.even else track.samples for track in self.tracks)
+        stored = (0 if track.audio and track.even else track.samples for track in self.tracks)
         return self.fragments + sum(stored)
 
 
@@ -102,13 +102,8 @@ def tracks_of(file: IO[bytes], size_bytes: int, handler: bytes) -> list[int]:
         size_bytes: its size.
         handler: `b"vide"` for video, `b"soun"` for audio.
     """
-    found = [
-        at - _KIND_BYTES
-        for kind, begin, end in _top_boxes(file, size_bytes)
-        if kind == b"moov"
-        for inner, at, until in boxes_in(file, begin, end)
-        if inner == b"trak" and handlers_of(file, at, until) == [handler]
-    ]
+    tracks = boxes_at(file, *_first_index(file, size_bytes), b"trak")
+    found = [at - _KIND_BYTES for at, until in tracks if handlers_of(file, at, until) == [handler]]
     file.seek(0)
     return found
 
@@ -153,21 +148,16 @@ def second_edit(file: IO[bytes], size_bytes: int) -> Fraction | None:
 
     FFmpeg follows such edits when it reads from the start, but it seeks to wrong places.
     """
-    starts: list[Fraction] = []
-    for kind, begin, end in _top_boxes(file, size_bytes):
-        if kind == b"moov":
-            with contextlib.suppress(UnusualIndexError):
-                starts += _second_edits(file, begin, end)
+    first = None
+    with contextlib.suppress(UnusualIndexError):
+        first = min(_second_edits(file, *_first_index(file, size_bytes)), default=None)
     file.seek(0)
-    return min(starts, default=None)
+    return first
 
 
 def _second_edits(file: IO[bytes], begin: int, end: int) -> Iterator[Fraction]:
-    inside = list(boxes_in(file, begin, end))
-    ticks = next((_timescale(file, at) for kind, at, _ in inside if kind == b"mvhd"), 1)
-    tracks = [box for kind, at, until in inside if kind == b"trak" for box in boxes_in(file, at, until)]
-    lists = [box for kind, at, until in tracks if kind == b"edts" for box in boxes_in(file, at, until)]
-    for _, at, until in lists:
+    ticks = next((_timescale(file, at) for at, _ in boxes_at(file, begin, end, b"mvhd")), 1)
+    for at, until in boxes_at(file, begin, end, b"trak", b"edts", b"elst"):
         edits = _entries(_bytes(file, at, min(until, at + _MOST_EDIT_BYTES)))
         shown = [number for number, (_, first) in enumerate(edits) if first != _GAP]
         if len(shown) > 1:
@@ -191,34 +181,32 @@ def _entries(table: bytes) -> list[tuple[int, int]]:
 
 def _matrices(file: IO[bytes], size_bytes: int) -> Iterator[bytes]:
     """Read the display matrices of a movie (`mvhd`) and its tracks (`tkhd`)."""
-    for kind, begin, end in _top_boxes(file, size_bytes):
-        for inner, at, until in boxes_in(file, begin, end) if kind == b"moov" else ():
-            for box, place, _ in boxes_in(file, at, until) if inner == b"trak" else [(inner, at, until)]:
-                if box in _MATRIX_AT:
-                    file.seek(place)
-                    file.seek(place + _MATRIX_AT[box][file.read(1) == b"\1"])  # the box's version
-                    yield file.read(len(_UPRIGHT))
+    index = _first_index(file, size_bytes)
+    for path, places in _MATRIX_AT.items():
+        for at, _ in boxes_at(file, *index, *path):
+            file.seek(at)
+            file.seek(at + places[file.read(1) == b"\1"])  # the box's version
+            yield file.read(len(_UPRIGHT))
 
 
-def _top_boxes(file: IO[bytes], size_bytes: int) -> Iterator[tuple[bytes, int, int]]:
-    """Yield the outermost boxes up to the index; after it there may be thousands of fragments."""
-    for box in boxes_in(file, 0, size_bytes):
-        yield box
-        if box[0] in (b"moov", b"moof"):
-            break
+def _first_index(file: IO[bytes], size_bytes: int) -> tuple[int, int]:
+    """Return where the index begins and ends; an empty place if none comes before fragments, which may be thousands."""
+    boxes = itertools.takewhile(lambda box: box[0] != b"moof", boxes_in(file, 0, size_bytes))
+    return next(((begin, end) for kind, begin, end in boxes if kind == b"moov"), (0, 0))
+
+
+def boxes_at(file: IO[bytes], begin: int, end: int, *path: bytes) -> Iterator[tuple[int, int]]:
+    """Yield start and end of the content of each box that lies in boxes of these types."""
+    for kind, at, until in boxes_in(file, begin, end):
+        if kind == path[0]:
+            yield from boxes_at(file, at, until, *path[1:]) if len(path) > 1 else ((at, until),)
 
 
 def handlers_of(file: IO[bytes], begin: int, end: int) -> list[bytes]:
     """Return the handlers that a track names; none if it refers to other tracks."""
-    named: list[bytes] = []
-    for kind, at, until in boxes_in(file, begin, end):
-        if kind == b"tref":
-            return []
-        for inner, place, _ in boxes_in(file, at, until) if kind == b"mdia" else ():
-            if inner == b"hdlr":
-                file.seek(place)
-                named.append(file.read(_HEAD)[8:12])
-    return named
+    if any(boxes_at(file, begin, end, b"tref")):
+        return []
+    return [_bytes(file, at, at + _HEAD)[8:12] for at, _ in boxes_at(file, begin, end, b"mdia", b"hdlr")]
 
 
 def _walk(file: IO[bytes], begin: int, end: int, found: _Found, depth: int) -> None:
@@ -265,7 +253,7 @@ def _look(kind: bytes, head: bytes, length: int, found: _Found) -> None:
     track = found.tracks[-1]
     match kind:
         case b"hdlr":
-            track.sound = track.sound or head[8:12] == b"soun"
+            track.audio = track.audio or head[8:12] == b"soun"
         case b"stsd" if head[12:16] in _LOCKED:
             raise UnsupportedMediaError(
                 f"is encrypted (a track is marked {head[12:16].decode()!r}), as shops and streaming services do; "

@@ -11,7 +11,6 @@ file can hold thousands. Pillow cannot be interrupted, but it reads while it dec
 
 import contextlib
 import io
-import os
 import re
 import time
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from fractions import Fraction
 from typing import IO, Literal, cast
 
 from qwen_omni.errors import MediaDoesNotFitError, UnreadableMediaError, UnsupportedMediaError
+from qwen_omni.media.files.safe_open import settled_version
 from qwen_omni.media.info import AudioTrack, AudioTrackChoice, MediaInfo, no_such_track
 from qwen_omni.media.probe.truncation import BrokenPromiseError
 from qwen_omni.media.source import NAME_ONE, FileVersion
@@ -38,42 +38,70 @@ HEAD_BYTES = 4096
 
 @dataclass(frozen=True, slots=True)
 class Signature:
-    """A known signature: images are read as `still`, audio and video as `stream`, `packed` is unpacked first."""
+    """A known signature."""
 
     container: str
-    group: Literal["still", "stream", "packed"]
+
+    @property
+    def group(self) -> Literal["image", "stream", "packed"]:
+        """Images are read as `image`, audio and video as `stream`; `packed` is unpacked first."""
+        return "image" if self.container in _ONE_IMAGE else "packed" if self.container == "silk" else "stream"
 
 
-_STILLS = (
-    (b"\xff\xd8\xff", "jpeg"),
-    (b"\x89PNG\r\n\x1a\n", "png"),
-    (b"GIF8", "gif"),
-    (b"II*\0", "tiff"),
-    (b"MM\0*", "tiff"),
-    (b"II+\0", "tiff"),  # BigTIFF
-    (b"MM\0+", "tiff"),
-    (b"\0\0\0\x0cjP  \r\n\x87\n", "jpeg2000"),
-    (b"\xff\x4f\xff\x51", "jpeg2000"),
-    (b"qoif", "qoi"),
-    (b"icns", "icns"),
-    (b"DDS ", "dds"),
-    (b"8BPS\0\x01", "psd"),
+_ONE_IMAGE = frozenset({
+    "jpeg", "png", "gif", "tiff", "jpeg2000", "qoi", "icns", "dds", "psd", "heic", "avif", "webp", "pnm", "pcx", "ico",
+    "bmp", "tga",
+})  # fmt: skip
+_STARTS = (  # where several match, the first one counts
+    (rb"FLV\x01", "flv"),
+    (rb"\x30\x26\xb2\x75\x8e\x66\xcf\x11", "wmv"),
+    (rb"OggS", "ogg"),
+    (rb"fLaC", "flac"),
+    (rb"#!AMR", "amr"),
+    (rb"caff", "caf"),
+    (rb"RF64", "wav"),
+    (rb"\0\0\x01\xba", "mpeg"),
+    (rb"ID3", "mp3"),
+    (rb"YUV4MPEG2 ", "y4m"),
+    (rb"#\?RADIANCE\n", "hdr"),
+    (rb"NIST_1A\n", "nistsphere"),
+    (rb"\xff\xd8\xff\xf7", "jpegls"),
+    (rb"\xff\xd8\xff", "jpeg"),
+    (rb"\x89PNG\r\n\x1a\n", "png"),
+    (rb"GIF8", "gif"),
+    (rb"II[*+]\0|MM\0[*+]", "tiff"),  # and BigTIFF
+    (rb"\0\0\0\x0cjP  \r\n\x87\n|\xff\x4f\xff\x51", "jpeg2000"),
+    (rb"qoif", "qoi"),
+    (rb"icns", "icns"),
+    (rb"DDS ", "dds"),
+    (rb"8BPS\0\x01", "psd"),
+    (rb"\x02?" + SILK_MARK, "silk"),
+    # The first box has its type at byte 4, and the brand of the file after that.
+    (rb".{4}(?:moov|mdat|wide|free|skip|pnot|ftypqt  )", "mov"),
+    (rb".{4}ftyp(?:hei[cxms]|hev[cx]|m[is]f1)", "heic"),
+    (rb".{4}ftypavi[fs]", "avif"),
+    (rb".{4}ftyp3g[p2eg]", "3gp"),
+    (rb".{4}ftypM4[AB] ", "m4a"),
+    (rb".{4}ftyp", "mp4"),
+    # RIFF, IFF and EBML: the type follows shortly after the start.
+    (rb"RIFF.{4}WEBP", "webp"),
+    (rb"RIFF.{4}WAVE", "wav"),
+    (rb"RIFF.{4}AVI", "avi"),
+    (rb"FORM.{4}AIF", "aiff"),
+    (rb"\x1a\x45\xdf\xa3.{0,69}?\x42\x82\x84webm", "webm"),
+    (rb"\x1a\x45\xdf\xa3", "mkv"),
+    # Short signatures, so that the header or the pattern of frames has to match too.
+    (rb"BM.{12}[\x0c\x10\x28\x34\x38\x40\x6c\x7c]\0\0\0.", "bmp"),  # the sizes of the known bitmap headers
+    (rb"G.{187}G", "mpegts"),
+    (rb"\xff[\xf0\xf1\xf8\xf9].{3}", "aac"),
+    # Layer I is left out: it is not in use, and UTF-16 text begins like it.
+    (rb"\xff[\xe2-\xe5\xea-\xed\xf2-\xf5\xfa-\xfd][^\xf0-\xff].{2}", "mp3"),
+    (rb"P[1-6]\s", "pnm"),
+    (rb"\x0a[\x00\x02-\x05]\x01[\x01\x02\x04\x08]", "pcx"),
+    (rb"\0\0\x01\0[^\0]\0.{3}\0", "ico"),  # at most 255 icons
 )
-_STREAMS = (
-    (b"FLV\x01", "flv"),
-    (b"\x30\x26\xb2\x75\x8e\x66\xcf\x11", "wmv"),
-    (b"OggS", "ogg"),
-    (b"fLaC", "flac"),
-    (b"#!AMR", "amr"),
-    (b"caff", "caf"),
-    (b"RF64", "wav"),
-    (b"\0\0\x01\xba", "mpeg"),
-    (b"ID3", "mp3"),
-    (b"YUV4MPEG2 ", "y4m"),
-    (b"#?RADIANCE\n", "hdr"),
-    (b"NIST_1A\n", "nistsphere"),
-    (b"\xff\xd8\xff\xf7", "jpegls"),
-)
+"""The patterns of the first bytes."""
+
 _OTHER = (
     (b"%PDF", "a PDF document"),
     (b"PK\x03\x04", "a ZIP archive or office document"),
@@ -114,17 +142,10 @@ _TEXTS = (
     (r"(?is)\s*<(!doctype )?html", _PAGE),
     (r"\s*[\[{]", "text (perhaps JSON)"),
 )
-_HEIC_BRANDS = (b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1")
-_MP4_BOXES = (b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot")
-_BMP_HEADERS = (12, 16, 40, 52, 56, 64, 108, 124)  # sizes of the known bitmap headers
-_TS_PACKET = 188
 _SILK_PACKET = Fraction(20, 1000)  # seconds
 _SILK_END = 0xFFFF  # length of a packet that ends the recording
-_PNM = re.compile(rb"P[1-6]\s")
-_PCX = re.compile(rb"\x0a[\x00\x02-\x05]\x01[\x01\x02\x04\x08]", re.DOTALL)
 # No text, a palette or none, a known encoding, starting at the corner, whole bytes per pixel.
 _TARGA = re.compile(rb"\0[\0\1][\1-\3\x09-\x0b].{5}\0{4}.{4}[\x08\x10\x18\x20][\0-\x3f]", re.DOTALL)
-_MOST_ICONS = 256
 _NEXT_JPEG = b"\xff\xd9\xff\xd8\xff"  # one ends, the next begins
 _FEWEST_JPEGS = 2
 _MPF = b"MPF\0"
@@ -132,15 +153,8 @@ _MPF = b"MPF\0"
 
 def recognise(head: bytes) -> Signature | None:
     """Name the media format that begins with these bytes; `None` if no known one does."""
-    for start, container in _STREAMS:
-        if head.startswith(start):
-            return Signature(container, "stream")
-    for start, container in _STILLS:
-        if head.startswith(start):
-            return Signature(container, "still")
-    if head.startswith((SILK_MARK, b"\x02" + SILK_MARK)):
-        return Signature("silk", "packed")
-    return _boxed(head) or _chunked(head) or _synchronised(head) or _drawn(head)
+    found = next((container for start, container in _STARTS if re.match(start, head, re.DOTALL)), None)
+    return None if found is None else Signature(found)
 
 
 def is_motion_jpeg(start: bytes) -> bool:
@@ -213,60 +227,6 @@ def silk_seconds(data: bytes) -> Fraction | None:
     return packets * _SILK_PACKET if packets and at <= len(data) else None
 
 
-def _boxed(head: bytes) -> Signature | None:
-    """MP4, QuickTime, 3GP, HEIC, AVIF: the first box has its type at byte 4."""
-    if head[4:8] in _MP4_BOXES:
-        return Signature("mov", "stream")
-    if head[4:8] != b"ftyp":
-        return None
-    brand = head[8:12]
-    if brand in _HEIC_BRANDS:
-        return Signature("heic", "still")
-    if brand in (b"avif", b"avis"):
-        return Signature("avif", "still")
-    if brand[:3] in (b"3gp", b"3g2", b"3ge", b"3gg"):
-        return Signature("3gp", "stream")
-    return Signature({b"qt  ": "mov", b"M4A ": "m4a", b"M4B ": "m4a"}.get(brand, "mp4"), "stream")
-
-
-def _chunked(head: bytes) -> Signature | None:
-    """RIFF, IFF and EBML files: the type follows shortly after the start."""
-    if head.startswith(b"RIFF"):
-        kind = {b"WEBP": Signature("webp", "still"), b"WAVE": Signature("wav", "stream")}
-        return kind.get(head[8:12]) or (Signature("avi", "stream") if head[8:11] == b"AVI" else None)
-    if head.startswith(b"FORM") and head[8:11] == b"AIF":
-        return Signature("aiff", "stream")
-    if head.startswith(b"\x1a\x45\xdf\xa3"):
-        return Signature("webm" if b"\x42\x82\x84webm" in head[:80] else "mkv", "stream")
-    return None
-
-
-def _drawn(head: bytes) -> Signature | None:
-    """Image formats whose signature is short, so that their header has to be checked too."""
-    if _PNM.match(head):
-        return Signature("pnm", "still")
-    if _PCX.match(head):
-        return Signature("pcx", "still")
-    if head.startswith(b"\0\0\x01\0") and 0 < int.from_bytes(head[4:6], "little") < _MOST_ICONS and head[9:10] == b"\0":
-        return Signature("ico", "still")
-    return None
-
-
-def _synchronised(head: bytes) -> Signature | None:
-    """Formats known by the pattern of their frames, and bitmaps, whose own signature is only two letters."""
-    if len(head) > 18 and head.startswith(b"BM") and int.from_bytes(head[14:18], "little") in _BMP_HEADERS:  # noqa: PLR2004
-        return Signature("bmp", "still")
-    if len(head) > _TS_PACKET and head[0] == head[_TS_PACKET] == 0x47:  # noqa: PLR2004
-        return Signature("mpegts", "stream")
-    if len(head) > 4 and head[0] == 0xFF:  # noqa: PLR2004
-        if head[1] & 0xF6 == 0xF0:  # noqa: PLR2004
-            return Signature("aac", "stream")
-        # Layer I is left out: it is not in use, and UTF-16 text begins like it.
-        if head[1] & 0xE0 == 0xE0 and head[1] & 0x06 in (2, 4) and head[2] >> 4 != 0xF:  # noqa: PLR2004
-            return Signature("mp3", "stream")
-    return None
-
-
 MOST_SCANS = 100
 """Scans of a JPEG; encoders write about ten."""
 MOST_WORK = 2_000_000_000
@@ -308,7 +268,7 @@ class TimedFile:
         return self._file.tell()
 
 
-def bounded_still(file: IO[bytes], *, container: str, label: str) -> IO[bytes]:
+def bounded_image(file: IO[bytes], *, container: str, label: str) -> IO[bytes]:
     """Check how much work an image takes, and return its file for decoding in bounded time.
 
     Raises:
@@ -383,7 +343,7 @@ def probe(
             without frames.
         MediaDoesNotFitError: an image with so many pixels that decoding it would be dangerous.
     """
-    key = (_settled_version(file), media_type_hint, audio_track, frame)
+    key = (settled_version(file), media_type_hint, audio_track, frame)
     info = _inspected.get(key)
     if info is None:
         info = _inspect(file, label, media_type_hint, audio_track, frame)
@@ -395,17 +355,6 @@ def probe(
 _Key = tuple[FileVersion | None, str | None, AudioTrackChoice, int | None]
 _inspected: dict[_Key, MediaInfo] = {}
 _REMEMBERED = 32
-_SETTLED_NS = 2_000_000_000  # timestamps are coarser than a write: what changed just now may change again unnoticed
-
-
-def _settled_version(file: IO[bytes]) -> FileVersion | None:
-    """Return the state of a file on disk that has not changed for a while; `None` for any other file."""
-    try:
-        version = FileVersion.of(os.fstat(file.fileno()))
-    except (AttributeError, OSError):  # io.UnsupportedOperation, for bytes in memory, is an OSError
-        return None
-    newest = max(version.modified_ns, version.changed_ns)
-    return version if time.time_ns() - newest > _SETTLED_NS else None
 
 
 def _remember(key: _Key, info: MediaInfo) -> None:
@@ -427,12 +376,12 @@ def _inspect(
     signature = _second_look(file, head, size_bytes)
     if signature is None and (refused(head) or _is_zero(file, size_bytes)):
         raise UnreadableMediaError(_not_media(label, head, size_bytes, media_type_hint))
-    if signature is not None and signature.group == "still":
-        _refuse_track("still", audio_track, label)
-        from qwen_omni.media.probe.image import probe_still  # noqa: PLC0415 - Pillow loads on first use
+    if signature is not None and signature.group == "image":
+        _refuse_track("image", audio_track, label)
+        from qwen_omni.media.probe.image import probe_image  # noqa: PLC0415 - Pillow loads on first use
 
-        file = bounded_still(file, container=signature.container, label=label)
-        return probe_still(file, container=signature.container, size_bytes=size_bytes, label=label, frame=frame)
+        file = bounded_image(file, container=signature.container, label=label)
+        return probe_image(file, container=signature.container, size_bytes=size_bytes, label=label, frame=frame)
     if frame is not None:
         raise UnsupportedMediaError(
             f"{label} is not an image; frame= chooses one of an animation or of several pages."
@@ -465,9 +414,9 @@ def _second_look(file: IO[bytes], head: bytes, size_bytes: int) -> Signature | N
     signature = recognise(head)
     if signature is None and size_bytes > _FOOTER:
         file.seek(size_bytes - _FOOTER)
-        signature = Signature("tga", "still") if is_targa(head, file.read()) else None
+        signature = Signature("tga") if is_targa(head, file.read()) else None
     elif signature is not None and signature.container == "jpeg" and is_motion_jpeg(file.read(_MANY_JPEGS)):
-        signature = Signature("mjpeg", "stream")
+        signature = Signature("mjpeg")
     file.seek(0)
     return signature
 

@@ -305,7 +305,7 @@ def _aiff_end(file: IO[bytes], size_bytes: int) -> tuple[int, int]:
 
 
 def _caf_end(file: IO[bytes], size_bytes: int) -> tuple[int, int]:
-    for head, begin, size in _chunks(file, 8, _CAF):  # a last chunk of sound may have no size
+    for head, begin, size in _chunks(file, 8, _CAF):  # a last chunk of audio may have no size
         if head.startswith(b"data"):
             _check_alone(file, begin + size, size_bytes, b"caff")
             return begin + size, _SLACK_BYTES

@@ -488,5 +488,5 @@ def _read_usage(value: Any) -> Paid | None:  # noqa: ANN401  (JSON)
     except (TypeError, KeyError, ValueError):
         return None
     counts = (usage.input_tokens, usage.output_tokens, usage.total_tokens)
-    sound = isinstance(model, str) and all(0 <= count <= _MOST_TOKENS for count in counts)
-    return Paid(model, usage, "batch" if value.get("tier") == "batch" else "standard") if sound else None
+    valid = isinstance(model, str) and all(0 <= count <= _MOST_TOKENS for count in counts)
+    return Paid(model, usage, "batch" if value.get("tier") == "batch" else "standard") if valid else None

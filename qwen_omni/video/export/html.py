@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
 
+from qwen_omni._moved import with_old_options
 from qwen_omni.errors import ConfigurationError
 from qwen_omni.ranges import COUNT, check_numbers
 from qwen_omni.redact import clean, with_leaves
@@ -37,6 +38,7 @@ _KINDS = {"event": "Events", "speech": "Speech", "text": "Text on screen"}
 _ORDER_MARKS = {0x200E: None, 0x200F: None, 0x061C: None}
 
 
+@with_old_options("images")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PageChoices:
     """Options for a page.
@@ -44,15 +46,15 @@ class PageChoices:
     Attributes:
         player: path or http(s) URL that the page plays; the summarised file if not given.
         title: title of the page; the file's name if not given.
-        pictures: maximum number of chapters with an image; 0 for no images at all.
+        images: maximum number of chapters with an image; 0 for no images at all.
     """
 
     player: str | Path | None = None
     title: str | None = None
-    pictures: int = MOST_CHAPTERS
+    images: int = MOST_CHAPTERS
 
     def __post_init__(self) -> None:
-        check_numbers(self, {"pictures": COUNT})
+        check_numbers(self, {"images": COUNT})
 
 
 DEFAULT_CHOICES = PageChoices()
@@ -111,8 +113,8 @@ def shown(summary: "VideoSummary", path: Path | None, choices: PageChoices) -> d
     source, video = summary.video.source, summary.video
     address = player_address(choices.player or source, path, given=choices.player is not None)
     local = Path(choices.player or source)
-    seen = video.kind != "audio" and choices.pictures > 0
-    pictures = _images(summary, local, choices.pictures) if seen else {}
+    seen = video.kind != "audio" and choices.images > 0
+    images = _images(summary, local, choices.images) if seen else {}
     content = {
         "title": choices.title or _name(Path(source).name or source),
         "name": _name(Path(source).name or source),
@@ -123,9 +125,9 @@ def shown(summary: "VideoSummary", path: Path | None, choices: PageChoices) -> d
         "duration": video.duration or 0,
         "facts": _facts(summary),
         "summary": [one.strip() for one in summary.summary.splitlines() if one.strip()],
-        "chapters": _chapters(summary, pictures),
-        "has_pictures": bool(pictures),
-        "poster": _poster(summary, local, pictures) if seen else "",
+        "chapters": _chapters(summary, images),
+        "has_images": bool(images),
+        "poster": _poster(summary, local, images) if seen else "",
         "groups": list(_groups(summary)),
         "counts": _counts(summary),
         "tracks": list(_tracks(summary)),
@@ -190,14 +192,14 @@ def _counts(summary: "VideoSummary") -> list[dict[str, Any]]:
     return [{"kind": kind, "name": _KINDS[kind], "count": count} for kind, count in counts.items() if count]
 
 
-def _chapters(summary: "VideoSummary", pictures: dict[int, tuple[float, str]]) -> list[dict[str, Any]]:
+def _chapters(summary: "VideoSummary", images: dict[int, tuple[float, str]]) -> list[dict[str, Any]]:
     """Return the chapters, each with its image, and its place in the bar of chapters."""
     last = max([summary.video.duration or 0, *(one.end for one in summary.chapters)], default=0) or 1
     return [
         {
             **one.model_dump(),
             "clock": clock(one.start),
-            "image": pictures[index][1] if index in pictures else "",
+            "image": images[index][1] if index in images else "",
             "x": round(one.start / last * _STRIP, 1),
             "width": round(max(0.0, one.end - one.start) / last * _STRIP, 1),
         }
@@ -238,7 +240,7 @@ def _images(summary: "VideoSummary", file: Path, most: int) -> dict[int, tuple[f
     return {middles[at]: (at, data) for at, data in thumbnails(file, sorted(middles), side=320, exact=exact)}
 
 
-def _poster(summary: "VideoSummary", file: Path, pictures: dict[int, tuple[float, str]]) -> str:
+def _poster(summary: "VideoSummary", file: Path, images: dict[int, tuple[float, str]]) -> str:
     """Return a larger image of the moment that shows most, so that it is not a black frame."""
-    best, small = max(pictures.values(), key=lambda one: len(one[1]), default=((summary.video.duration or 0) / 10, ""))
+    best, small = max(images.values(), key=lambda one: len(one[1]), default=((summary.video.duration or 0) / 10, ""))
     return next((data for _, data in thumbnails(file, [best], side=960)), small)

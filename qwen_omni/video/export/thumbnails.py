@@ -62,7 +62,7 @@ def _budget(side: int, *, exact: bool) -> MediaBudget:
 def _image(look: MediaLook, time: float, budget: MediaBudget) -> bytes:
     plan = plan_for(look, budget=budget, start=time, end=time + _LENGTH)
     with carry_out(look, plan) as prepared:
-        return _smaller(prepared.stills[0].data) if prepared.stills else b""
+        return _smaller(prepared.jpegs[0].data) if prepared.jpegs else b""
 
 
 def _smaller(jpeg: bytes) -> bytes:

@@ -21,9 +21,7 @@ from tests.support import making
 
 def made_of(image: Image.Image, kind: str = "PNG", budget="auto", **options) -> Image.Image:
     """Save, prepare and open a picture again."""
-    held = io.BytesIO()
-    image.save(held, kind, **options)
-    with prepare(held.getvalue(), budget=budget) as prepared:
+    with prepare(making.saved(image, kind=kind, **options), budget=budget) as prepared:
         opened = Image.open(io.BytesIO(prepared.read()))
         opened.load()
         assert opened.size == (prepared.info.width, prepared.info.height)
@@ -100,12 +98,10 @@ def test_turned_pages_are_upright():
     images = [turned(orientation)[0] for orientation in TURNS]
     for image, orientation in zip(images, TURNS, strict=True):
         image.encoderinfo = {"tiffinfo": {0x0112: orientation}}
-    held = io.BytesIO()
-    quarters().save(held, "TIFF", save_all=True, append_images=images)
 
-    with prepare(held.getvalue()) as prepared:
+    with prepare(making.saved(quarters(), *images, kind="TIFF")) as prepared:
         assert prepared.source_info.pages == ((100, 60),) * 8
-        for still in prepared.stills:
+        for still in prepared.jpegs:
             image = Image.open(io.BytesIO(still.data))
             assert (image.size, corners(image)) == ((100, 60), [0, 1, 2, 3])
 
@@ -173,10 +169,7 @@ def test_deep_grey_keeps_its_brightness(image, wanted, scale):
 def test_the_file_may_say_what_is_white():
     """A scan whose brightest value is half of what its file calls white stays grey."""
     image = grey([0, 1000, 2047])
-    held = io.BytesIO()
-    image.save(held, "TIFF", tiffinfo={281: 4095})
-    with prepare(held.getvalue()) as prepared:
-        out = Image.open(io.BytesIO(prepared.read()))
+    out = made_of(image, "TIFF", tiffinfo={281: 4095})
 
     assert near(out.getpixel((50, 10)), (127,) * 3)
 
@@ -210,10 +203,7 @@ def test_a_palette_with_a_clear_colour_lies_on_white():
 
 def test_a_full_alpha_channel_changes_nothing():
     """Screenshots have an alpha channel that is full everywhere: they pass byte for byte."""
-    held = io.BytesIO()
-    Image.new("RGBA", (40, 30), (9, 99, 9, 255)).save(held, "PNG")
-
-    assert prepare(held.getvalue()).plan.action == "pass"
+    assert prepare(making.saved(Image.new("RGBA", (40, 30), (9, 99, 9, 255)))).plan.action == "pass"
 
 
 @pytest.mark.parametrize(
@@ -239,9 +229,7 @@ def striped(size: tuple[int, int]) -> bytes:
     for at in range(0, max(size), 100):
         colour = stripe(at // 100)
         image.paste(colour, (0, at, size[0], at + 100) if upright else (at, 0, at + 100, size[1]))
-    held = io.BytesIO()
-    image.save(held, "PNG")
-    return held.getvalue()
+    return making.saved(image)
 
 
 def stripe(number: int) -> tuple[int, int, int]:
@@ -292,9 +280,7 @@ def pages(*sizes: tuple[int, int], modes="RGB", **options) -> bytes:
     """Make a TIFF of pages, the first red, the second green, ..."""
     colours = [(250, 0, 0), (0, 250, 0), (0, 0, 250), (250, 250, 0)]
     images = [Image.new("RGB", size, colours[at % 4]).convert(modes) for at, size in enumerate(sizes)]
-    held = io.BytesIO()
-    images[0].save(held, "TIFF", save_all=True, append_images=images[1:], **options)
-    return held.getvalue()
+    return making.saved(*images, kind="TIFF", **options)
 
 
 def test_pages_are_images_in_order():
@@ -327,13 +313,12 @@ def test_a_smaller_copy_is_no_page():
     """Files of microscopes and maps hold the same picture again, smaller: that is said in their tags."""
     first, copy = Image.new("RGB", (60, 40), (250, 0, 0)), Image.new("RGB", (30, 20), (250, 0, 0))
     copy.encoderinfo = {"tiffinfo": {254: 1}}
-    held = io.BytesIO()
-    first.save(held, "TIFF", save_all=True, append_images=[copy])
-    with Image.open(io.BytesIO(held.getvalue())) as seen:
+    data = making.saved(first, copy, kind="TIFF")
+    with Image.open(io.BytesIO(data)) as seen:
         seen.seek(1)
         assert seen.tag_v2.get(254) == 1
 
-    assert prepare(held.getvalue()).plan.action == "pass"
+    assert prepare(data).plan.action == "pass"
 
 
 def test_a_small_upright_picture_passes_byte_for_byte():
@@ -354,9 +339,7 @@ def test_a_cut_picture_is_refused():
 def test_a_damaged_page_is_named():
     """The error says which page it is, of how many, and how to send another one."""
     noise = [Image.effect_noise((200, 300), 90).convert("RGB") for _ in range(3)]
-    held = io.BytesIO()
-    noise[0].save(held, "TIFF", save_all=True, append_images=noise[1:], compression="tiff_deflate")
-    data = bytearray(held.getvalue())
+    data = bytearray(making.saved(*noise, kind="TIFF", compression="tiff_deflate"))
     with Image.open(io.BytesIO(data)) as seen:
         seen.seek(1)
         begin = seen.tag_v2[273][0]  # where the page's first strip lies
@@ -398,11 +381,10 @@ def test_a_picture_has_no_seconds(span):
 @pytest.mark.parametrize("kind", ["PNG", "GIF"])
 def test_a_picture_has_no_audio_tracks(kind):
     """A number is refused; all tracks together are none."""
-    held = io.BytesIO()
-    Image.new("RGB", (64, 48)).save(held, kind, save_all=True, append_images=[Image.new("RGB", (64, 48), "red")])
+    data = making.saved(Image.new("RGB", (64, 48)), Image.new("RGB", (64, 48), "red"), kind=kind)
     with pytest.raises(UnsupportedMediaError, match="has no audio track 1; its audio tracks: none"):
-        prepare(held.getvalue(), choices=PrepareOptions(audio_track=1))
-    prepare(held.getvalue(), choices=PrepareOptions(audio_track="mix")).close()
+        prepare(data, choices=PrepareOptions(audio_track=1))
+    prepare(data, choices=PrepareOptions(audio_track="mix")).close()
 
 
 @pytest.mark.parametrize("place", [0, 2])

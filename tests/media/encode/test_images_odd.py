@@ -122,7 +122,7 @@ def table() -> str:
     """Return the kinds of pictures that are tried, for `docs/formats.md`."""
     rows = [(name, "looks as it did") for name in COLOURED]
     rows += [(name, "readable" if wanted is None else "keeps its brightness") for name, (_, wanted) in GREY.items()]
-    lines = ["| Picture | Made with | Result |", "|---|---|---|"]
+    lines = ["| Image | Made with | Result |", "|---|---|---|"]
     for name, result in rows:
         program, _, what = name.partition(" ")
         told = f"`{what.removeprefix('a.')}`" if what.startswith("a.") else what

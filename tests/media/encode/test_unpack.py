@@ -16,6 +16,7 @@ from qwen_omni.media.source import MediaSource
 from qwen_omni.messages import FramesPart, ImagePart, VideoPart
 from qwen_omni.profiles import profile_for
 from qwen_omni.request.fit import check_part
+from tests.support import making
 
 KINDS = ("GIF", "WEBP", "PNG", "AVIF")
 COLOURS = ((220, 40, 40), (40, 180, 60), (50, 60, 220), (230, 220, 60))
@@ -26,11 +27,9 @@ OMNI = profile_for("qwen3.8-omni-flash")
 def animation(kind: str, durations, *, size=(96, 64), **options) -> bytes:
     """Make an animation of plain colours, each shown for so many milliseconds."""
     images = [Image.new("RGB", size, COLOURS[at % 4]) for at in range(len(durations))]
-    held = io.BytesIO()
     if kind in ("WEBP", "AVIF"):
         options = {"quality": 95, **options}
-    images[0].save(held, kind, save_all=True, append_images=images[1:], duration=list(durations), loop=0, **options)
-    return held.getvalue()
+    return making.saved(*images, kind=kind, save_all=True, duration=list(durations), loop=0, **options)
 
 
 def look(data: bytes, **options) -> MediaInfo:
@@ -48,10 +47,10 @@ def colour_at(image: Image.Image) -> int:
 def shown(data: bytes, **options) -> list[int]:
     """Return which colour is shown in each tenth of a second; never more pictures are made than the file has."""
     with prepare(data, budget=EACH_TENTH, **options) as prepared:
-        tenths = round(prepared.plan.picture.period * 10)
-        times = [still.time for still in prepared.stills]
+        tenths = round(prepared.plan.encoding.period * 10)
+        times = [still.time for still in prepared.jpegs]
         assert times == [prepared.plan.start + Fraction(at * tenths, 10) for at in range(len(times))]
-        seen = [colour_at(Image.open(io.BytesIO(still.data))) for still in prepared.stills]
+        seen = [colour_at(Image.open(io.BytesIO(still.data))) for still in prepared.jpegs]
     return [colour for colour in seen for _ in range(tenths)]
 
 
@@ -159,10 +158,9 @@ def test_frames_are_laid_over_each_other_as_the_file_says():
     for image in (first, second):
         image.putpalette([0, 0, 0, *COLOURS[0], *COLOURS[1]])
     second.paste(2, (0, 0, 20, 20))
-    held = io.BytesIO()
-    first.save(held, "GIF", save_all=True, append_images=[second], duration=1500, transparency=0, disposal=1)
-    with prepare(held.getvalue(), budget=EACH_TENTH) as prepared:
-        last = Image.open(io.BytesIO(prepared.stills[-1].data)).convert("RGB")
+    data = making.saved(first, second, kind="GIF", duration=1500, transparency=0, disposal=1)
+    with prepare(data, budget=EACH_TENTH) as prepared:
+        last = Image.open(io.BytesIO(prepared.jpegs[-1].data)).convert("RGB")
     assert last.getpixel((60, 40))[0] > 180  # still the first colour
     assert last.getpixel((8, 8))[1] > 140
 
@@ -171,9 +169,7 @@ def test_frames_are_laid_over_each_other_as_the_file_says():
 def test_a_cut_animation_is_refused(kind):
     """Half of the file is damage, not a shorter animation."""
     images = [Image.effect_noise((96, 64), 80 + at).convert("RGB") for at in range(12)]
-    held = io.BytesIO()
-    images[0].save(held, kind, save_all=True, append_images=images[1:], duration=200)
-    data = held.getvalue()
+    data = making.saved(*images, kind=kind, duration=200)
     with pytest.raises(UnreadableMediaError, match="damaged or truncated"):
         prepare(data[: len(data) * 2 // 3])
 

@@ -11,9 +11,9 @@ from av.video.frame import PictureType
 from qwen_omni.media.encode import frames
 from qwen_omni.media.encode.frames import Shaper, _is_hdr
 from qwen_omni.media.encode.video import FrameEncoder, coding_of, open_encoder
-from qwen_omni.media.plan.plan import Picture
+from qwen_omni.media.plan.plan import FrameEncoding
 
-FOUR = Picture(size=(320, 180), period=Fraction(1, 4))
+FOUR = FrameEncoding(size=(320, 180), period=Fraction(1, 4))
 
 
 @pytest.mark.parametrize(
@@ -42,9 +42,9 @@ def test_a_limit_on_the_bits_goes_with_either():
         assert coding_of(replace(picture, most_bits=9000))["maxrate"] == "9000"
 
 
-def _coded(picture: Picture) -> list[str]:
+def _coded(encoding: FrameEncoding) -> list[str]:
     """Return the types of the pictures in what was coded."""
-    encoder = FrameEncoder(picture)
+    encoder = FrameEncoder(encoding)
     numbers = np.random.default_rng(4)
     made = []
     still = numbers.integers(0, 255, (180, 320, 3), dtype=np.uint8)
@@ -53,7 +53,7 @@ def _coded(picture: Picture) -> list[str]:
         made += encoder.encode(frame, number, 1)
     made += encoder.end()
     decoder = av.CodecContext.create("h264", "r")
-    decoder.extradata = open_encoder(picture, threads=1).extradata  # another encoder of the plan has the same header
+    decoder.extradata = open_encoder(encoding, threads=1).extradata  # another encoder of the plan has the same header
     shown = [frame for packet in [*made, None] for frame in decoder.decode(packet)]
     assert [packet.pts for packet in sorted(made, key=lambda packet: packet.pts)] == list(range(12))
     assert all(packet.dts <= packet.pts for packet in made)
@@ -88,7 +88,7 @@ def _luma(frame: av.VideoFrame, shaper: Shaper | None = None) -> float:
 
 
 def _shaper() -> Shaper:
-    return Shaper(Picture(size=(160, 90), period=1))
+    return Shaper(FrameEncoding(size=(160, 90), period=1))
 
 
 @pytest.mark.slow  # seconds for each table of colours

@@ -19,7 +19,7 @@ def reads(monkeypatch):
     seen = []
     real = safe_open.digest_of
     monkeypatch.setattr(safe_open, "digest_of", lambda one: seen.append(one) or real(one))
-    monkeypatch.setattr(safe_open, "_SETTLED_SECONDS", 0.0)
+    monkeypatch.setattr(safe_open, "_SETTLED_NS", 0)
     return seen
 
 
@@ -56,7 +56,7 @@ def test_a_file_that_changed_is_read_again(tmp_path, reads):
 
 def test_a_file_of_this_moment_is_not_remembered(tmp_path, reads, monkeypatch):
     """A file system may not tell two changes within one tick apart, so a fresh file is read every time."""
-    monkeypatch.setattr(safe_open, "_SETTLED_SECONDS", 60.0)
+    monkeypatch.setattr(safe_open, "_SETTLED_NS", 60 * 10**9)
     (tmp_path / "a").write_bytes(b"abc")
     digests = Digests()
 

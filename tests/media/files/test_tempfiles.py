@@ -1,7 +1,6 @@
 """A machine that lacks something is named as what it is: never the user's file, and nothing half is left behind."""
 
 import errno
-import io
 import json
 import os
 import subprocess
@@ -66,9 +65,7 @@ NO_SPACE = OSError(errno.ENOSPC, "No space left on device")
 
 def noise() -> bytes:
     """Return a picture whose JPEG is larger than a small limit."""
-    buffer = io.BytesIO()
-    Image.effect_noise((800, 600), 80).convert("RGB").save(buffer, "PNG")
-    return buffer.getvalue()
+    return making.saved(Image.effect_noise((800, 600), 80).convert("RGB"))
 
 
 def limited(limit: str, most: int, folder: Path, place: Path, *names: str) -> dict:

@@ -52,7 +52,7 @@ def test_a_very_narrow_film_is_not_made_dearer():
     """The service sees narrow pictures enlarged: a smaller one may cost more, so it keeps its size."""
     narrow = replace(FILM, width=16, height=2032, duration=Fraction(2), fps=Fraction(1, 10), size_bytes=7_000_001)
     made = plan(narrow, room_bytes=7_000_000)
-    assert (made.action, made.picture.size) == ("video", (16, 2032))
+    assert (made.action, made.encoding.size) == ("video", (16, 2032))
     assert made.tokens <= made.tokens_as_is
 
 
@@ -81,7 +81,7 @@ def test_a_picture_is_never_shrunk_below_what_the_service_looks_at(width, height
     """Sent as one image, it is seen exactly as the original would be."""
     info = replace(PHOTO, width=width, height=height)
     made = plan_media(info, PlanInputs(budget=budget_named("auto"), profile=profile), label="it")
-    sent = made.picture.size if made.picture else (width, height)
+    sent = made.encoding.size if made.encoding else (width, height)
 
     assert image_size(profile, sent) == image_size(profile, (width, height))
 
@@ -113,13 +113,13 @@ def test_a_planned_size_is_within_the_budget(info):
     """Sides are even, within the budget, and never larger than the source but for rounding to even."""
     made = plan(info, "static")
     if made.action == "video":
-        width, height = made.picture.size
+        width, height = made.encoding.size
         assert width % 2 == height % 2 == 0
         assert max(width, height) <= 1280
         assert min(width, height) <= 720
         assert width <= info.width + 1
         assert height <= info.height + 1
-        assert 1 / made.picture.period <= 4
+        assert 1 / made.encoding.period <= 4
 
 
 @pytest.mark.parametrize(
@@ -136,7 +136,7 @@ def test_a_planned_size_is_within_the_budget(info):
         (replace(FILM, width=640, height=360, fps=Fraction(4)), "static", {}, "pass", "already fits"),
         (replace(FILM, width=640, height=360, fps=Fraction(4), rotation=90), "static", {}, "video", "turned by 90"),
         (replace(FILM, width=640, height=360, fps=Fraction(4), mirrored=True), "static", {}, "video", "mirrored"),
-        (replace(FILM, picture_duration=Fraction(1, 10)), "original", {}, "video", "after 0.10 of"),
+        (replace(FILM, video_duration=Fraction(1, 10)), "original", {}, "video", "after 0.10 of"),
         (replace(FILM, width=640, height=360, fps=Fraction(4), container="mpegts"), "static", {}, "remux", "mpegts"),
         (replace(FILM, size_bytes=9_000_000, video_codec="prores"), "auto", {}, "video", "prores"),
         (replace(FILM, size_bytes=9_000_000), "auto", {"room_bytes": 7_000_000}, "video", "more than can be"),
@@ -196,7 +196,7 @@ def test_static_shows_what_its_sampling_costs():
 )
 def test_pixels_that_are_asked_for_lift_the_usual_sides(info, budget, most, size):
     """No picture is made smaller than what the service is asked to look at, but for sides of the caller's own."""
-    assert plan(info, budget, sampling=Sampling(max_pixels=most)).picture.size == size
+    assert plan(info, budget, sampling=Sampling(max_pixels=most)).encoding.size == size
 
 
 @settings(max_examples=50)
@@ -230,5 +230,5 @@ def test_an_unknown_preset_is_refused():
 def test_much_room_asks_for_no_impossible_rate(room):
     """A second of a film may be given any room: the encoder is asked for a rate that it can count to."""
     told = plan(FILM, "static", room_bytes=room, start=Fraction(2), end=Fraction(3))
-    assert told.picture is not None
-    assert 0 < told.picture.most_bits < 2**31
+    assert told.encoding is not None
+    assert 0 < told.encoding.most_bits < 2**31

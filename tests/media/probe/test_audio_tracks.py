@@ -1,7 +1,5 @@
 """Audio tracks and channels: what is heard is what somebody said, told in the plan, and never near silence."""
 
-from fractions import Fraction
-
 import av
 import numpy as np
 import pytest
@@ -14,6 +12,7 @@ from qwen_omni.media.prepare import PrepareOptions, prepare
 from qwen_omni.media.probe.container import Levels
 from qwen_omni.standin.marked_media import make_audio
 from qwen_omni.standin.media.perceive import Memory
+from tests.support import making
 
 RATE = 16_000
 
@@ -30,10 +29,7 @@ def tone(channels, *, seconds=2.0, layout, codec="flac", container="matroska", p
             tracks.append((stream, strengths))
         for stream, strengths in tracks:
             samples = np.stack([wave * strength for strength in strengths]).astype(np.int16)
-            frame = av.AudioFrame.from_ndarray(samples.T.reshape(1, -1), format="s16", layout=layout)
-            frame.sample_rate, frame.time_base, frame.pts = RATE, Fraction(1, RATE), 0
-            output.mux(stream.encode(frame))
-            output.mux(stream.encode(None))
+            making.add_samples(output, stream, [samples.T], layout)
     return path
 
 

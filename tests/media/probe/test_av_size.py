@@ -10,6 +10,7 @@ from hypothesis import given, settings, strategies as st
 from qwen_omni.errors import UnreadableMediaError
 from qwen_omni.media.probe.av import progressive_size
 from qwen_omni.media.probe.probe import probe
+from tests.support import making
 from tests.support.odd import ODD
 
 OPTIONS = {
@@ -30,8 +31,7 @@ def configuration(size: tuple[int, int], pixels: str, options: dict[str, str]) -
         frame = av.VideoFrame(*size, pixels)
         for plane in frame.planes:
             plane.update(bytes(plane.buffer_size))
-        film.mux(stream.encode(frame))
-        film.mux(stream.encode(None))
+        making.add_frames(film, stream, [frame])
     data = held.getvalue()
     at = data.index(b"avcC")
     return data[at + 4 : at - 4 + int.from_bytes(data[at - 4 : at], "big")]

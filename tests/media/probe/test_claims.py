@@ -25,15 +25,9 @@ def _silent_film(times: list[float], size: tuple[int, int] = (64, 48)) -> bytes:
     buffer = io.BytesIO()
     with av.open(buffer, "w", format="matroska") as output:
         stream = output.add_stream("mpeg4", rate=25)
-        stream.width, stream.height = size
-        stream.pix_fmt = "yuv420p"
         stream.codec_context.time_base = stream.time_base = Fraction(1, 1000)
-        for number, at in enumerate(times):
-            grey = np.full((size[1], size[0], 3), number % 250, np.uint8)
-            frame = av.VideoFrame.from_ndarray(grey, "rgb24")
-            frame.pts, frame.time_base = round(at * 1000), Fraction(1, 1000)
-            output.mux(stream.encode(frame))
-        output.mux(stream.encode(None))
+        frames = ((round(at * 1000), making.grey_frame(number, size)) for number, at in enumerate(times))
+        making.add_frames(output, stream, frames, stream.time_base, size)
     return buffer.getvalue()
 
 
@@ -129,9 +123,6 @@ def test_sound_that_is_no_number_comes_to_an_end():
                 output.mux(packet)
         samples = np.full((1, 48_000), np.nan, np.float32)
         samples[0, ::3], samples[0, ::7] = np.inf, 0.5
-        frame = av.AudioFrame.from_ndarray(samples, "flt", "mono")
-        frame.sample_rate, frame.pts, frame.time_base = 16_000, 0, Fraction(1, 16_000)
-        output.mux(sound.encode(frame))
-        output.mux(sound.encode(None))
+        making.add_samples(output, sound, [samples])
     with prepare(held.getvalue(), budget="static") as made:
-        assert made.info.has_sound
+        assert made.info.has_audio

@@ -66,9 +66,7 @@ def test_zeros_before_a_recording_are_passed_over():
 @pytest.mark.parametrize("kind", ["JPEG2000", "PPM", "PCX", "ICO", "DDS", "TGA", "BMP", "ICNS", "QOI"])
 def test_pictures_of_any_kind_become_jpeg(kind):
     """What Pillow reads is made into JPEG, but for what the service documents."""
-    held = io.BytesIO()
-    Image.new("RGB", (64, 64), (200, 30, 30)).save(held, kind)
-    with prepare(held.getvalue()) as prepared:
+    with prepare(making.saved(Image.new("RGB", (64, 64), (200, 30, 30)), kind=kind)) as prepared:
         assert prepared.info.kind == "image"
         assert prepared.info.container in ("jpeg", "bmp")
         seen = Image.open(io.BytesIO(prepared.read())).convert("RGB").getpixel((5, 5))

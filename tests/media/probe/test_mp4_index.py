@@ -22,6 +22,7 @@ from qwen_omni.media.prepare import PrepareOptions, split
 from qwen_omni.media.probe import mp4
 from qwen_omni.media.probe.container import audio_streams, open_for_work, video_stream
 from qwen_omni.media.probe.mp4 import Samples, Wanted, narrowed
+from tests.support import making
 from tests.support.boxing import box
 
 LENGTH = 90  # seconds
@@ -47,20 +48,12 @@ def film(coding=(), layout=(), *, late=0.0, container="mp4") -> bytes:
     folder = Path(tempfile.mkdtemp())
     with av.open(str(folder / "film"), "w", format=container, options=dict(layout)) as output:
         pictures = output.add_stream("libx264", rate=12, options={"preset": "ultrafast", "g": "25", **dict(coding)})
-        pictures.width, pictures.height, pictures.pix_fmt = 32, 32, "yuv420p"
         pictures.time_base = pictures.codec_context.time_base = Fraction(1, 1200)
         tone = output.add_stream("aac", rate=RATE, layout="mono", options={"aac_coder": "fast"})
-        for number in range(LENGTH * 12):
-            frame = av.VideoFrame.from_ndarray(np.full((32, 32, 3), number % 250, np.uint8), "rgb24")
-            frame.pts, frame.time_base = number * 100 + number % 3 * 10 + round(late * 1200), Fraction(1, 1200)
-            output.mux(pictures.encode(frame))
-        output.mux(pictures.encode(None))
-        noise = np.random.default_rng(2).integers(-9000, 9000, (LENGTH, RATE), dtype=np.int16)
-        for second in range(LENGTH):
-            frame = av.AudioFrame.from_ndarray(noise[second][None, :], "s16", "mono")
-            frame.sample_rate, frame.pts, frame.time_base = RATE, second * RATE, Fraction(1, RATE)
-            output.mux(tone.encode(frame))
-        output.mux(tone.encode(None))
+        times = (number * 100 + number % 3 * 10 + round(late * 1200) for number in range(LENGTH * 12))
+        frames = ((at, making.grey_frame(number, (32, 32))) for number, at in enumerate(times))
+        making.add_frames(output, pictures, frames, pictures.time_base, (32, 32))
+        making.add_samples(output, tone, np.random.default_rng(2).integers(-9000, 9000, (LENGTH, RATE), dtype=np.int16))
     data = (folder / "film").read_bytes()
     shutil.rmtree(folder)
     return data

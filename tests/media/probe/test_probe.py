@@ -6,10 +6,12 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import av
+import numpy as np
 import pytest
 from PIL import Image, PngImagePlugin
 
 from qwen_omni.errors import UnreadableMediaError, UnsupportedMediaError
+from qwen_omni.media.files import safe_open
 from qwen_omni.media.info import MediaInfo
 from qwen_omni.media.prepare import prepare
 from qwen_omni.media.probe import av as streams, probe as probing
@@ -45,7 +47,7 @@ def test_a_video_is_told_with_size_rate_and_seconds(data, kind, container, codec
     assert (info.width, info.height, info.rotation) == (64, 48, 0)
     assert 9.9 < info.fps < 10.1 or container == "mpegts"
     assert abs(info.duration - 2) < Fraction(1, 5)
-    assert not info.has_sound
+    assert not info.has_audio
 
 
 @pytest.mark.parametrize(
@@ -70,7 +72,7 @@ def test_sound_is_told_with_rate_and_seconds(data, container, codec, media_type)
     assert info.sample_rate in (16_000, 48_000)
     assert info.channels == 1
     assert abs(info.duration - 2) < Fraction(1, 5)
-    assert (info.width, info.fps, info.has_sound) == (None, None, True)
+    assert (info.width, info.fps, info.has_audio) == (None, None, True)
 
 
 @pytest.mark.parametrize("kind", ["BMP", "GIF", "JPEG", "PNG", "TIFF", "WEBP", "AVIF"])
@@ -279,10 +281,7 @@ def test_half_a_recording_without_known_first_bytes_tells_what_is_missing(kind, 
     path = tmp_path / f"a.{kind}"
     with av.open(str(path), "w", format=kind) as output:
         track = output.add_stream("pcm_s16be" if kind == "au" else "pcm_s16le", rate=16_000, layout="mono")
-        frame = av.AudioFrame(format="s16", layout="mono", samples=32_000)
-        frame.sample_rate = 16_000
-        output.mux(track.encode(frame))
-        output.mux(track.encode(None))
+        making.add_samples(output, track, [np.zeros(32_000, np.int16)])
     path.write_bytes(path.read_bytes()[:30_000])
 
     with pytest.raises(UnreadableMediaError, match=r"is media but is damaged or truncated .* are missing"):
@@ -292,7 +291,7 @@ def test_half_a_recording_without_known_first_bytes_tells_what_is_missing(kind, 
 @pytest.mark.parametrize(("settled_ns", "reads_again"), [(-(10**12), False), (10**12, True)], ids=["old", "just now"])
 def test_a_file_that_has_not_changed_is_read_once(tmp_path, monkeypatch, settled_ns, reads_again):
     """A file that changed a moment ago may change again within the same timestamp, so it is always read."""
-    monkeypatch.setattr(probing, "_SETTLED_NS", settled_ns)
+    monkeypatch.setattr(safe_open, "_SETTLED_NS", settled_ns)
     path = tmp_path / "talk.wav"
     path.write_bytes(making.wav(2))
     found = []
@@ -310,7 +309,7 @@ def test_a_file_that_has_not_changed_is_read_once(tmp_path, monkeypatch, settled
 
 
 def test_only_the_latest_files_are_remembered(tmp_path, monkeypatch):
-    monkeypatch.setattr(probing, "_SETTLED_NS", -(10**12))
+    monkeypatch.setattr(safe_open, "_SETTLED_NS", -(10**12))
     for n in range(40):
         path = tmp_path / f"{n}.png"
         Image.new("L", (n + 1, 1)).save(path)

@@ -10,17 +10,15 @@ from PIL import Image
 from qwen_omni import MediaDoesNotFitError, UnreadableMediaError
 from qwen_omni.media.probe import probe as scans
 from qwen_omni.media.probe.probe import MOST_SCANS, count_scans, probe
+from tests.support import making
 
 
 def jpeg(**options) -> bytes:
     """A photo-like JPEG, with a thumbnail that has scans of its own."""
     picture = Image.effect_noise((160, 120), 60).convert("RGB")
-    thumbnail = io.BytesIO()
-    picture.resize((32, 24)).save(thumbnail, "JPEG", progressive=True)
-    exif = b"Exif\0\0" + thumbnail.getvalue()
-    file = io.BytesIO()
-    picture.save(file, "JPEG", quality=70, exif=exif, icc_profile=b"\xff\xda\0\x02" * 30_000, **options)
-    return file.getvalue()
+    exif = b"Exif\0\0" + making.saved(picture.resize((32, 24)), kind="JPEG", progressive=True)
+    profile = b"\xff\xda\0\x02" * 30_000
+    return making.saved(picture, kind="JPEG", quality=70, exif=exif, icc_profile=profile, **options)
 
 
 def slow(count: int) -> bytes:
@@ -70,16 +68,15 @@ def test_decoding_ends_when_the_time_is_up(monkeypatch, form):
     """Each decoder reads through the clock: one that is late is stopped at its next read."""
     if form == "WEBP" and PIL.__version__ < "12":
         pytest.skip("Pillow 11 reads WebP in one piece")
-    file = io.BytesIO()
     try:
-        Image.effect_noise((640, 480), 60).convert("RGB").save(file, form)
+        data = making.saved(Image.effect_noise((640, 480), 60).convert("RGB"), kind=form)
     except (KeyError, OSError):
         pytest.skip(f"this Pillow does not write {form}")
-    assert probe(io.BytesIO(file.getvalue()), label="a").width == 640
+    assert probe(io.BytesIO(data), label="a").width == 640
     clock = iter([0.0, *[1.0] * 2, *[61.0] * 10_000])
     monkeypatch.setattr(scans.time, "monotonic", lambda: next(clock))
     with pytest.raises(UnreadableMediaError, match="could not be decoded within 60 s"):
-        probe(io.BytesIO(file.getvalue()), label="a")
+        probe(io.BytesIO(data), label="a")
 
 
 def test_a_picture_of_another_program_passes(tmp_path):

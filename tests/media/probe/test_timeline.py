@@ -167,12 +167,12 @@ def test_a_part_that_begins_before_a_late_picture_shows_it(film, container, tmp_
 
     with prepare(path, budget="static", start=1, end=6) as part:
         found = Memory().recall("video", part.read())
-        assert part.info.picture_duration == 5
+        assert part.info.video_duration == 5
     assert [mark.code for mark in found.picture_marks] == list(film.codes[:3])
     assert [round(float(mark.start)) for mark in found.picture_marks] == [0, 3, 4]
     look = look_at(as_source(path))
-    assert float(look.info.picture_start) == pytest.approx(3, abs=0.1)
-    assert float(look.info.sound_start) == pytest.approx(0, abs=0.1)
+    assert float(look.info.video_start) == pytest.approx(3, abs=0.1)
+    assert float(look.info.audio_start) == pytest.approx(0, abs=0.1)
 
 
 def test_a_late_decoding_time_is_of_the_clock_before_a_jump():

@@ -15,6 +15,7 @@ from qwen_omni.media.prepare import PrepareOptions, prepare
 from qwen_omni.media.probe.truncation import check_whole
 from tests.support import making
 from tests.support.boxing import box, fragment, numbers, track
+from tests.support.odd import copy
 
 
 def chunk(kind: bytes, *inside: bytes, size: int | None = None) -> bytes:
@@ -108,17 +109,9 @@ def test_a_file_that_promises_more_than_it_has_is_refused(name):
 
 def early_index(data: bytes, folder) -> bytes:
     """Copy a video into an MP4 whose index comes first."""
-    path = folder / "film.mp4"
-    with (
-        av.open(io.BytesIO(data)) as film,
-        av.open(str(path), "w", options={"movflags": "faststart"}) as out,
-    ):
-        out.add_stream_from_template(film.streams.video[0])
-        for packet in film.demux(video=0):
-            if packet.dts is not None:
-                packet.stream = out.streams.video[0]
-                out.mux(packet)
-    return path.read_bytes()
+    (folder / "late.mp4").write_bytes(data)
+    copy(folder / "late.mp4", folder / "film.mp4", options={"movflags": "faststart"})
+    return (folder / "film.mp4").read_bytes()
 
 
 CONTAINERS = {
@@ -163,10 +156,7 @@ def test_a_recording_that_is_still_going_on_is_taken(container):
     codec = "libvpx-vp9" if container == "webm" else "libx264"
     with av.open(buffer, "w", format=container, options={"live": "1"}) as out:
         stream = out.add_stream(codec, rate=10)
-        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
-        for _ in range(20):
-            out.mux(stream.encode(av.VideoFrame(64, 48, "yuv420p")))
-        out.mux(stream.encode(None))
+        making.add_frames(out, stream, (av.VideoFrame(64, 48, "yuv420p") for _ in range(20)), size=(64, 48))
     begun = buffer.getvalue()[:-20]
 
     with prepare(begun, budget="static", choices=PrepareOptions(workers=1)) as made:
