@@ -255,7 +255,7 @@ AUDIO = (
     broken("Half an AIFF", "half.aiff", "sox a.wav 1.aiff; head -c 70000 1.aiff > half.aiff", _MISSING),
     broken("MP3 followed by AAC", "aac_after.mp3", f"{FF} -i a.wav 1.mp3; {FF} -i b.wav 2.aac; cat 1.mp3 2.aac > aac_after.mp3", "are not mp3"),
     broken("MP3 followed by Ogg", "ogg_after.mp3", f"{FF} -i a.wav 1.mp3; {FF} -i b.wav -c:a libvorbis 2.ogg; cat 1.mp3 2.ogg > ogg_after.mp3", "are not mp3"),
-    broken("AAC followed by AC-3", "ac3_after.aac", f"{FF} -i a.wav 1.aac; {FF} -i b.wav 2.ac3; cat 1.aac 2.ac3 > ac3_after.aac", "are not aac"),
+    broken("AAC followed by MP2", "mp2_after.aac", f"{FF} -i a.wav 1.aac; {FF} -i b.wav 2.mp2; cat 1.aac 2.mp2 > mp2_after.aac", "are not aac"),
     broken("AC-3 followed by AAC", "aac_after.ac3", f"{FF} -i a.wav 1.ac3; {FF} -i b.wav 2.aac; cat 1.ac3 2.aac > aac_after.ac3", "are not ac3"),
     broken("Two AIFF joined with cat", "two.aiff", "sox a.wav 1.aiff; cat 1.aiff 1.aiff > two.aiff", _TWO),
     voice("CAF", "a.caf", f"{FF} -i a.wav -c:a pcm_s16be a.caf"),
