@@ -354,3 +354,24 @@ CONVERSATIONS = [
         },
     ),
 ]
+
+_ANSWER = {"type": "json_schema", "json_schema": {"schema": {"title": "Answer", "type": "object"}}}
+CALLS: dict[str, dict[str, Any]] = {
+    "tool calls and results": {"tools": [WEATHER_JSON], "tool_choice": "auto", "parallel_tool_calls": True},
+    "a forced tool switches thinking off": {"tools": [WEATHER_JSON], "tool_choice": "weather"},
+    "every plain option": {
+        "temperature": 0.0, "top_p": 0.5, "top_k": 3, "max_tokens": 9, "seed": 1, "stop": ["x"],
+        "presence_penalty": 0.5, "repetition_penalty": 1.1, "high_resolution_images": True, "multichannel": False,
+        "extra_body": {"new_field": 1},
+    },
+    "speech": {"modalities": ["text", "audio"], "voice": "Ethan"},
+    "JSON mode without thinking": {"response_format": {"type": "json_object"}},
+    "a schema where the model takes one": {"response_format": _ANSWER},
+    "a schema in the prompt": {"response_format": _ANSWER},
+    "thinking by effort": {"thinking": "low"},
+    "thinking by switch": {"thinking": "high"},
+    "no switch where there is none": {"thinking": False},
+    "web search": {"enable_search": True},
+    "any tool of several": {"tools": [WEATHER_JSON, TIME_JSON], "tool_choice": "required"},
+}  # fmt: skip
+"""The options of a call, which both frameworks spell alike, by the name of the row."""

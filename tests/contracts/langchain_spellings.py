@@ -1,12 +1,10 @@
-"""The LangChain spelling of every row of `conversations`, with the options of its call."""
+"""The LangChain spelling of every row of `conversations`."""
 
 from typing import Any
 
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage, ToolMessage
 
-from tests.contracts.conversations import HOST, SIGNED, TIME_JSON, WEATHER_JSON
-
-Spelling = tuple[list[BaseMessage], dict[str, Any]]
+from tests.contracts.conversations import HOST, SIGNED
 
 
 def says(*blocks: Any) -> list[BaseMessage]:
@@ -21,67 +19,46 @@ WHAT = {"type": "text", "text": "What?"}
 VIDEO = {"type": "video", "url": HOST + "a.mp4"}
 IMAGE = {"type": "image", "url": HOST + "a.png"}
 
-SPELLINGS: dict[str, Spelling] = {
-    "text": (says("What?"), {}),
-    "two texts keep their order": (says("a", "b"), {}),
-    "image with sampling": (says({**IMAGE, "extras": {"min_pixels": 4096, "max_pixels": 9999}}, WHAT), {}),
-    "audio": (says({"type": "audio", "url": HOST + "a.mp3"}, WHAT), {}),
-    "video with sampling": (says(WHAT, {**VIDEO, "extras": {"fps": 0.5, "total_pixels": 10**6}}), {}),
-    "frame list": (says({"type": "video", "video": [HOST + "1.jpg", HOST + "2.jpg"], "fps": 2}, WHAT), {}),
-    "mixed media keep their order": (says(VIDEO, IMAGE, WHAT, {"type": "audio", "url": HOST + "a.wav"}), {}),
-    "system, history and thinking": (
-        [
-            SystemMessage("Be brief."),
-            HumanMessage("Hi"),
-            AIMessage([{"type": "reasoning", "reasoning": "hm"}, {"type": "text", "text": "Hello"}]),
-            HumanMessage("What?"),
-        ],
-        {},
-    ),
-    "thinking in history only where the model uses it": (
-        [
-            HumanMessage("Hi"),
-            AIMessage([{"type": "reasoning", "reasoning": "hm"}, {"type": "text", "text": "a"}]),
-            HumanMessage("b"),
-        ],
-        {},
-    ),
-    "tool calls and results": (
-        [HumanMessage("Weather?"), call("weather", "c1", x=1), ToolMessage("rain", tool_call_id="c1")],
-        {"tools": [WEATHER_JSON], "tool_choice": "auto", "parallel_tool_calls": True},
-    ),
-    "a forced tool switches thinking off": (says("Weather?"), {"tools": [WEATHER_JSON], "tool_choice": "weather"}),
-    "every plain option": (
-        says("What?"),
-        {
-            "temperature": 0.0, "top_p": 0.5, "top_k": 3, "max_tokens": 9, "seed": 1, "stop": ["x"],
-            "presence_penalty": 0.5, "repetition_penalty": 1.1, "high_resolution_images": True, "multichannel": False,
-            "extra_body": {"new_field": 1},
-        },
-    ),
-    "speech": (says("What?"), {"modalities": ["text", "audio"], "voice": "Ethan"}),
-    "JSON mode without thinking": (says("Give json."), {"response_format": {"type": "json_object"}}),
-    "a schema where the model takes one": (
-        says("What?"),
-        {"response_format": {"type": "json_schema", "json_schema": {"schema": {"title": "Answer", "type": "object"}}}},
-    ),
-    "thinking by effort": (says("What?"), {"thinking": "low"}),
-    "thinking by switch": (says("What?"), {"thinking": "high"}),
-    "no switch where there is none": (says("What?"), {"thinking": False}),
-    "web search": (says("What?"), {"enable_search": True}),
-    "a signed address keeps its query": (says({**VIDEO, "url": SIGNED}, WHAT), {}),
-    "the same medium twice, and an empty text": (says("hello", IMAGE, "", IMAGE), {}),
-    "what a tool showed follows its result": (
-        [
-            HumanMessage("Look."),
-            call("look", "c1"),
-            ToolMessage([{"type": "text", "text": "this"}, IMAGE], tool_call_id="c1"),
-        ],
-        {},
-    ),
-    "any tool of several": (says("Weather?"), {"tools": [WEATHER_JSON, TIME_JSON], "tool_choice": "any"}),
-    "a schema in the prompt": (
-        says("What?"),
-        {"response_format": {"type": "json_schema", "json_schema": {"schema": {"title": "Answer", "type": "object"}}}},
-    ),
-}  # fmt: skip
+SPELLINGS: dict[str, list[BaseMessage]] = {
+    "text": says("What?"),
+    "two texts keep their order": says("a", "b"),
+    "image with sampling": says({**IMAGE, "extras": {"min_pixels": 4096, "max_pixels": 9999}}, WHAT),
+    "audio": says({"type": "audio", "url": HOST + "a.mp3"}, WHAT),
+    "video with sampling": says(WHAT, {**VIDEO, "extras": {"fps": 0.5, "total_pixels": 10**6}}),
+    "frame list": says({"type": "video", "video": [HOST + "1.jpg", HOST + "2.jpg"], "fps": 2}, WHAT),
+    "mixed media keep their order": says(VIDEO, IMAGE, WHAT, {"type": "audio", "url": HOST + "a.wav"}),
+    "system, history and thinking": [
+        SystemMessage("Be brief."),
+        HumanMessage("Hi"),
+        AIMessage([{"type": "reasoning", "reasoning": "hm"}, {"type": "text", "text": "Hello"}]),
+        HumanMessage("What?"),
+    ],
+    "thinking in history only where the model uses it": [
+        HumanMessage("Hi"),
+        AIMessage([{"type": "reasoning", "reasoning": "hm"}, {"type": "text", "text": "a"}]),
+        HumanMessage("b"),
+    ],
+    "tool calls and results": [
+        HumanMessage("Weather?"),
+        call("weather", "c1", x=1),
+        ToolMessage("rain", tool_call_id="c1"),
+    ],
+    "a forced tool switches thinking off": says("Weather?"),
+    "every plain option": says("What?"),
+    "speech": says("What?"),
+    "JSON mode without thinking": says("Give json."),
+    "a schema where the model takes one": says("What?"),
+    "thinking by effort": says("What?"),
+    "thinking by switch": says("What?"),
+    "no switch where there is none": says("What?"),
+    "web search": says("What?"),
+    "a signed address keeps its query": says({**VIDEO, "url": SIGNED}, WHAT),
+    "the same medium twice, and an empty text": says("hello", IMAGE, "", IMAGE),
+    "what a tool showed follows its result": [
+        HumanMessage("Look."),
+        call("look", "c1"),
+        ToolMessage([{"type": "text", "text": "this"}, IMAGE], tool_call_id="c1"),
+    ],
+    "any tool of several": says("Weather?"),
+    "a schema in the prompt": says("What?"),
+}

@@ -1,4 +1,4 @@
-"""The LlamaIndex spelling of every row of `conversations`, with the options of its call."""
+"""The LlamaIndex spelling of every row of `conversations`."""
 
 from typing import Any
 
@@ -13,10 +13,7 @@ from llama_index.core.base.llms.types import (
     VideoBlock,
 )
 
-from tests.contracts.conversations import HOST, SIGNED, TIME_JSON, WEATHER_JSON
-
-Spelling = tuple[list[ChatMessage], dict[str, Any]]
-
+from tests.contracts.conversations import HOST, SIGNED
 
 USER, ASSISTANT = MessageRole.USER, MessageRole.ASSISTANT
 
@@ -34,69 +31,46 @@ def says(*blocks: Any, **wishes: Any) -> list[ChatMessage]:
 VIDEO = VideoBlock(url=HOST + "a.mp4")
 IMAGE = ImageBlock(url=HOST + "a.png")
 
-SPELLINGS: dict[str, Spelling] = {
-    "text": (says("What?"), {}),
-    "two texts keep their order": (says("a", "b"), {}),
-    "image with sampling": (says(IMAGE, "What?", min_pixels=4096, max_pixels=9999), {}),
-    "audio": (says(AudioBlock(url=HOST + "a.mp3"), "What?"), {}),
-    "video with sampling": (says("What?", VIDEO, media={"fps": 0.5, "total_pixels": 10**6}), {}),
-    "frame list": (
-        says(ImageBlock(url=HOST + "1.jpg"), ImageBlock(url=HOST + "2.jpg"), "What?", frames={"fps": 2}), {},
-    ),
-    "mixed media keep their order": (says(VIDEO, IMAGE, "What?", AudioBlock(url=HOST + "a.wav")), {}),
-    "system, history and thinking": (
-        [
-            turn(MessageRole.SYSTEM, "Be brief."),
-            turn(USER, "Hi"),
-            turn(ASSISTANT, ThinkingBlock(content="hm"), "Hello"),
-            turn(USER, "What?"),
-        ],
-        {},
-    ),
-    "thinking in history only where the model uses it": (
-        [turn(USER, "Hi"), turn(ASSISTANT, ThinkingBlock(content="hm"), "a"), turn(USER, "b")],
-        {},
-    ),
-    "tool calls and results": (
-        [
-            turn(USER, "Weather?"),
-            turn(ASSISTANT, ToolCallBlock(tool_call_id="c1", tool_name="weather", tool_kwargs={"x": 1})),
-            ChatMessage(role=MessageRole.TOOL, content="rain", additional_kwargs={"tool_call_id": "c1"}),
-        ],
-        {"tools": [WEATHER_JSON], "tool_choice": "auto", "parallel_tool_calls": True},
-    ),
-    "a forced tool switches thinking off": (says("Weather?"), {"tools": [WEATHER_JSON], "tool_choice": "weather"}),
-    "every plain option": (
-        says("What?"),
-        {
-            "temperature": 0.0, "top_p": 0.5, "top_k": 3, "max_tokens": 9, "seed": 1, "stop": ["x"],
-            "presence_penalty": 0.5, "repetition_penalty": 1.1, "high_resolution_images": True, "multichannel": False,
-            "extra_body": {"new_field": 1},
-        },
-    ),
-    "speech": (says("What?"), {"modalities": ["text", "audio"], "voice": "Ethan"}),
-    "JSON mode without thinking": (says("Give json."), {"response_format": {"type": "json_object"}}),
-    "a schema where the model takes one": (
-        says("What?"),
-        {"response_format": {"type": "json_schema", "json_schema": {"schema": {"title": "Answer", "type": "object"}}}},
-    ),
-    "thinking by effort": (says("What?"), {"thinking": "low"}),
-    "thinking by switch": (says("What?"), {"thinking": "high"}),
-    "no switch where there is none": (says("What?"), {"thinking": False}),
-    "web search": (says("What?"), {"enable_search": True}),
-    "a signed address keeps its query": (says(VideoBlock(url=SIGNED), "What?"), {}),
-    "the same medium twice, and an empty text": (says("hello", IMAGE, "", IMAGE), {}),
-    "what a tool showed follows its result": (
-        [
-            turn(USER, "Look."),
-            turn(ASSISTANT, ToolCallBlock(tool_call_id="c1", tool_name="look", tool_kwargs={})),
-            ChatMessage(role="tool", blocks=[TextBlock(text="this"), IMAGE], additional_kwargs={"tool_call_id": "c1"}),
-        ],
-        {},
-    ),
-    "any tool of several": (says("Weather?"), {"tools": [WEATHER_JSON, TIME_JSON], "tool_choice": "required"}),
-    "a schema in the prompt": (
-        says("What?"),
-        {"response_format": {"type": "json_schema", "json_schema": {"schema": {"title": "Answer", "type": "object"}}}},
-    ),
-}  # fmt: skip
+SPELLINGS: dict[str, list[ChatMessage]] = {
+    "text": says("What?"),
+    "two texts keep their order": says("a", "b"),
+    "image with sampling": says(IMAGE, "What?", min_pixels=4096, max_pixels=9999),
+    "audio": says(AudioBlock(url=HOST + "a.mp3"), "What?"),
+    "video with sampling": says("What?", VIDEO, media={"fps": 0.5, "total_pixels": 10**6}),
+    "frame list": says(ImageBlock(url=HOST + "1.jpg"), ImageBlock(url=HOST + "2.jpg"), "What?", frames={"fps": 2}),
+    "mixed media keep their order": says(VIDEO, IMAGE, "What?", AudioBlock(url=HOST + "a.wav")),
+    "system, history and thinking": [
+        turn(MessageRole.SYSTEM, "Be brief."),
+        turn(USER, "Hi"),
+        turn(ASSISTANT, ThinkingBlock(content="hm"), "Hello"),
+        turn(USER, "What?"),
+    ],
+    "thinking in history only where the model uses it": [
+        turn(USER, "Hi"),
+        turn(ASSISTANT, ThinkingBlock(content="hm"), "a"),
+        turn(USER, "b"),
+    ],
+    "tool calls and results": [
+        turn(USER, "Weather?"),
+        turn(ASSISTANT, ToolCallBlock(tool_call_id="c1", tool_name="weather", tool_kwargs={"x": 1})),
+        ChatMessage(role=MessageRole.TOOL, content="rain", additional_kwargs={"tool_call_id": "c1"}),
+    ],
+    "a forced tool switches thinking off": says("Weather?"),
+    "every plain option": says("What?"),
+    "speech": says("What?"),
+    "JSON mode without thinking": says("Give json."),
+    "a schema where the model takes one": says("What?"),
+    "thinking by effort": says("What?"),
+    "thinking by switch": says("What?"),
+    "no switch where there is none": says("What?"),
+    "web search": says("What?"),
+    "a signed address keeps its query": says(VideoBlock(url=SIGNED), "What?"),
+    "the same medium twice, and an empty text": says("hello", IMAGE, "", IMAGE),
+    "what a tool showed follows its result": [
+        turn(USER, "Look."),
+        turn(ASSISTANT, ToolCallBlock(tool_call_id="c1", tool_name="look", tool_kwargs={})),
+        ChatMessage(role="tool", blocks=[TextBlock(text="this"), IMAGE], additional_kwargs={"tool_call_id": "c1"}),
+    ],
+    "any tool of several": says("Weather?"),
+    "a schema in the prompt": says("What?"),
+}

@@ -11,7 +11,7 @@ from qwen_omni.client import make_carrier
 from qwen_omni.integrations.request_builder import RequestPlan
 from qwen_omni.request.prepared_request import PreparedRequest
 from tests.contracts import langchain_spellings
-from tests.contracts.conversations import CONVERSATIONS, Row
+from tests.contracts.conversations import CALLS, CONVERSATIONS, Row
 
 pytest.importorskip("llama_index.core")
 
@@ -39,7 +39,7 @@ ADDED: dict[str, dict[str, Any]] = {"a schema where the model takes one": {"reas
 @pytest.mark.parametrize("row", CONVERSATIONS, ids=lambda row: row.name)
 def test_same_json(row: Row, spellings: Any, plan: Any) -> None:
     """The JSON of a framework's conversation is that of the neutral one."""
-    planned = plan(row.model, *spellings[row.name])
+    planned = plan(row.model, spellings[row.name], CALLS.get(row.name, {}))
     settings = planned.connection.load()
     body = json.loads(b"".join(PreparedRequest(planned.request, settings, make_carrier(settings)).call.body))
     sent = {name: value for name, value in body.items() if name not in ("model", "stream", "stream_options")}

@@ -338,6 +338,28 @@ if sys.argv[2] != "exit":
 """
 
 
+@pytest.mark.parametrize(
+    ("name", "kind", "refused"),
+    [("a.mp4", "video", r"only 4\.\d+ of 10\.\d+ s of its video"), ("a.mp4", "audio", r"only [34]\.\d+ of 10\.\d+ s of its audio"),
+     ("a.mp3", "audio", r"only [34]\.\d+ of 10\.\d+ s of its audio")],
+)  # fmt: skip
+def test_a_part_that_cannot_be_decoded_is_refused(name, kind, refused, tmp_path):
+    """As after a download that was interrupted when room for the whole file had been made: its rest is zeros."""
+    path = tmp_path / name
+    make = marked_media.make_video if name == "a.mp4" else marked_media.make_audio
+    make(path, seconds=10)
+    data = bytearray(path.read_bytes())
+    with av.open(str(path)) as container:
+        packets = [packet for packet in container.demux(**{kind: 0}) if packet.size and packet.pos is not None]
+        late = [packet for packet in packets if packet.pts * packet.time_base >= 4]
+        for packet in late:
+            data[packet.pos : packet.pos + packet.size] = bytes(packet.size)
+    path.write_bytes(data)
+
+    with pytest.raises(UnreadableMediaError, match=rf"{name}: {refused} can be decoded"):
+        prepare(path, budget="static")
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix", reason="signals as POSIX has them")
 @pytest.mark.parametrize("how", ["exit", "interrupt", "kill"])

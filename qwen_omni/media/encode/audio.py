@@ -30,6 +30,7 @@ from qwen_omni.media.probe.container import (
     UNTIMED,
     Levels,
     audio_streams,
+    cut_short,
     decoded,
     levels_of,
     open_for_work,
@@ -58,6 +59,7 @@ _FILLING = Fraction(1, 20)  # seconds; the longest usual frame, of HE-AAC at 44.
 _PIECE = 8192  # samples yielded at once
 _LEAST_RATE, _MOST_RATE = 1_000, 1_000_000  # samples per second
 _MOST_BROKEN = 20_000  # packets in a row
+_MOST_LOST = Fraction(2)  # seconds of audio after the last that can be decoded
 # These decoders return each frame when its successor arrives, with the successor's time.
 _A_FRAME_LATE = frozenset({"wmav1", "wmav2"})
 
@@ -134,7 +136,7 @@ def open_audio(
             untimed = name in UNTIMED and info.audio_changes is not None
             changing = info.audio_changes is not None
             wanted = replace(span, stated_end=stated_end, index=name in _EXACT, untimed=untimed, changing=changing)
-            readers.append((wanted, read_audio(container, stream, wanted, deadline, info.breaks)))
+            readers.append((wanted, read_audio(container, stream, wanted, deadline, info.breaks, label=source.label)))
             if len(readers) == len(streams):
                 break
         if not readers:
@@ -160,19 +162,58 @@ def read_audio(
     span: AudioRange,
     deadline: Deadline,
     breaks: tuple[ClockBreak, ...] = (),
+    *,
+    label: str = "The file",
 ) -> Iterator["AudioFrame"]:
-    """Yield a range of audio as mono frames whose times count samples from its start."""
+    """Yield a range of audio as mono frames whose times count samples from its start.
+
+    Raises:
+        UnreadableMediaError: from some place in the range on, nothing can be decoded.
+    """
     line = _Line(span, late=stream.codec_context.name in _A_FRAME_LATE)
     sought = span.seek and span.begin > _RUN_UP and not span.untimed
     packets = next(read_from(container, stream, span.begin - _RUN_UP if sought else None, breaks)).packets
     packets = _believed(packets) if span.changing else packets
+    reached = _Reached(container, stream, span)
+    packets = reached.by(packets)
     for frame in one_channel_at_a_time(decoded(packets, deadline, most_broken=_MOST_BROKEN)):
         for piece in line.place(frame):
             deadline.check()  # an hour of silence may be inserted before it
             yield piece
         if line.full:
             break
+    else:
+        reached.check(line.written, label)
     yield from line.rest()
+
+
+class _Reached:
+    """How far the packets of a track reach, in seconds from the start of a range."""
+
+    def __init__(self, container: "InputContainer", stream: "AudioStream", span: AudioRange) -> None:
+        self._span, self._base = span, exact(stream.time_base or Fraction(1, av.time_base))
+        self._timed = not (span.untimed or span.changing)
+        stated = span.stated_end if container.format.name == "mp3" else None  # skips what is damaged
+        self._end = Fraction(0) if stated is None else stated
+
+    def by(self, packets: "Iterable[Packet[Any]]") -> "Iterator[Packet[Any]]":
+        """Pass packets on, and note how far they reach."""
+        for packet in packets:
+            if packet.pts is not None and packet.size:
+                end = (packet.pts + (packet.duration or 0)) * self._base - self._span.begin
+                self._end = max(self._end, end)
+            yield packet
+
+    def check(self, samples: int, label: str) -> None:
+        """Compare it with the number of samples that were decoded, after the last packet.
+
+        Raises:
+            UnreadableMediaError: they are far fewer.
+        """
+        end = self._end if self._span.duration is None else min(self._end, self._span.duration)
+        heard = Fraction(samples, self._span.rate)
+        if self._timed and samples and end - heard > _MOST_LOST:
+            raise cut_short(label, "audio", heard, end)
 
 
 def _believed(packets: "Iterable[Packet[Any]]") -> "Iterator[Packet[Any]]":
@@ -188,7 +229,7 @@ class _Line:
 
     def __init__(self, span: AudioRange, *, late: bool = False) -> None:
         self._span, self._late = span, late
-        self._written = 0  # samples yielded
+        self.written = 0  # samples yielded
         self._total = None if span.duration is None else round(span.duration * span.rate)
         stated = span.stated_end if span.index else None
         self._stated_samples = None if stated is None else round(stated * span.rate)
@@ -202,7 +243,7 @@ class _Line:
 
     @property
     def full(self) -> bool:
-        return self._total is not None and self._written >= self._total
+        return self._total is not None and self.written >= self._total
 
     def place(self, frame: "AudioFrame") -> Iterator["AudioFrame"]:
         """Resample a frame and yield the part of it inside the range, after silence if there was a hole."""
@@ -270,35 +311,35 @@ class _Line:
     def _write(self, piece: "AudioFrame") -> Iterator["AudioFrame"]:
         data = bytes(piece.planes[0])[: piece.samples * _SAMPLE_BYTES]
         at, self._at = self._at, self._at + piece.samples
-        if at < self._written:
-            data, at = data[(self._written - at) * _SAMPLE_BYTES :], self._written
-        while at > self._written and not self.full and data:
-            hole = min(at - self._written, _PIECE)
+        if at < self.written:
+            data, at = data[(self.written - at) * _SAMPLE_BYTES :], self.written
+        while at > self.written and not self.full and data:
+            hole = min(at - self.written, _PIECE)
             yield from self._give(bytes(hole * _SAMPLE_BYTES))
         yield from self._give(data)
 
     def _give(self, data: bytes) -> Iterator["AudioFrame"]:
         if self._total is not None:
-            data = data[: max(0, self._total - self._written) * _SAMPLE_BYTES]
+            data = data[: max(0, self._total - self.written) * _SAMPLE_BYTES]
         if not data:
             return
         self._pending += data
-        self._written += len(data) // _SAMPLE_BYTES
+        self.written += len(data) // _SAMPLE_BYTES
         if len(self._pending) >= _PIECE * _SAMPLE_BYTES and not self._filling():
             yield from self._let_out()
 
     def _filling(self) -> int:
         """Return how many of the samples so far are only padding of a codec's last frame, if no more follow."""
-        behind = 0 if self._stated_samples is None else self._written - self._stated_samples
+        behind = 0 if self._stated_samples is None else self.written - self._stated_samples
         most = min(int(_FILLING * self._span.rate), len(self._pending) // _SAMPLE_BYTES)
         return behind if 0 < behind <= most else 0
 
     def _let_out(self, *, less: int = 0) -> Iterator["AudioFrame"]:
         count = len(self._pending) // _SAMPLE_BYTES - less
         data, self._pending = bytes(self._pending[: count * _SAMPLE_BYTES]), bytearray()
-        self._written -= less
+        self.written -= less
         if data:
-            yield _framed(data, self._span.rate, self._written - count)
+            yield _framed(data, self._span.rate, self.written - count)
 
 
 _BLOCK = Fraction(1, 2)  # seconds

@@ -29,6 +29,7 @@ from qwen_omni.media.plan.plan import FrameEncoding, MediaPlan
 from qwen_omni.media.probe.container import (
     INDEXED,
     audio_streams,
+    cut_short,
     open_for_work,
     open_video,
     packets_of,
@@ -191,8 +192,20 @@ def _write(
         track.time_base = _encoding(plan).period
         audio = _audio_packets(source, info, plan, output, deadline, stack, threaded=workers > 1)
         made = _mux(output, track, frames, audio, plan, source.label)
+        _check_shown(info, plan, made[1], source.label)
         facts = _facts(info, plan, *made)
     return replace(facts, size_bytes=path.stat().st_size)
+
+
+def _check_shown(info: MediaInfo, plan: MediaPlan, shown: Fraction, label: str) -> None:
+    """Refuse a video whose later part cannot be decoded."""
+    period = _encoding(plan).period
+    expected = plan.shown(info, period)
+    if expected is not None and expected - shown > max(_LOST, 2 * period):
+        raise cut_short(label, "video", shown, expected)
+
+
+_LOST = Fraction(1)  # seconds of video that may be missing after the last frame
 
 
 def _facts(info: MediaInfo, plan: MediaPlan, frames: int, shown: Fraction, lasts: Fraction) -> MediaInfo:

@@ -37,7 +37,13 @@ from qwen_omni.media.probe.container import (
 )
 from qwen_omni.media.probe.mp4 import check_boxes, is_upright, second_edit
 from qwen_omni.media.probe.timeline import Walk, walk
-from qwen_omni.media.probe.truncation import BrokenPromiseError, check_whole, ends_as_stated, refuse_second
+from qwen_omni.media.probe.truncation import (
+    BrokenPromiseError,
+    check_whole,
+    codec_changes,
+    ends_as_stated,
+    refuse_second,
+)
 from qwen_omni.media.work import Deadline
 from qwen_omni.redact import clean
 
@@ -78,6 +84,7 @@ _LONGEST = Fraction(43_200)  # seconds; longer recordings are rare, and jumping 
 _UNREAD = 0.02  # of a file, after the last packet
 _BEGINNINGS = {"flv": b"FLV\x01", "tta": b"TTA1", "voc": b"Creative Voice File"}  # of files that state where they end
 _STREAMED = frozenset({"mpegts", "mpeg"})  # what is joined to them may have other stream numbers
+_FEW_BYTES = 4_096  # of bare audio that may belong to no frame
 _NEAR = 65_536  # bytes around a join in which the head of the second file is searched for
 _BARE_NAMES = "h261 h263 h264 hevc vvc av1 obu mpegvideo m4v avs2 avs3 cavsvideo dirac vc1 dnxhd mjpeg mjpeg_2000 ipu"
 _BARE = frozenset(_BARE_NAMES.split())  # video streams without a container: their packets have no times
@@ -200,6 +207,9 @@ def _walked(
     found = walk(container, [*([video] if video else []), *audio], deadline)
     _check_joined(file, container.format.name, found, size_bytes)
     _check_streams(container, video, found, size_bytes)
+    _check_frames(container.format.name, found)
+    if container.format.name == "mpegts" and (at := codec_changes(file, [one.position for one in found.breaks])):
+        refuse_second(at, size_bytes)
     stated = facts["duration"]
     origin = facts["origin"] if found.start is None else max(facts["origin"], found.start)
     corrected: dict[str, Any] = {"origin": origin, "breaks": found.breaks}
@@ -234,6 +244,19 @@ def _check_streams(container: "InputContainer", video: "VideoStream | None", fou
     alike = container.streams.video if video is not None else container.streams.audio
     if container.format.name in _STREAMED and len(alike) > 1 and size_bytes - found.position > size_bytes * _UNREAD:
         refuse_second(found.position, size_bytes)
+
+
+def _check_frames(format_name: str, found: Walk) -> None:
+    """Refuse bare audio of which a second or more, or a fiftieth, belongs to no frame: players skip it."""
+    foreign, at = found.foreign
+    if foreign < _FEW_BYTES or found.end is None or found.start is None:
+        return
+    if foreign * (found.end - found.start) >= found.position - foreign or foreign >= found.position * _UNREAD:
+        raise BrokenPromiseError(
+            f"from byte {at:,} on, {foreign:,} of its bytes are not {format_name}, and players skip them: another "
+            "recording follows, or it is damaged. Send its parts one by one, or join them with a program that knows "
+            "the formats, such as `ffmpeg -f concat`"
+        )
 
 
 def _walked_video(video: "VideoStream | None", found: Walk, facts: dict[str, Any], origin: Fraction) -> dict[str, Any]:
@@ -313,6 +336,7 @@ def _own_errors(label: str, begins_as: str | None, size_bytes: int) -> Iterator[
         if fault is not None:
             raise fault from error
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        reason = reason.removesuffix(".")
         kind = f"begins like {begins_as} but" if begins_as else "is not media or"
         kind = "is media but" if begins_as is None and isinstance(error, BrokenPromiseError) else kind
         error_type = BrokenPromiseError if isinstance(error, BrokenPromiseError) else UnreadableMediaError

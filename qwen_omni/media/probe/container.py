@@ -437,6 +437,14 @@ def _since(packets: "Iterator[Packet[Any]]", first: int) -> "Iterator[Packet[Any
     yield from packets
 
 
+def cut_short(label: str, kind: Literal["video", "audio"], seconds: Fraction, expected: Fraction) -> UnreadableMediaError:
+    """Return the error for a file whose later part cannot be decoded: it would be billed, and neither seen nor heard."""
+    return UnreadableMediaError(
+        f"{label}: only {float(seconds):,.2f} of {float(expected):,.2f} s of its {kind} can be decoded. It is damaged, or "
+        "its codec changes there. Send the part before with end=, or re-encode the file with another program."
+    )
+
+
 def frames_of(container: "InputContainer", stream: "AudioStream", deadline: Deadline) -> Iterator["AudioFrame"]:
     """Decode a track from the container's position; broken packets are skipped, but not indefinitely."""
     frames = decoded(packets_of(container, stream), deadline, most_broken=_MOST_BROKEN)

@@ -6,6 +6,7 @@ off, `dts_delta_threshold`); so does this module, for all readers. A break is id
 packet's time does not depend on what was read before it.
 """
 
+import re
 from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from qwen_omni.errors import UnreadableMediaError
 from qwen_omni.media.info import ClockBreak
 from qwen_omni.media.probe.container import AHEAD, base_of, clock_of, packets_of
+from qwen_omni.media.probe.mp4 import ENDLESS
 from qwen_omni.media.work import Deadline
 
 if TYPE_CHECKING:
@@ -61,6 +63,7 @@ class Walk:
         breaks: where its clock restarts or jumps.
         changes: seconds at which the audio of a stream changes its sample rate or channels, by the stream's index.
         position: where in the file the last packet ends.
+        foreign: bytes of bare audio that are not part of any frame, and where in the file they begin.
     """
 
     start: Fraction | None
@@ -71,6 +74,7 @@ class Walk:
     breaks: tuple[ClockBreak, ...]
     changes: dict[int, Fraction]
     position: int
+    foreign: tuple[int, int]
 
 
 def walk(container: "InputContainer", streams: "list[Stream]", deadline: Deadline) -> Walk:
@@ -79,7 +83,8 @@ def walk(container: "InputContainer", streams: "list[Stream]", deadline: Deadlin
     Raises:
         UnreadableMediaError: the clock jumps by more than an hour where jumps are unusual, or breaks too often.
     """
-    walker = _Walker(streams, jumps=container.format.name in _RESTARTING)
+    name = container.format.name
+    walker = _Walker(streams, jumps=name in _RESTARTING, frames=_Frames.of(name))
     for count, packet in enumerate(packets_of(container, *streams)):
         deadline.check()
         if count > _MOST_PACKETS:
@@ -92,7 +97,7 @@ def walk(container: "InputContainer", streams: "list[Stream]", deadline: Deadlin
 class _Walker:
     """Follows the clocks of a file packet by packet."""
 
-    def __init__(self, streams: "list[Stream]", *, jumps: bool) -> None:
+    def __init__(self, streams: "list[Stream]", *, jumps: bool, frames: "_Frames | None" = None) -> None:
         self._bases = {stream.index: base_of(stream) for stream in streams}
         self._rates = {index: float(base) for index, base in self._bases.items()}
         self._video = {stream.index for stream in streams if stream.type == "video"}
@@ -102,6 +107,7 @@ class _Walker:
             if stream.type == "audio" and (heading := _HEADINGS.get(_codec_of(stream))) is not None
         }
         self._jumps = jumps
+        self._frames = frames
         self._pieces = [_Piece(position=-1)]
         self._packets = dict.fromkeys(self._bases, 0)
         self._shapes: dict[int, int] = {}
@@ -116,6 +122,8 @@ class _Walker:
         dts = clock_of(packet)
         if packet.pos is not None:
             self._position = max(self._position, packet.pos + packet.size)
+            if self._frames is not None:
+                self._frames.check(packet.pos, memoryview(packet))
         if dts is None:
             return
         seconds = dts * self._rates[index]
@@ -236,7 +244,63 @@ class _Walker:
             breaks=breaks,
             changes=changes,
             position=self._position,
+            foreign=(0, 0) if self._frames is None else (self._frames.foreign, self._frames.begin),
         )
+
+
+# How the frames of bare audio begin, and the most bytes that one has: ISO/IEC 11172-3 2.4.1, ISO/IEC 14496-3 1.A.2.2,
+# ETSI TS 102 366 4.3 and E.1.2, ETSI TS 102 114 5.3 (and its extensions).
+_SYNC = {
+    "mp3": (rb"\xff[\xe2-\xff]", 4_096),
+    "aac": (rb"\xff[\xf0\xf1\xf8\xf9]", 8_191),
+    "ac3": (rb"\x0b\x77|\x77\x0b", 3_840),
+    "eac3": (rb"\x0b\x77|\x77\x0b", 4_096),
+    "dts": (rb"\x7f\xfe\x80\x01|\xfe\x7f\x01\x80|\x1f\xff\xe8\x00|\xff\x1f\x00\xe8|\x64\x58\x20\x25", 32_768),
+}
+
+
+class _Frames:
+    """Counts the bytes of bare audio that are not part of any frame; tags and padding do not count."""
+
+    def __init__(self, sync: bytes, longest: int) -> None:
+        self._sync, self._longest = re.compile(sync), longest
+        self._tag_end = 0
+        self.foreign, self.begin = 0, 0
+
+    @classmethod
+    def of(cls, format_name: str) -> "_Frames | None":
+        """Return the counter for one of FFmpeg's formats, if that is bare audio."""
+        return cls(*_SYNC[format_name]) if format_name in _SYNC else None
+
+    def check(self, position: int, packet: memoryview) -> None:
+        """Look at the next packet."""
+        begins = self._sync.match(packet) is not None
+        if begins and len(packet) <= self._longest:
+            return
+        if not begins:
+            self._tag_end = max(self._tag_end, position + tag_size(bytes(packet[:32])))
+            if position < self._tag_end or not any(packet):
+                return
+        if not self.foreign:
+            self.begin = position
+        self.foreign += len(packet) - (self._longest if begins else 0)
+
+
+def tag_size(head: bytes) -> int:
+    r"""Return how many bytes the tag takes that begins with these; 0 if none does.
+
+    Sources: ID3v2.4.0 structure 3.1, APE tags version 2, ID3v1. Lyrics3 does not state its size at its beginning, and
+    only other tags follow it.
+
+    Example:
+        >>> tag_size(b"ID3\x04\x00\x00\x00\x00\x01\x00"), tag_size(b"RIFF")
+        (138, 0)
+    """
+    if head.startswith(b"ID3"):
+        return 10 + sum(byte << shift for byte, shift in zip(head[6:10], (21, 14, 7, 0), strict=False))
+    if head.startswith(b"APETAGEX"):
+        return 32 + int.from_bytes(head[12:16], "little")
+    return 128 if head.startswith(b"TAG") else ENDLESS if head.startswith(b"LYRICSBEGIN") else 0
 
 
 def _codec_of(stream: "Stream") -> str:

@@ -10,7 +10,8 @@ a header states that end; so such a file is refused. Formats without such a head
 Pure but for reading the file; imports nothing of FFmpeg.
 """
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import IO, Literal, NoReturn
@@ -34,6 +35,12 @@ _ID3_HEAD = 10  # bytes
 _XING_AT = (36, 21, 21, 13)  # bytes from a frame's start: MPEG-1 of two channels and of one; MPEG-2 of two and one
 _VBRI_AT = 36
 _LEAST_MATCH = Fraction(98, 100)  # of a file, that a Xing header must cover for its times to be trusted
+
+# A packet of a transport stream that begins with a program map, from its length on.
+_PROGRAM_MAP = re.compile(rb"\x47[\x40-\x5f][\x00-\xff][\x10-\x1f]\x00\x02(?=([\xb0-\xb3][\x00-\xff]))")
+_MAP_EVERY, _MAP_BEFORE = 2**20, 2**16  # bytes within which a program map comes again, and in which one precedes a join
+_REGISTRATION = 0x05
+_NAMES_CODEC = frozenset({_REGISTRATION, 0x56, 0x59, 0x6A, 0x7A, 0x7B, 0x7C, 0x7F})  # ISO/IEC 13818-1; ETSI EN 300 468
 
 _ASF = bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c")
 _ASF_DATA = bytes.fromhex("3626b2758e66cf11a6d900aa0062ce6c")
@@ -97,6 +104,56 @@ def refuse_second(end: int, size_bytes: int) -> NoReturn:
         "the rest. Send them one by one, or join them with a program that knows the format, such as "
         "`ffmpeg -f concat`"
     )
+
+
+def codec_changes(file: IO[bytes], positions: Sequence[int]) -> int:
+    """Return at which of these positions a transport stream goes on with another codec under the same PID; 0 if none.
+
+    Demuxers name the codec that the first program map states, and decoders fail on the rest.
+
+    Args:
+        file: a transport stream.
+        positions: where its clock breaks, which is where recordings are joined.
+    """
+    known: dict[int, tuple[int, bytes]] = {}
+    for at in positions:
+        for begin in (0, max(0, at - _MAP_BEFORE)):
+            file.seek(begin)
+            for pid, codec in _mapped(file.read(_MAP_BEFORE + _MAP_EVERY)):
+                if known.setdefault(pid, codec) != codec:
+                    return at
+    return 0
+
+
+def _mapped(block: bytes) -> Iterator[tuple[int, tuple[int, bytes]]]:
+    """Yield what program maps in a piece of a transport stream say of each PID (ISO/IEC 13818-1, 2.4.4.8)."""
+    for match in _PROGRAM_MAP.finditer(block):
+        begin = match.start(1)
+        end = begin + 2 + _twelve_bits(block, begin) - 4  # without its checksum
+        at = begin + 11 + _twelve_bits(block, begin + 9)
+        listed: list[tuple[int, tuple[int, bytes]]] = []
+        while at + 5 <= end:
+            size = _twelve_bits(block, at + 3)
+            codec = block[at], _codec_descriptors(block[at + 5 : at + 5 + size])
+            listed.append((_twelve_bits(block, at + 1) | (block[at + 1] & 0x10) << 8, codec))
+            at += 5 + size
+        if at == end:  # otherwise these bytes only look like a map
+            yield from listed
+
+
+def _codec_descriptors(descriptors: bytes) -> bytes:
+    """Return what names a codec where the type of a stream does not: the kind of private data, a registration."""
+    named, at = b"", 0
+    while at + 2 <= len(descriptors):
+        end = at + 2 + descriptors[at + 1]
+        if descriptors[at] in _NAMES_CODEC:
+            named += descriptors[at : end if descriptors[at] == _REGISTRATION else at + 1]
+        at = end
+    return named
+
+
+def _twelve_bits(block: bytes, at: int) -> int:
+    return int.from_bytes(block[at : at + 2], "big") & 0xFFF
 
 
 def _matroska_end(file: IO[bytes], size_bytes: int) -> int:

@@ -9,7 +9,7 @@ from hypothesis import assume, given, strategies as st
 
 from qwen_omni.errors import UnreadableMediaError
 from qwen_omni.media.prepare import look_at, prepare, split
-from qwen_omni.media.probe.timeline import _Walker
+from qwen_omni.media.probe.timeline import _Frames, _Walker
 from qwen_omni.media.source import as_source
 from qwen_omni.standin.marked_media import Encoding, make_video
 from qwen_omni.standin.media.perceive import Memory
@@ -185,3 +185,27 @@ def test_a_late_decoding_time_is_of_the_clock_before_a_jump():
     ]
     (found,) = walked(packets).breaks
     assert found.shift < -3000
+
+
+MP3, JUNK = b"\xff\xfb\x90\x44" + bytes(412), bytes(range(1, 251)) * 20
+FOREIGN = {
+    "frames": ([MP3] * 3, 0),
+    "another recording": ([MP3, JUNK, MP3], len(JUNK)),
+    "a frame and what follows it": ([MP3 + JUNK], len(MP3) + len(JUNK) - 4_096),
+    "padding": ([MP3, bytes(9_000)], 0),
+    "a tag with a cover between two songs": ([MP3, b"ID3\x03\0\0\0\0\x4e\x10" + JUNK, JUNK, MP3], 0),
+    "more than its tag": ([b"ID3\x03\0\0\0\0\0\x10", JUNK, JUNK], len(JUNK)),
+    "an APE tag": ([MP3, b"APETAGEX" + bytes(4) + (5_000).to_bytes(4, "little") + bytes(16), JUNK], 0),
+    "lyrics": ([MP3, b"LYRICSBEGIN" + JUNK, JUNK, b"TAG" + JUNK[:125]], 0),
+}
+
+
+@pytest.mark.parametrize("case", FOREIGN)
+def test_bytes_of_no_frame_are_counted(case):
+    """What belongs to no frame of bare audio counts; tags and padding do not."""
+    packets, foreign = FOREIGN[case]
+    frames, at = _Frames.of("mp3"), 0
+    for packet in packets:
+        frames.check(at, memoryview(packet))
+        at += len(packet)
+    assert frames.foreign == foreign
