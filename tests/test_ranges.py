@@ -335,3 +335,33 @@ def error_of(name, value, allowed):
     with pytest.raises(UnsupportedContentError) as caught:
         checked(name, value, allowed, error=UnsupportedContentError)
     return caught.value
+
+
+WITH_OPTIONS = [
+    name for name in qwen_omni.__all__
+    if inspect.isfunction(one := getattr(qwen_omni, name)) and "options" in inspect.signature(one).parameters
+]  # fmt: skip
+GIVEN = dict.fromkeys(("source", "sources", "media", "what"), "nowhere.mp4") | {"question": "Who?", "search": list}
+
+
+@pytest.mark.parametrize("name", [*WITH_OPTIONS, "VideoLibrary"])
+def test_options_of_another_class_are_refused_unopened(name):
+    """By every public function, and by the library."""
+    function, settings = getattr(qwen_omni, name), Settings(**NEEDED[Settings])
+    needed = inspect.signature(function).parameters
+    given = {one: value for one, value in GIVEN.items() if one in needed}
+    if "client" in needed:
+        kind = qwen_omni.AsyncOmniClient if "Async" in str(needed["client"].annotation) else qwen_omni.OmniClient
+        given["client"] = kind(settings)
+    said = rf"^options must be {type(needed['options'].default).__name__}\(\.\.\.\), got dict\.$"
+    with pytest.raises(ConfigurationError, match=said):
+        asyncio.run(finished(function, given))
+
+
+async def finished(function, given):
+    made = function(**given, options={})
+    if inspect.isasyncgen(made):
+        return [one async for one in made]
+    if inspect.isgenerator(made):
+        return await asyncio.to_thread(list, made)
+    return await made if inspect.isawaitable(made) else made

@@ -229,16 +229,6 @@ def check_question(question: str, advice: str = "Ask something about the videos 
     return question.strip()
 
 
-def check_options(options: object) -> None:
-    """Check that options are those of a question.
-
-    Raises:
-        ConfigurationError: they are something else, such as a dictionary.
-    """
-    if not isinstance(options, AskOptions):
-        raise ConfigurationError(f"options must be AskOptions(...), got {type(options).__name__}.")
-
-
 def check_length(question: str, options: AskOptions, settings: Settings) -> None:
     """Check that the models take a question of this length.
 

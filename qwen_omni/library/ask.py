@@ -36,6 +36,7 @@ from qwen_omni.media.files.tempfiles import machine_fault
 from qwen_omni.media.source import as_source
 from qwen_omni.options import ChatRequest
 from qwen_omni.pricing.limit import Reservation, refusal_text
+from qwen_omni.ranges import check_options
 from qwen_omni.request.estimate import Estimate, estimate
 from qwen_omni.responses import Delta, Response, ResponseBuilder, TextDelta
 from qwen_omni.retrieval.passages import TimeRange
@@ -296,7 +297,7 @@ def _answering(
     question: str, options: AskOptions, settings: Settings, alive: Alive | None = None
 ) -> Steps[LibraryAnswer]:
     """Open the store of answers, and answer."""
-    answers.check_options(options)
+    check_options(options, AskOptions)
     store = open_work_store(_place(options, settings), _USE)
     try:
         asked = _Question(question, options, settings, store, alive)
@@ -572,7 +573,7 @@ def estimate_library(
             print(estimate_library("Who scores first?", library.search))
     """
     question = answers.check_question(question)
-    answers.check_options(options)
+    check_options(options, AskOptions)
     settings = settings or Settings.load(needs_key=False)
     answers.check_length(question, options, settings)
     windows = search(question)

@@ -31,7 +31,7 @@ from qwen_omni.library.embeddings import Embedding, aembedded, as_embedding
 from qwen_omni.library.sources import check_local, matching, name_of, selected
 from qwen_omni.library.store import LanceStore, PassageStore, Row, Stamp, Video
 from qwen_omni.media.files.find import OnError, Source, Sources, find_media, named_apart
-from qwen_omni.ranges import checked
+from qwen_omni.ranges import check_options, checked
 from qwen_omni.retrieval.index import PassageOptions, aiter_passages, iter_passages
 from qwen_omni.retrieval.passages import Passage
 from qwen_omni.retrieval.windows import MOST_WINDOWS, WINDOW_COUNT, WINDOW_SECONDS, Hit, Window, WindowOptions
@@ -88,6 +88,7 @@ class VideoLibrary:
         embedding: object | None = None,
         options: PassageOptions = DEFAULT_PASSAGES,
     ) -> None:
+        check_options(options, PassageOptions)
         self._store: PassageStore = LanceStore(place) if isinstance(place, str | os.PathLike) else place
         self._place = os.fspath(place) if isinstance(place, str | os.PathLike) else str(getattr(place, "place", ""))
         self._given = place

@@ -40,7 +40,7 @@ from qwen_omni.pricing.costs import (
 from qwen_omni.profiles import DEFAULT_MODEL, Profile, Region
 from qwen_omni.profiles.batch import MOST_INPUT, PROMOTION, SHARE, why_not
 from qwen_omni.profiles.profile import WORKSPACE_HOST_SECONDS
-from qwen_omni.ranges import TOKENS, checked
+from qwen_omni.ranges import TOKENS, check_options, checked
 from qwen_omni.request.fit import check_conversation, check_model
 from qwen_omni.request.media_estimate import MediaEstimate, MediaEstimator
 from qwen_omni.request.question import Askable, messages_of
@@ -324,6 +324,7 @@ def estimate(
     Example:
         print(*estimate("promo.mp4", model="qwen3.8-omni-flash").lines(), sep="; ")
     """
+    check_options(options, ChatOptions)
     if answer_tokens is not None:
         answer_tokens = checked("answer_tokens", answer_tokens, TOKENS)
     settings = settings or Settings.load(needs_key=False)

@@ -17,7 +17,7 @@ from qwen_omni.media.source import MediaSource, as_source
 from qwen_omni.messages import FRAME_RANGES, user
 from qwen_omni.options import Effort, Tier, check_tier
 from qwen_omni.profiles import DEFAULT_MODEL, Profile
-from qwen_omni.ranges import check_numbers
+from qwen_omni.ranges import check_numbers, check_options
 from qwen_omni.request.question import as_part, kind_of, look, misfits, takes_frame
 from qwen_omni.structured.ask import CaptionPlan, CaptionResult, acarry_out, carry_out, object_request
 from qwen_omni.structured.models import VideoCaption
@@ -196,6 +196,7 @@ def caption(
         found = caption("promo.mp4")
         print(found.value.key_product_features)
     """
+    check_options(options, CaptionOptions)
     with contextlib.ExitStack() as closing:
         asker = client if client is not None else closing.enter_context(OmniClient())
         root, profile = asker.settings.media_root, asker.settings.profile(options.model)
@@ -223,6 +224,7 @@ async def acaption(
     options: CaptionOptions = DEFAULT_OPTIONS,
 ) -> CaptionResult[Any]:
     """Describe one file; the asynchronous `caption`."""
+    check_options(options, CaptionOptions)
     async with contextlib.AsyncExitStack() as closing:
         asker = client if client is not None else await closing.enter_async_context(AsyncOmniClient())
         root, profile = asker.settings.media_root, asker.settings.profile(options.model)

@@ -12,7 +12,7 @@ from qwen_omni.profiles.transcription import (
     TranscriptionProfile,
     transcriber,
 )
-from qwen_omni.ranges import END, START, WAIT, Range, check_numbers, check_span
+from qwen_omni.ranges import END, START, WAIT, Range, check_numbers, check_options, check_span
 
 _RANGES = {
     "speakers": Range(least=1, most=100, whole=True, switch=True),
@@ -77,8 +77,10 @@ def choose_transcriber(options: TranscriptionOptions, region: Region | None) -> 
         region: region of the service; `None` if unknown.
 
     Raises:
-        ConfigurationError: the region does not offer the model, or the model does not support an option.
+        ConfigurationError: the region does not offer the model, the model does not support an option, or `options` are
+            not `TranscriptionOptions`.
     """
+    check_options(options, TranscriptionOptions)
     usual = DEFAULT_TRANSCRIPTION_MODEL if region in (None, "cn") else DEFAULT_TRANSCRIPTION_MODEL_ABROAD
     profile = transcriber(options.model or usual)
     if region is not None and region not in profile.regions:

@@ -12,6 +12,7 @@ from qwen_omni.media.source import Anything
 from qwen_omni.media.work import usual_workers
 from qwen_omni.profiles.rate_limits import RateLimits
 from qwen_omni.profiles.token_formulas import audio_tokens, video_tokens
+from qwen_omni.ranges import check_options
 from qwen_omni.request.estimate import FIRST_TOKEN_SECONDS, TOKENS_PER_SECOND
 from qwen_omni.responses import Usage
 from qwen_omni.settings import Settings
@@ -59,6 +60,7 @@ def forecast(
         MediaError: the source cannot be used.
         ConfigurationError: the segment length and overlap leave no room to advance.
     """
+    check_options(options, SummaryOptions)
     settings = settings or Settings.load(needs_key=False)
     options = on_server(options, settings.server_of(options.model))
     forecasts = []

@@ -584,6 +584,8 @@ class BufferedStore(ABC):
     def _among(self, wanted: Sequence[str], select: Callable[[Transaction, str], list[Any]]) -> list[Any]:
         """Read the rows of many names; `select` takes some of them at a time, as a JSON array."""
         parts = [dumped(wanted[start : start + _CHUNK]) for start in range(0, len(wanted), _CHUNK)]
+        if not parts:
+            return []
         return self._read(lambda base: [row for some in parts for row in select(base, some)], [])
 
     def _read(self, action: Callable[[Transaction], T], otherwise: T) -> T:

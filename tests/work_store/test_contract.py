@@ -262,6 +262,14 @@ def test_many_digests(stores):
     assert stores().known_digests([*one, ("other", "x")]) == one
 
 
+def test_of_no_names_nothing_is_read(stores, monkeypatch):
+    """A server that cannot be reached need not be asked about them."""
+    store = stores()
+    monkeypatch.setattr(store.database, "read", lambda _: pytest.fail("it was read"))
+    assert store.known_digests([]) == store.find_many("run", "dashscope", []) == {}
+    assert store.inputs_named("run", "dashscope", []) == {}
+
+
 def test_a_record_is_changed_by_one_at_a_time(stores):
     one, two, start = stores(), stores(), threading.Barrier(8)
 

@@ -31,6 +31,7 @@ from qwen_omni.media.plan.segments import Segment
 from qwen_omni.media.source import Anything
 from qwen_omni.media.work import Deadline, StoppedError, usual_workers
 from qwen_omni.options import ChatOptions, ChatRequest
+from qwen_omni.ranges import check_options
 from qwen_omni.request.estimate import check_call_tier
 from qwen_omni.request.fit import check_model
 from qwen_omni.request.prepared_request import PreparedRequest
@@ -553,6 +554,12 @@ async def _aask(question: Question, sender: AsyncOmniClient, joiner: AsyncAsker)
 
 class Job(ABC, Generic[T]):
     """The runs of one use of a source, and what is reported to its caller. `runs` and `ended` may block."""
+
+    options: SummaryOptions
+
+    def __post_init__(self) -> None:
+        """Check that the options are of the class that every use of a video takes."""
+        check_options(self.options, SummaryOptions)
 
     @abstractmethod
     def runs(self, settings: Settings) -> Iterator[Run[T]]:
