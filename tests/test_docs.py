@@ -130,7 +130,6 @@ def test_the_lines_of_a_page_run(page, folder, standin, capsys, quick):
     assert not asked_about_media or any(code in printed for code in folder), "an answer is out of the media"
 
 
-@pytest.mark.slow
 @pytest.mark.long
 @pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="ray is not installed")
 def test_the_lines_on_ray_run(folder, tmp_path):

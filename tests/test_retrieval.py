@@ -44,7 +44,6 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> list[TruthMedia]:
     return [make_video(folder / f"film{n}.mp4", seconds=12, size=(128, 96), sound=False, seed=n) for n in range(5)]
 
 
-@pytest.mark.slow
 @pytest.mark.long
 @pytest.mark.timeout(300)
 @pytest.mark.skipif(minilm.folder() is None, reason=minilm.MISSING)
@@ -91,7 +90,6 @@ def look_closer(shelf: Shelf, standin: Standin, question: str, code: str) -> Non
     assert facts.fps > indexed
 
 
-@pytest.mark.slow
 @pytest.mark.long
 @pytest.mark.timeout(300)
 def test_memory_stays_flat_over_five_hundred_documents(shelf: Shelf, tmp_path: Path) -> None:

@@ -279,7 +279,6 @@ def test_a_row_for_every_row(standin, session, tmp_path):
 
 
 @needs_ray
-@pytest.mark.slow
 @pytest.mark.long
 @pytest.mark.timeout(300)
 def test_run_again_on_two_logical_cpus(standin, session, tmp_path):
@@ -292,7 +291,6 @@ def test_run_again_on_two_logical_cpus(standin, session, tmp_path):
 
 
 @needs_ray
-@pytest.mark.slow
 @pytest.mark.long
 @pytest.mark.timeout(300)
 def test_one_logical_cpu_is_refused_at_once(standin, session, tmp_path):
@@ -302,7 +300,6 @@ def test_one_logical_cpu_is_refused_at_once(standin, session, tmp_path):
 
 
 @needs_ray
-@pytest.mark.slow
 @pytest.mark.long
 @pytest.mark.timeout(300)
 def test_the_key_comes_from_where_the_worker_runs(standin, session, tmp_path):
@@ -323,7 +320,6 @@ def test_the_key_comes_from_where_the_worker_runs(standin, session, tmp_path):
 
 
 @needs_ray
-@pytest.mark.slow
 @pytest.mark.long
 @pytest.mark.timeout(400)
 def test_killed_workers_cost_what_they_had_in_flight(standin, session, place, tmp_path):
@@ -356,7 +352,6 @@ def test_killed_workers_cost_what_they_had_in_flight(standin, session, place, tm
 
 
 @needs_ray
-@pytest.mark.slow
 @pytest.mark.long
 @pytest.mark.timeout(400)
 def test_a_file_that_ends_its_process_is_a_row(standin, session, tmp_path):
@@ -372,7 +367,6 @@ def test_a_file_that_ends_its_process_is_a_row(standin, session, tmp_path):
 
 
 @needs_ray
-@pytest.mark.slow
 @pytest.mark.long
 @pytest.mark.timeout(400)
 def test_a_cluster_of_two_machines(standin, session, tmp_path, postgres):
@@ -390,7 +384,6 @@ def test_a_cluster_of_two_machines(standin, session, tmp_path, postgres):
 
 
 @needs_ray
-@pytest.mark.slow
 @pytest.mark.long
 @pytest.mark.timeout(400)
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.9])

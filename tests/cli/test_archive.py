@@ -340,7 +340,6 @@ def test_a_stopped_run_resumes(made, standin, tmp_path):
     assert asked(standin) == 3
 
 
-@pytest.mark.slow
 @pytest.mark.long
 @pytest.mark.skipif(find_spec("ray") is None, reason="ray is not installed")
 def test_ray_makes_the_same_rows(made, standin, tmp_path):
@@ -365,7 +364,6 @@ def test_ray_makes_the_same_rows(made, standin, tmp_path):
     assert {status for _, status in found[0]} == {"ok", "skipped"}
 
 
-@pytest.mark.slow
 @pytest.mark.long
 @pytest.mark.skipif(find_spec("ray") is None, reason="ray is not installed")
 def test_a_stopped_run_on_ray_keeps_what_is_in_flight(tmp_path):

@@ -339,11 +339,10 @@ if sys.argv[2] != "exit":
 
 
 @pytest.mark.parametrize(
-    ("name", "kind", "refused"),
-    [("a.mp4", "video", r"only 4\.\d+ of 10\.\d+ s of its video"), ("a.mp4", "audio", r"only [34]\.\d+ of 10\.\d+ s of its audio"),
-     ("a.mp3", "audio", r"only [34]\.\d+ of 10\.\d+ s of its audio")],
-)  # fmt: skip
-def test_a_part_that_cannot_be_decoded_is_refused(name, kind, refused, tmp_path):
+    ("name", "kind", "seconds"),
+    [("a.mp4", "video", r"4\.\d+"), ("a.mp4", "audio", r"[34]\.\d+"), ("a.mp3", "audio", r"[34]\.\d+")],
+)
+def test_a_part_that_cannot_be_decoded_is_refused(name, kind, seconds, tmp_path):
     """As after a download that was interrupted when room for the whole file had been made: its rest is zeros."""
     path = tmp_path / name
     make = marked_media.make_video if name == "a.mp4" else marked_media.make_audio
@@ -356,7 +355,7 @@ def test_a_part_that_cannot_be_decoded_is_refused(name, kind, refused, tmp_path)
             data[packet.pos : packet.pos + packet.size] = bytes(packet.size)
     path.write_bytes(data)
 
-    with pytest.raises(UnreadableMediaError, match=rf"{name}: {refused} can be decoded"):
+    with pytest.raises(UnreadableMediaError, match=rf"{name}: only {seconds} of 10\.\d+ s of its {kind} can be"):
         prepare(path, budget="static")
 
 
@@ -385,7 +384,6 @@ def test_the_folder_goes_with_the_process(film, how):
     assert not folder.exists()
 
 
-@pytest.mark.slow
 @pytest.mark.long
 @pytest.mark.timeout(900)
 def test_sound_does_not_drift_in_two_hours(tmp_path):

@@ -29,7 +29,6 @@ print((peak() - idle) // 1024, found.upload.location)
 """
 
 
-@pytest.mark.slow
 @pytest.mark.long
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the system does not tell a process's peak memory")
 @pytest.mark.timeout(300)

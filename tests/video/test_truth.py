@@ -87,7 +87,6 @@ def test_one_call(fresh, client, one_minute):
     assert found.chapters[0].start == 0
 
 
-@pytest.mark.slow
 @pytest.mark.long
 @pytest.mark.timeout(400)
 def test_two_hours(fresh, client, tmp_path_factory):

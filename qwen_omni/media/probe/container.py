@@ -437,11 +437,13 @@ def _since(packets: "Iterator[Packet[Any]]", first: int) -> "Iterator[Packet[Any
     yield from packets
 
 
-def cut_short(label: str, kind: Literal["video", "audio"], seconds: Fraction, expected: Fraction) -> UnreadableMediaError:
-    """Return the error for a file whose later part cannot be decoded: it would be billed, and neither seen nor heard."""
+def cut_short(
+    label: str, kind: Literal["video", "audio"], seconds: Fraction, expected: Fraction
+) -> UnreadableMediaError:
+    """Return the error for a file of which only the first seconds can be decoded; the rest would be billed."""
     return UnreadableMediaError(
-        f"{label}: only {float(seconds):,.2f} of {float(expected):,.2f} s of its {kind} can be decoded. It is damaged, or "
-        "its codec changes there. Send the part before with end=, or re-encode the file with another program."
+        f"{label}: only {float(seconds):,.2f} of {float(expected):,.2f} s of its {kind} can be decoded. It is damaged, "
+        "or its codec changes there. Send the part before with end=, or re-encode the file with another program."
     )
 
 
