@@ -39,8 +39,7 @@ from qwen_omni.structured.parse import parse_caption
 from qwen_omni.structured.schema import CaptionSchema, SchemaLike, read_schema
 from qwen_omni.work_store.buffered import BufferedStore
 from qwen_omni.work_store.opening import RunStore, open_work_store, refuse_media
-from qwen_omni.work_store.sqlite import is_open
-from qwen_omni.work_store.sqlite_file import read_lines
+from qwen_omni.work_store.sqlite import is_open, read_lines
 from qwen_omni.work_store.store import LOCAL, UNVERIFIED, Claim, Found, StepKey, StoreUse, Taken, digest
 
 _RUN = "captions"

@@ -26,7 +26,7 @@ from qwen_omni.archive.export import (
 )
 from qwen_omni.archive.rows import ArchivePassage, ArchiveRow
 from qwen_omni.errors import ConfigurationError, LocalResourceError, StoreError
-from qwen_omni.work_store import postgres_server
+from qwen_omni.work_store import postgres
 from tests.support.archives import SETTINGS, Asking, files
 from tests.support.postgres import own_server, place
 
@@ -249,7 +249,7 @@ def test_several_servers(tmp_path):
 @pytest.mark.slow
 def test_a_server_that_goes_away(own_server, tmp_path, monkeypatch):
     """In the middle of an export: one error that names the server, and no file; afterwards, all of it."""
-    monkeypatch.setattr(postgres_server, "_PATIENCE", 1.0)
+    monkeypatch.setattr(postgres, "_PATIENCE", 1.0)
     place, path = own_server.new_database("shown"), tmp_path / "rows.jsonl"
     done(place, tmp_path, *(f"Door {number}." for number in range(1200)))
     written = exporting.json_text

@@ -16,7 +16,7 @@ import pytest
 from qwen_omni.archive import ArchiveItem, arun, iter_rows, retry, run, status
 from qwen_omni.archive.worker import ArchiveWorker, open_store
 from qwen_omni.errors import AuthenticationError, ConfigurationError, LocalResourceError
-from qwen_omni.work_store import sqlite, sqlite_file
+from qwen_omni.work_store import sqlite
 from qwen_omni.work_store.inputs import InputFilter
 from qwen_omni.work_store.store import StepKey
 from tests.support.archives import SETTINGS, Asking, files
@@ -190,7 +190,7 @@ def test_what_ends_a_run_is_raised(tmp_path, rows_of):
 
 
 def test_what_could_not_be_written_is_raised_at_the_end(tmp_path, monkeypatch):
-    monkeypatch.setattr(sqlite_file, "BUSY_SECONDS", 0.05)
+    monkeypatch.setattr(sqlite, "BUSY_SECONDS", 0.05)
     monkeypatch.setattr(sqlite, "_CLAIM_PATIENCE", 0.1)
     step = Asking()
     files(tmp_path / "in", "a", "b")

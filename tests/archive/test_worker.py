@@ -36,7 +36,7 @@ from qwen_omni.errors import (
 )
 from qwen_omni.media.work import StoppedError
 from qwen_omni.profiles.rate_limits import RateLimits
-from qwen_omni.work_store import sqlite, sqlite_file
+from qwen_omni.work_store import sqlite
 from qwen_omni.work_store.store import StepKey
 from tests.support.archives import SETTINGS, Asking, files
 from tests.support.threads import in_threads
@@ -337,7 +337,7 @@ def test_a_failure_ends_the_claim(path, tmp_path):
 
 def test_answers_stay_in_memory_while_the_file_is_locked(path, tmp_path, monkeypatch):
     """They are written when it is free again; nothing is paid for twice."""
-    monkeypatch.setattr(sqlite_file, "BUSY_SECONDS", 0.05)
+    monkeypatch.setattr(sqlite, "BUSY_SECONDS", 0.05)
     step, made = Asking(), files(tmp_path / "in", "a", "b")
     with open_worker(step, path) as worker:
         worker.process(item_of(made[0]))

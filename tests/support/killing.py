@@ -62,7 +62,7 @@ from qwen_omni.client import OmniClient
 from qwen_omni.pricing.limit import SpendLimit
 from qwen_omni.profiles.rate_limits import RateLimits
 from qwen_omni.settings import Settings
-from qwen_omni.work_store import postgres, postgres_server, sqlite
+from qwen_omni.work_store import postgres, sqlite
 from qwen_omni.work_store.buffered import BufferedStore
 
 url, secret = sys.argv[1:]

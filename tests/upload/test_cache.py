@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from qwen_omni.upload.cache import Claim, Held, UploadCache, cache_key
-from qwen_omni.work_store.sqlite_file import FileTransaction
+from qwen_omni.work_store.sqlite import FileTransaction
 from tests.support.processes import start
 from tests.support.threads import in_threads
 from tests.upload.conftest import BUCKET, KEYS, MODEL, operations, random_file

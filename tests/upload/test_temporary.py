@@ -21,7 +21,7 @@ from qwen_omni.transport.flow import Done, Reply, Request, Sleep, advance
 from qwen_omni.transport.rate_limit import upload_pace
 from qwen_omni.upload.temporary import Policy, ask_policy, parse_policy, post_file
 from qwen_omni.upload.uploader import Uploader
-from qwen_omni.work_store.sqlite_file import FileTransaction
+from qwen_omni.work_store.sqlite import FileTransaction
 from tests.upload.conftest import MODEL, operations, sha256
 
 DATA = {

@@ -22,7 +22,7 @@ from qwen_omni.video.results import Paid
 from qwen_omni.video.schemas import SegmentNotes, TimedNote
 from qwen_omni.video.summarize import asummarize, stream_summary, summarize
 from qwen_omni.video.tasks import NotesTask, QuestionTask
-from qwen_omni.work_store import sqlite_file
+from qwen_omni.work_store import sqlite
 from tests.support.threads import in_threads
 from tests.video.conftest import asked_segments, codes_of
 
@@ -211,7 +211,7 @@ def stored(path):
 def full(monkeypatch):
     """A disk without room for another page, for as long as `full` is set."""
     state = {"full": False}
-    connecting = sqlite_file._connect
+    connecting = sqlite._connect
 
     def connect(path):
         base = connecting(path)
@@ -220,7 +220,7 @@ def full(monkeypatch):
             base.execute(f"PRAGMA max_page_count={pages}")
         return base
 
-    monkeypatch.setattr(sqlite_file, "_connect", connect)
+    monkeypatch.setattr(sqlite, "_connect", connect)
     return state
 
 

@@ -7,10 +7,10 @@ from functools import partial
 import pytest
 from hypothesis import given, strategies as st
 
-from qwen_omni.work_store import sqlite_file
+from qwen_omni.work_store import sqlite
 from qwen_omni.work_store.inputs import InputFilter, StoredInput, merged
 from qwen_omni.work_store.opening import open_work_store
-from qwen_omni.work_store.postgres_server import _MIGRATIONS
+from qwen_omni.work_store.postgres import _MIGRATIONS
 from qwen_omni.work_store.store import StepKey
 from tests.support.postgres import shared_server
 from tests.support.threads import in_threads
@@ -166,7 +166,7 @@ def test_steps_in_progress_are_counted(any_store):
 
 
 def test_entries_wait_in_memory_while_the_file_is_locked(tmp_path, monkeypatch):
-    monkeypatch.setattr(sqlite_file, "BUSY_SECONDS", 0.05)
+    monkeypatch.setattr(sqlite, "BUSY_SECONDS", 0.05)
     path = tmp_path / "work.sqlite3"
     with contextlib.closing(open_work_store(path, USE)) as store:
         with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as base:

@@ -18,9 +18,9 @@ from qwen_omni import Settings
 from qwen_omni.addresses import StoreAddress
 from qwen_omni.errors import ConfigurationError, StoreError
 from qwen_omni.video.options import SummaryOptions
-from qwen_omni.work_store import postgres_server
+from qwen_omni.work_store import postgres as module
 from qwen_omni.work_store.opening import open_work_store
-from qwen_omni.work_store.postgres_server import _CODES, _STEPS, meaning
+from qwen_omni.work_store.postgres import _CODES, _STEPS, meaning
 from qwen_omni.work_store.store import Claim, Found, StoreUse, Taken
 from tests.support.postgres import shared_server
 from tests.work_store.conftest import KEY, key
@@ -36,8 +36,8 @@ SECRET = "s3cr%2Ft"  # as written in an address; "s3cr/t" for the server
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch):
     """Give up soon."""
-    monkeypatch.setattr(postgres_server, "_PATIENCE", 0.3)
-    monkeypatch.setattr(postgres_server, "_FIRST_PATIENCE", 0.1)
+    monkeypatch.setattr(module, "_PATIENCE", 0.3)
+    monkeypatch.setattr(module, "_FIRST_PATIENCE", 0.1)
 
 
 # --- Addresses ---
@@ -221,7 +221,7 @@ def test_a_server_that_does_not_write(postgres, kind, monkeypatch):
     PostgresStore(postgres).close()
     server.run(statement.format(role=role))
     if kind == "slow":
-        monkeypatch.setattr(postgres_server, "_BEGIN", "BEGIN; SELECT pg_sleep(1)")
+        monkeypatch.setattr(module, "_BEGIN", "BEGIN; SELECT pg_sleep(1)")
     with contextlib.closing(PostgresStore(postgres.replace("postgres@", f"{role}@"))) as store:
         with pytest.raises(StoreError, match=words) as raised:
             store.claim(KEY)
@@ -229,7 +229,7 @@ def test_a_server_that_does_not_write(postgres, kind, monkeypatch):
         assert store.finish(KEY, "answer") == "answer"
         assert (store.unkept("dashscope"), bool(store.trouble)) == (1, True)
         assert store.find(KEY).value == "answer"
-        monkeypatch.setattr(postgres_server, "_BEGIN", "BEGIN")
+        monkeypatch.setattr(module, "_BEGIN", "BEGIN")
         server.run(f"ALTER ROLE {role} RESET ALL")
         store.database.close()
         store.write_rest()
@@ -276,7 +276,7 @@ def test_lost_connections_are_opened_again(postgres):
 
 def test_a_connection_that_breaks_inside_a_transaction_writes_once(postgres, monkeypatch):
     """After COMMIT was sent nobody knows whether it was done: the same again changes nothing."""
-    sent = postgres_server._Statements.run
+    sent = module._Statements.run
     broken = []
 
     def breaks(self, sql, values=()):
@@ -287,8 +287,8 @@ def test_a_connection_that_breaks_inside_a_transaction_writes_once(postgres, mon
                 self._base.execute("COMMIT")
             lost(shared_server(), postgres)
 
-    monkeypatch.setattr(postgres_server._Statements, "run", breaks)
-    monkeypatch.setattr(postgres_server, "_PATIENCE", 10)
+    monkeypatch.setattr(module._Statements, "run", breaks)
+    monkeypatch.setattr(module, "_PATIENCE", 10)
     with contextlib.closing(PostgresStore(postgres)) as store:
         ids = store.exchange(
             "ids", lambda value, _: ([*(value or []), *(() if "me" in (value or []) else ["me"])],) * 2
@@ -352,7 +352,7 @@ def test_a_process_that_is_stopped_inside_a_transaction_blocks_nobody(postgres):
     with subprocess.Popen([sys.executable, "-c", code, postgres], stdout=subprocess.PIPE, text=True, cwd=ROOT) as other:
         assert other.stdout.readline() == "inside\n"
         os.kill(other.pid, signal.SIGSTOP)
-        postgres_server._PATIENCE = 30
+        module._PATIENCE = 30
         with contextlib.closing(PostgresStore(postgres)) as store:
             began = time.monotonic()
             assert store.exchange("a", lambda value, _: ("mine", value)) is None
@@ -415,7 +415,7 @@ def test_find_after_a_claim_that_raced(postgres):
     one, two = PostgresStore(postgres), PostgresStore(postgres)
     with contextlib.closing(one), contextlib.closing(two):
         one.claim(KEY)
-        looks = postgres_server._Statements.rows
+        looks = module._Statements.rows
 
         def racing(self, sql, values=()):
             if sql.startswith("INSERT INTO claims"):
@@ -425,6 +425,6 @@ def test_find_after_a_claim_that_raced(postgres):
         two.peek = lambda *_, **__: None
         one.held.clear()
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(postgres_server._Statements, "rows", racing)
+            patch.setattr(module._Statements, "rows", racing)
             assert two.claim(KEY) == Found("first", "dashscope")
         assert shared_server().run("SELECT count(*) FROM qwen_omni.claims", url=postgres) == [(0,)]

@@ -15,7 +15,7 @@ import pytest
 
 from qwen_omni.addresses import origin_of
 from qwen_omni.errors import LocalResourceError
-from qwen_omni.work_store import sqlite_file
+from qwen_omni.work_store import sqlite
 from qwen_omni.work_store.sqlite import SqliteStore
 from qwen_omni.work_store.store import (
     Claim,
@@ -121,7 +121,7 @@ def locked(path):
 @pytest.fixture
 def hasty(monkeypatch):
     """Count the waits in tenths of what they are."""
-    monkeypatch.setattr(sqlite_file, "BUSY_SECONDS", 0.2)
+    monkeypatch.setattr(sqlite, "BUSY_SECONDS", 0.2)
     monkeypatch.setattr("qwen_omni.work_store.sqlite._CLAIM_PATIENCE", 0.5)
 
 
