@@ -91,11 +91,14 @@ class MovedModules:
 
 
 def warn(old: str, new: str) -> None:
-    """Warn the code that uses an old path or name."""
+    """Warn the code that uses an old path or name; if it copies a value with a change, not the module that copies."""
+    level, user = 3, sys._getframe(2)  # noqa: SLF001  (`inspect` takes longer to import than this package)
+    while user.f_globals.get("__name__") in ("copy", "dataclasses") and user.f_back is not None:
+        level, user = level + 1, user.f_back
     warnings.warn(
         f"{old} is now {new}; {GONE} removes the old name.",
         DeprecationWarning,
-        stacklevel=3,
+        stacklevel=level,
     )
 
 

@@ -77,8 +77,9 @@ def test_an_old_keyword_sets_the_new_option(kind, old, new, value):
     wanted = kind(**{new: value})
     with pytest.warns(DeprecationWarning, match=f"{kind.__name__}\\({old}=\\) is now {new}="):
         assert kind(**{old: value}) == wanted
-    with pytest.warns(DeprecationWarning, match=old):
+    with pytest.warns(DeprecationWarning, match=old) as told:
         assert dataclasses.replace(kind(), **{old: value}) == wanted
+    assert [one.filename for one in told] == [__file__], "the line of the caller, or Python hides it"
     with pytest.warns(DeprecationWarning, match=f"{kind.__name__}.{old} is now"):
         assert getattr(wanted, old) == value
     assert pickle.loads(pickle.dumps(wanted)) == dataclasses.replace(wanted) == wanted

@@ -411,7 +411,8 @@ async def asplit(  # noqa: PLR0913 - the same keywords as `split`
             yield prepared
     finally:
         deadline.stop()
-        await asyncio.get_running_loop().run_in_executor(None, segments.close)
+        with contextlib.suppress(ValueError):  # it still runs, after a second cancellation; then it ends by itself
+            await asyncio.get_running_loop().run_in_executor(None, segments.close)
 
 
 def carry_out(

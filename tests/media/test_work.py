@@ -75,6 +75,20 @@ async def test_asplit(film, encoder, workers):
     assert encoder.frames <= FEW < FRAMES
 
 
+async def test_asplit_cancelled_twice(film, encoder):
+    """Before the encoder has stopped: the task is cancelled all the same."""
+    task = asyncio.create_task(walk(asplit(film, seconds=20, budget="static")))
+    await asyncio.to_thread(encoder.held.wait, 60)
+    for _ in range(2):
+        task.cancel()
+        await asyncio.sleep(0.05)
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    encoder.go.set()
+    await asyncio.get_running_loop().shutdown_default_executor()
+    assert encoder.frames <= FEW
+
+
 @pytest.mark.parametrize("workers", [1, 2])
 async def test_aprepare(film, encoder, workers):
     await encoder.cancel(asyncio.create_task(aprepare(film, budget="static", choices=PrepareOptions(workers=workers))))
