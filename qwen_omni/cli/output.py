@@ -371,8 +371,14 @@ def waiting(text: str) -> Iterator[Waiting]:
         spinner.end()
 
 
+class _Bar(Progress):
+    def stop(self) -> None:
+        if not self.disable:  # older versions of Rich end a disabled bar with an empty line
+            super().stop()
+
+
 def _bar(*columns: ProgressColumn, shown: bool = True) -> Progress:
-    return Progress(
+    return _Bar(
         *columns, console=_err, transient=True, disable=not (shown and on_terminal()), redirect_stdout=False,
         redirect_stderr=False,
     )  # fmt: skip

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 from rich.cells import cell_len
+from rich.progress import Progress
 
 from qwen_omni.cli import output
 
@@ -137,3 +138,15 @@ def test_findings_are_indented_below_their_mark(monkeypatch: pytest.MonkeyPatch)
     assert [line.rstrip() for line in stream.getvalue().splitlines()] == [
         "bad key: The service does not know this", "    key, and says so.", "     → Create another one.",
     ]  # fmt: skip
+
+
+def test_a_bar_that_is_not_shown_prints_nothing(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(Progress, "stop", lambda bar: bar.console.print())  # as older versions do
+    with output.progress("clip.mp4", 20, shown=False) as advance:
+        advance(5)
+    with output.steps_bar("clip.mp4", "Inspecting clip.mp4") as update:
+        update(1, 2, "")
+    assert list(output.with_progress([("a", 1), ("b", 2)], 2, "clips", "Reading")) == [1, 2]
+    assert capsys.readouterr().err == "1/2 a\n2/2 b\n"
