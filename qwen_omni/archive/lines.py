@@ -151,7 +151,7 @@ def _check_names(requests: Mapping[str, ChatRequest]) -> None:
             raise ConfigurationError(f"Line {named!r}: expected a ChatRequest, got {type(asked).__name__}.")
         if not isinstance(named, str) or not 1 <= len(named) <= LONGEST_CUSTOM_ID:
             raise ConfigurationError(
-                f"custom_id {str(named)[:60]!r} must be a text of 1 to {LONGEST_CUSTOM_ID} characters."
+                f"custom_id {str(named)[:60]!r} must be text of 1 to {LONGEST_CUSTOM_ID} characters."
             )
 
 

@@ -198,7 +198,7 @@ class SqliteFile:
         return link.base
 
     def close(self) -> None:
-        """Close both connections; the next use opens them again. Memory stays as it is."""
+        """Close both connections; the next use opens them again. An in-memory store stays open."""
         if self.path is None:
             return
         for link in (self._writer, self._reader):

@@ -371,7 +371,7 @@ class Machine(Generic[T]):
         step.state, step.not_before = ("cut" if isinstance(action, Prepare) else "ready"), now + BUSY_SECONDS
         if holder not in self._waited_for:
             self._waited_for.add(holder)
-            what = "joins notes" if isinstance(action, Reduce) else f"asks about segment {action.segment.index}"
+            what = "combines notes" if isinstance(action, Reduce) else f"asks about segment {action.segment.index}"
             self.notices.append(
                 f"Waiting for {holder}, which {what} of the same video; its answer will be used here too."
             )
