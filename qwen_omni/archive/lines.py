@@ -158,7 +158,9 @@ def _check_names(requests: Mapping[str, ChatRequest]) -> None:
 def _check_model(requests: Mapping[str, ChatRequest], settings: Settings) -> None:
     models = sorted({request.model for request in requests.values()})
     if len(models) > 1:
-        raise ConfigurationError(f"The requests are to {', '.join(models[:_SHOWN])}; a file must have one model.")
+        raise ConfigurationError(
+            f"The requests are for {len(models)} models ({', '.join(models[:_SHOWN])}); a file must have one model."
+        )
     if settings.dialect_used == "vllm":
         raise ConfigurationError(f"Batch File needs DashScope; {settings.base_url} is another server.")
     refused = why_not(models[0], region_of(settings.base_url), "file")

@@ -186,7 +186,7 @@ def _lengths(seconds: float | None, strategy: str) -> dict[str, Any]:
             "--seconds and --strategy single cannot be combined: a video in one request has no segments."
         )
     if strategy == "auto":
-        show_note("--seconds applies if --strategy auto chooses segments.")
+        show_note("--seconds applies only if --strategy auto chooses segments.")
     return {"segment_seconds": seconds, "single_call_seconds": seconds}
 
 

@@ -85,7 +85,7 @@ class SqliteStore(BufferedStore):
         return resource_of(error) == "lock"
 
     def unread(self, error: Exception, otherwise: T) -> T:  # noqa: ARG002
-        """Return what is known without the file: what is finished meanwhile stays in memory."""
+        """Return what is known without the file; steps finished in the meantime stay in memory."""
         return otherwise
 
     def failed(self, error: Exception) -> None:

@@ -1,8 +1,8 @@
-"""A run over a long video as a state machine: segments are cut, prepared, uploaded, asked about and joined. Pure.
+"""A run over a long video as a state machine: segments are cut, prepared, uploaded, asked about and combined. Pure.
 
 It decides what starts next and what a failure means; `run` carries out its actions and reports the results. It knows
-no clock, no thread, no file and no model: the current time is passed in. Notes are joined in a tree when they are too
-many for one step, as flat as the token budget allows.
+no clock, no thread, no file and no model: the current time is passed in. Notes are combined in a tree if there are too
+many for one request, as flat as the token budget allows.
 """
 
 import math
