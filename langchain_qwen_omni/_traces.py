@@ -1,6 +1,6 @@
 """The runs of a long video as LangChain's callbacks and tracers see them: one for each segment, one for each request.
 
-A request about a segment is an LLM run below the run of its segment; one that joins notes is an LLM run below the
+A request about a segment is an LLM run below the run of its segment; one that combines notes is an LLM run below the
 chain. Media are replaced by a line of text, since tracers store and send what they receive. Another model of LangChain
 as the text model reports its own run, to the same parent.
 """

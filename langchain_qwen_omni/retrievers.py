@@ -154,7 +154,7 @@ def hybrid_search(store: object) -> Callable[..., Scored]:
         return functools.partial(_search_lancedb, store)
     what = type(store).__name__
     raise ConfigurationError(
-        f"hybrid=True is for Qdrant and LanceDB, and {what} is neither. Pass a retriever with the store's own hybrid "
+        f"hybrid=True supports Qdrant and LanceDB, not {what}. Pass a retriever with the store's own hybrid "
         "search as store, with words=False."
     )
 

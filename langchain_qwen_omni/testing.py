@@ -92,7 +92,7 @@ class VideoInputTests:
         assert not missing, f"the answer does not say {missing}: {text[:500]}"
 
     def test_video_base64(self, model: BaseChatModel) -> None:
-        """A standard block with base64 is seen, and the caller's message is not modified."""
+        """The model answers correctly about a video passed as base64, and leaves the message unchanged."""
         question = self._question(self._block())
         before = question.model_dump_json()
         self._check(model.invoke([question]))
@@ -103,7 +103,7 @@ class VideoInputTests:
         self._check(await model.ainvoke([self._question(self._block())]))
 
     def test_video_stream(self, model: BaseChatModel) -> None:
-        """Chunks of an answer about a video add up to a correct answer."""
+        """The chunks of a streamed answer about a video add up to a correct answer."""
         full: AIMessageChunk | None = None
         for chunk in model.stream([self._question(self._block())]):
             assert isinstance(chunk, AIMessageChunk)
@@ -112,24 +112,24 @@ class VideoInputTests:
         self._check(full)
 
     def test_video_url(self, model: BaseChatModel) -> None:
-        """A standard block with a link is seen."""
+        """The model answers correctly about a video passed as a link."""
         if self.video_clip.url is None:
             pytest.skip("There is no link to the clip.")
         self._check(model.invoke([self._question({"type": "video", "url": self.video_clip.url})]))
 
     def test_video_order(self, model: BaseChatModel) -> None:
-        """Text may also come before a video."""
+        """The model answers correctly if the question comes before the video."""
         ask = {"type": "text", "text": self.video_clip.question}
         self._check(model.invoke([HumanMessage([ask, self._block()])]))
 
     def test_video_in_history(self, model: BaseChatModel) -> None:
-        """A video from an earlier turn is still seen."""
+        """The model answers correctly about a video from an earlier turn."""
         history = [HumanMessage([self._block(), "Keep this clip in mind."]), AIMessage("I will."),
                    HumanMessage(self.video_clip.question)]  # fmt: skip
         self._check(model.invoke(history))
 
     def test_video_usage(self, model: BaseChatModel) -> None:
-        """A video is counted: the question uses more tokens with it than without."""
+        """Usage includes the video: the question uses more input tokens with it than without."""
         with_video = model.invoke([self._question(self._block())])
         without = model.invoke([HumanMessage(self.video_clip.question)])
         assert with_video.usage_metadata is not None
@@ -140,14 +140,14 @@ class VideoInputTests:
             assert details["video"] > 0
 
     def test_video_openai_part(self, model: BaseChatModel) -> None:
-        """An OpenAI-style part is seen."""
+        """The model answers correctly about a video passed as an OpenAI-style part."""
         if not self.supports_openai_video_parts:
             pytest.skip("Model does not take OpenAI-style video parts.")
         uri = f"data:{self.video_clip.mime_type};base64,{self._block()['base64']}"
         self._check(model.invoke([self._question({"type": "video_url", "video_url": {"url": uri}})]))
 
     def test_video_tool_message(self, model: BaseChatModel) -> None:
-        """A video that a tool returned is seen."""
+        """The model answers correctly about a video that a tool returned."""
         if not self.supports_video_tool_message:
             pytest.skip("Model does not take video from tools.")
         call = {"name": "look", "args": {}, "id": "call_1", "type": "tool_call"}

@@ -122,7 +122,7 @@ class VideoQAChain(ProgressChain[str | Mapping[str, Any], Any]):
         found = given.get(self.input_key) if isinstance(given, Mapping) else given
         if not isinstance(found, str):
             raise UnsupportedContentError(
-                f"The input is a question, or a mapping that holds one under {self.input_key!r}; got "
+                f"The input must be a question, or a mapping with one under {self.input_key!r}; got "
                 f"{type(given).__name__}."
             )
         return found

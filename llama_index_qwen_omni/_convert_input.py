@@ -319,7 +319,9 @@ def _with_frames(message: ChatMessage, place: str) -> Convert:
     extra = message.additional_kwargs
     _refuse_unknown(extra, place)
     if extra.get("media") is not None:
-        raise UnsupportedContentError(f"{place}: media has no effect together with frames; pass frames={{…}} instead.")
+        raise UnsupportedContentError(
+            f"{place}: media cannot be combined with frames; put its options in frames={{…}}."
+        )
     own = extra["frames"] if isinstance(extra["frames"], Mapping) else {}
     options = check_options("video", {**{name: extra[name] for name in _OPTIONS & set(extra)}, **own}, place)
     frames = tuple(

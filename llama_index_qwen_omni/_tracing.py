@@ -184,7 +184,7 @@ class _Call:
         self._stream: Any = None
 
     def reported(self, answer: Callable[..., Any], args: tuple[Any, ...], options: Mapping[str, Any]) -> Any:  # noqa: ANN401
-        """Return what a function returns, reported by LlamaIndex's own decorators as far as handlers want it."""
+        """Call a function, and report the call with LlamaIndex's own decorators to those handlers that want it."""
         if not (self._spans or self._watched):
             return answer()
         signature = inspect.signature(self._method)

@@ -97,7 +97,7 @@ class ToolCalling(FunctionCallingLLM):
         """Return the tool calls of a response; for a response that is still streaming, with the arguments so far.
 
         Raises:
-            NoToolCallError: there is none, and one is required.
+            NoToolCallError: the response has no tool call, and one is required.
             ToolArgumentsError: the arguments of a complete answer are not a JSON object.
         """
         selections = to_selections(response)

@@ -131,8 +131,8 @@ def with_hybrid(index: object) -> BaseIndex[Any]:
         hybrid = store.model_copy(update={"query_type": "hybrid"})
         return VectorStoreIndex.from_vector_store(hybrid, embed_model=index._embed_model)  # noqa: SLF001  (has no other name)
     raise ConfigurationError(
-        f"hybrid=True is for Qdrant and LanceDB, and {type(store).__name__} is neither. Where a store has hybrid "
-        'search of its own, pass words=False and search_kwargs={"vector_store_query_mode": "hybrid"}.'
+        f"hybrid=True supports Qdrant and LanceDB, not {type(store).__name__}. If the store has hybrid search of its "
+        'own, pass words=False and search_kwargs={"vector_store_query_mode": "hybrid"}.'
     )
 
 

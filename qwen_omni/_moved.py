@@ -142,9 +142,9 @@ def tool_name(name: str) -> str:
 
 
 def install() -> None:
-    """Let old paths be imported. May be called again.
+    """Make old module paths importable. May be called again.
 
-    First among the finders: the path of a package that moved would lead to second copies of its modules.
+    It goes first among the finders: the path of a moved package would otherwise load second copies of its modules.
     """
     if not any(isinstance(finder, MovedModules) for finder in sys.meta_path):
         sys.meta_path.insert(0, MovedModules())

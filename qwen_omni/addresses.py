@@ -296,8 +296,8 @@ def _check(text: object, what: str, odd: re.Pattern[str], wanted: str) -> None:
     found = odd.search(text)
     if found is not None:
         raise ConfigurationError(
-            f"{what} cannot be sent: character {found.start() + 1} is not {wanted}. Copied text may hold invisible "
-            "characters; type it again."
+            f"{what} cannot be sent: character {found.start() + 1} is not {wanted}. It may contain invisible "
+            "characters; remove them, or copy it again without them."
         )
 
 

@@ -45,7 +45,7 @@ class Tool:
 
 
 def check_tier(tier: object) -> None:
-    """Raise `ConfigurationError` for anything but a tier or `None`."""
+    """Raise `ConfigurationError` for a value that is neither a tier nor `None`."""
     if tier not in (None, *get_args(Tier)):
         raise ConfigurationError(f"tier={tier!r} is not known; choose one of {', '.join(map(repr, get_args(Tier)))}.")
 

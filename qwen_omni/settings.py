@@ -191,10 +191,10 @@ class OssSettings(OwnCopy):
         return f"{prefix}/{name}" if prefix else name
 
     def current_credentials(self) -> OssCredentials:
-        """Return the current key.
+        """Return the current credentials.
 
         Raises:
-            ConfigurationError: there is none, or it cannot be sent in a header.
+            ConfigurationError: no credentials are configured, or they cannot be sent in a header.
         """
         if callable(self.credentials):
             return self.credentials()

@@ -190,7 +190,7 @@ def price_table() -> str:
     return table(heads, [
         [f"`{profile.name}`", regions, *cells]
         for profile in models for regions, prices in _by_region(profile.prices)
-        for cells in ([_price_cells(price, profile) for price in prices] or [["", *[_UNKNOWN] * 2, *[""] * 7]])
+        for cells in (_priced_rows(prices, profile) or [["any", *[_UNKNOWN] * 2, *[""] * 7]])
     ])  # fmt: skip
 
 
@@ -206,6 +206,26 @@ def _by_region(prices: Mapping[Region, Any]) -> list[tuple[str, Any]]:
     ]
 
 
+def _priced_rows(prices: Sequence[Prices], profile: Profile) -> list[list[str]]:
+    limits = [None, *(price.up_to for price in prices)]
+    return [
+        [_input_range(above, price.up_to), *_price_cells(price, profile)]
+        for above, price in zip(limits, prices, strict=False)
+    ]
+
+
+def _input_range(above: int | None, up_to: int | None) -> str:
+    """Return the inputs, in tokens, that a price applies to.
+
+    Example:
+        >>> _input_range(None, None), _input_range(None, 128_000), _input_range(256_000, None)
+        ('any', 'up to 128,000', 'above 256,000')
+    """
+    if up_to is not None:
+        return f"up to {up_to:,}"
+    return "any" if above is None else f"above {above:,}"
+
+
 def _price_cells(price: Prices, profile: Profile) -> list[str]:
     out = price.text_out if price.text_out_media is None else price.text_out_media
     seen = price.text_in if price.video_in is None else price.video_in
@@ -214,9 +234,8 @@ def _price_cells(price: Prices, profile: Profile) -> list[str]:
         price.text_in, price.cached_in, seen if "image" in profile.inputs else None,
         heard if "audio" in profile.inputs else None, out, price.thinking_out, price.audio_out,
     ]  # fmt: skip
-    size = "" if price.up_to is None else f"up to {price.up_to:,}"
     batch = "" if price.batch is None else f"{price.batch:.0%}"
-    return [size, *("" if value is None else f"{value:g}" for value in shown), batch, price.source]
+    return [*("" if value is None else f"{value:g}" for value in shown), batch, price.source]
 
 
 def transcriber_table() -> str:

@@ -43,7 +43,7 @@ def test_a_copy_is_reused_and_another_file_is_kept(tmp_path):
     assert qwen_omni.sample(tmp_path) == first
     assert first.path.stat().st_mtime_ns == made
     first.path.write_bytes(b"mine")
-    with pytest.raises(ConfigurationError, match="another file"):
+    with pytest.raises(ConfigurationError, match="is not the sample clip"):
         qwen_omni.sample(tmp_path)
     assert first.path.read_bytes() == b"mine"
     assert [one.name for one in tmp_path.iterdir()] == ["sample.mp4"]

@@ -162,7 +162,7 @@ class BatchJob:
         return self._run(self.flows.cancelled())
 
     def close(self) -> None:
-        """Close the store. The batch continues."""
+        """Close the store; the batch continues at the service."""
         self.flows.close()
 
     def __enter__(self) -> Self:

@@ -57,8 +57,8 @@ def check_batch(step: Step, settings: Settings) -> BatchStep:
     """
     if not isinstance(step, BatchStep):
         raise ConfigurationError(
-            f'mode="batch" asks once about each input, and {step.name} does not; it is for Caption. Use '
-            'mode="realtime", which is the default.'
+            f'mode="batch" sends one request per input, so it supports Caption but not {step.name}. Use '
+            'mode="realtime", the default.'
         )
     refused = why_not(step.model, region_of(settings.base_url), "file")
     if refused:

@@ -151,14 +151,16 @@ def _check_names(requests: Mapping[str, ChatRequest]) -> None:
             raise ConfigurationError(f"Line {named!r}: expected a ChatRequest, got {type(asked).__name__}.")
         if not isinstance(named, str) or not 1 <= len(named) <= LONGEST_CUSTOM_ID:
             raise ConfigurationError(
-                f"custom_id {str(named)[:60]!r} must be a text of 1 to {LONGEST_CUSTOM_ID} characters."
+                f"custom_id {str(named)[:60]!r} must be text of 1 to {LONGEST_CUSTOM_ID} characters."
             )
 
 
 def _check_model(requests: Mapping[str, ChatRequest], settings: Settings) -> None:
     models = sorted({request.model for request in requests.values()})
     if len(models) > 1:
-        raise ConfigurationError(f"The requests are to {', '.join(models[:_SHOWN])}; a file must have one model.")
+        raise ConfigurationError(
+            f"The requests are for {len(models)} models ({', '.join(models[:_SHOWN])}); a file must have one model."
+        )
     if settings.dialect_used == "vllm":
         raise ConfigurationError(f"Batch File needs DashScope; {settings.base_url} is another server.")
     refused = why_not(models[0], region_of(settings.base_url), "file")

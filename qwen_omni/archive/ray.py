@@ -99,25 +99,27 @@ def decide_layout(cpus: Sequence[float], in_flight: int, workers: int | None = N
 
 
 def _most_workers(cpus: Iterable[float]) -> int:
-    """Return how many workers leave a whole logical CPU on some machine, wherever Ray puts them."""
+    """Return the most workers that leave a whole logical CPU on some machine, wherever Ray places them."""
     filling = sum(math.floor((one - _READING_CPUS) / WORKER_CPUS) + 1 for one in cpus if one >= _READING_CPUS)
     return max(0, filling - 1)
 
 
 def _no_room(cpus: float, workers: int, most: int) -> ConfigurationError:
-    who = "1 worker" if workers == 1 else f"{workers:,} workers"
+    machines = "1 logical CPU" if cpus == 1 else f"{cpus:,.6g} logical CPUs"
+    who = f"1 worker at {WORKER_CPUS} CPU" if workers == 1 else f"{workers:,} workers at {WORKER_CPUS} CPU each"
     enough = math.ceil(workers * WORKER_CPUS + _READING_CPUS)
+    fewer = f", or pass workers={most}" if most else ""
     return ConfigurationError(
-        f"Ray has {cpus:,.6g} logical CPU{'' if cpus == 1 else 's'}: with {who}, each of {WORKER_CPUS}, none may be "
-        f"left to read the list, and the job would never start. Start Ray with more, as in ray.init(num_cpus={enough})"
-        f"{f', or pass workers={most}' if most else ''}; workers mostly wait, so the CPUs need not exist."
+        f"Ray has {machines}. {who} could leave none for the task that reads the input list, so the job would never "
+        f"start. Start Ray with more logical CPUs, as in ray.init(num_cpus={enough}){fewer}; num_cpus may exceed the "
+        "real number, since workers mostly wait."
     )
 
 
 class WorkerPlan:
     """The arguments of a worker, in a form that can be sent to another machine.
 
-    Not a dataclass, a mapping or a text: Ray writes those into its event files, with everything that they hold.
+    Deliberately not a dataclass, mapping or string: Ray would write its contents, keys included, to its event files.
     """
 
     def __init__(self, step: Step, given: Mapping[str, Any], settings: Settings | Callable[[], Settings]) -> None:

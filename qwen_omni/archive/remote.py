@@ -212,7 +212,7 @@ def fetched(uri: str, settings: Settings) -> Iterator[tuple[Path, str]]:
 
     Raises:
         DeliveryError: it cannot be fetched.
-        InputError: there is none.
+        InputError: the file does not exist.
         LocalResourceError: the disk has no room for it.
     """
     if is_link(uri):

@@ -87,10 +87,11 @@ class ArchiveRow:
         """
         missing = [name for name in _REQUIRED if name not in columns]
         if missing:
-            raise errors.ConfigurationError(f"The row lacks {', '.join(missing)}.")
+            noun = "column" if len(missing) == 1 else "columns"
+            raise errors.ConfigurationError(f"The archive row has no {noun} {', '.join(missing)}.")
         if columns["status"] not in STATUSES:
             raise errors.ConfigurationError(
-                f"The row has the status {columns['status']!r:.60}, which is not one of {', '.join(STATUSES)}."
+                f"The archive row has the status {columns['status']!r:.60}, which is not one of {', '.join(STATUSES)}."
             )
         return cls(**{name: columns[name] for name in COLUMNS if name in columns})
 
@@ -267,7 +268,7 @@ RUN = "archive"
 
 
 def run_name(step: str, digest: str = "") -> str:
-    """Return the name under which a store keeps the work of a step; without its digest, how all of them begin."""
+    """Return the name under which a store keeps the work of a step; without a digest, the prefix of all these names."""
     return f"{RUN} {step} {digest}"
 
 

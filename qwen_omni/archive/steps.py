@@ -179,7 +179,7 @@ def check_step(step: Step) -> None:
         )
     if not step.digest or " " in step.digest:
         raise ConfigurationError(
-            f"The digest {step.digest!r:.80} of {step.name} must be a non-empty text without spaces."
+            f"The digest {step.digest!r:.80} of {step.name} must be a non-empty string without spaces."
         )
 
 

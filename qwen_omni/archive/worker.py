@@ -315,7 +315,8 @@ class ArchiveWorker:
     ) -> list[ArchiveRow | ArchiveItem]:
         """Return the rows of those inputs that need not be opened, and the others unchanged, in their order.
 
-        Asks the store for all of them at once: a row that is final, or a known digest whose answer is stored.
+        An input need not be opened if its row is final, or if its digest is known and the answer is stored. One query
+        looks up all of them.
         """
         keys = [item.name for item in items]
         named = {key: item for key, item in zip(keys, items, strict=True) if key}

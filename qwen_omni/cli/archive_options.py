@@ -58,7 +58,7 @@ def read_step(  # noqa: PLR0913, PLR0917  (each argument is an option of the com
         str | None,
         option("Of a summary: low, medium or high, which is 0.5, 1 or 2 frames per second.", "LEVEL", panel=STEP),
     ] = None,
-    text_model: Annotated[str | None, option("Model that joins the notes of a summary.", "NAME", panel=STEP)] = None,
+    text_model: Annotated[str | None, option("Model that combines the notes of a summary.", "NAME", panel=STEP)] = None,
     speakers: Annotated[
         int | None, option("How many speakers a transcript has; 0 detects it.", "NUMBER", panel=STEP, min=0)
     ] = None,

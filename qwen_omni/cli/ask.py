@@ -84,7 +84,7 @@ def ask(  # noqa: PLR0913  (each argument is an option of the command)
 
 
 def _check_order(media: Sequence[str], text: str) -> None:
-    """Refuse a file in the place of the question, before anything is sent.
+    """Refuse a file where the question belongs, before anything is sent.
 
     Raises:
         ConfigurationError: the question is missing or not last, or standard input is named twice.

@@ -250,7 +250,7 @@ def _opened(named: Path | None, *, reuse_unverified: bool) -> Results:
     old = next((path for path in map(Path, (f"{_OLD_KEPT}.sqlite3", f"{_OLD_KEPT}.jsonl")) if path.exists()), None)
     path = named or old or default_cache_dir() / _KEPT
     if named is None and old is not None:
-        show_note(f"Using {old} of an older version, in this folder.")
+        show_note(f"Using {old} from an older version, in this folder.")
     return Results(path, reuse_unverified=reuse_unverified)
 
 

@@ -97,7 +97,7 @@ def search(  # noqa: PLR0913
     query: Annotated[str, typer.Argument(metavar="QUERY", help="What to look for: a question, or words.")],
     *,
     place: Place = Path(DEFAULT_PLACE),
-    k: Annotated[int, option("How many windows at most.", "NUMBER", "-k")] = 5,
+    k: Annotated[int, option("How many passages of video (windows) at most.", "NUMBER", "-k")] = 5,
     seconds: Annotated[float, option("Longest window.", "SECONDS")] = WINDOW_SECONDS,
     only: Only = None,
     embedding: EmbeddingName = DEFAULT_EMBEDDING_MODEL,
@@ -129,7 +129,9 @@ def ask(  # noqa: PLR0913
     place: Place = Path(DEFAULT_PLACE),
     model: ModelName = DEFAULT_MODEL,
     embedding: EmbeddingName = DEFAULT_EMBEDDING_MODEL,
-    k: Annotated[int, option("How many windows to consider.", "NUMBER", "-k")] = WINDOWS_PER_QUESTION,
+    k: Annotated[
+        int, option("How many passages of video (windows) to consider.", "NUMBER", "-k")
+    ] = WINDOWS_PER_QUESTION,
     only: Only = None,
     looks: Annotated[int, option("How many of them to watch again at most.", "NUMBER")] = 6,
     fps: Annotated[float, option("Frames per second of these looks.", "NUMBER")] = 4.0,
@@ -142,8 +144,8 @@ def ask(  # noqa: PLR0913
 ) -> None:
     """Answer a question from a library: search, watch the best windows again, answer with the times that show it.
 
-    --max-cny limits how much is watched, never the answer, which then says what it is based on. The same question
-    costs no more than its embedding a second time.
+    --max-cny limits how much video is watched; you always get an answer, which states what it is based on. Asking the
+    same question again costs only its embedding.
     """
     _check_output(as_json=as_json, html=html)
     if dry_run and (as_json or html is not None):

@@ -116,7 +116,7 @@ def summarize(  # noqa: PLR0913  (each argument is an option of the command)
     as_json: _AsJson = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what each strategy costs; send nothing.")] = False,
     model: ModelName = DEFAULT_MODEL,
-    text_model: Annotated[str, option("Model that joins the notes.", "NAME")] = DEFAULT_TEXT_MODEL,
+    text_model: Annotated[str, option("Model that combines the notes.", "NAME")] = DEFAULT_TEXT_MODEL,
     detail: _Detail = _DETAIL,
     strategy: _Strategy = _STRATEGY,
     seconds: _Seconds = None,
@@ -186,7 +186,7 @@ def _lengths(seconds: float | None, strategy: str) -> dict[str, Any]:
             "--seconds and --strategy single cannot be combined: a video in one request has no segments."
         )
     if strategy == "auto":
-        show_note("--seconds applies if --strategy auto chooses segments.")
+        show_note("--seconds applies only if --strategy auto chooses segments.")
     return {"segment_seconds": seconds, "single_call_seconds": seconds}
 
 

@@ -144,7 +144,7 @@ def mark_last(parts: list[Part], mark: object, place: str) -> None:
     """Put a cache marker on the last of these parts that supports one.
 
     Raises:
-        UnsupportedContentError: there is none, or the marker has another format.
+        UnsupportedContentError: none of the parts supports a marker, or the marker has another format.
     """
     cache = read_cache_mark(mark, place)
     at = next((at for at in reversed(range(len(parts))) if hasattr(parts[at], "cache")), None)

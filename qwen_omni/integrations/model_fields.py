@@ -215,7 +215,7 @@ def check_names(given: Iterable[str], known: Collection[str], who: str) -> None:
     """Check that options exist.
 
     Raises:
-        UnknownOptionError: one does not; the text has the nearest one, and all that there are.
+        UnknownOptionError: an option is unknown; the message suggests the closest name and lists all.
     """
     for name in given:
         if name in known:
@@ -230,7 +230,7 @@ def check_call(given: Collection[str], owner: str) -> None:
     """Check that a call has no options: they belong to the constructor.
 
     Raises:
-        UnknownOptionError: it has some.
+        UnknownOptionError: the call has options.
     """
     if given:
         raise UnknownOptionError(

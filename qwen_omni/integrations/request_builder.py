@@ -370,7 +370,7 @@ def to_choice(choice: object) -> str | None:
     """Read any form of `tool_choice`: auto, none, any, required, a name, a dictionary, a boolean.
 
     Raises:
-        ConfigurationError: none of these.
+        ConfigurationError: the value has none of these forms.
     """
     match choice:
         case None | "auto" | "none":

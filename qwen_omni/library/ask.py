@@ -461,7 +461,7 @@ class _Question:
 
 
 def _sent(work: Generator[ChatRequest, Response, T], reading: ReadOptions | None) -> Generator[Step, Any, T]:
-    """Yield the requests of some work as steps."""
+    """Yield the requests of a generator as steps, and return its result."""
     outcome: Response | QwenOmniError | None = None
     while not isinstance(step := advance(work, outcome), Done):
         try:

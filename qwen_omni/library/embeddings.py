@@ -42,7 +42,7 @@ class Embedding(Protocol):
     """Converts texts to vectors; texts of similar meaning are close to each other.
 
     Attributes:
-        name: identifies the model, and who answers: vectors of different names are never compared.
+        name: identifies the model and who serves it; vectors of different names are never compared.
     """
 
     @property

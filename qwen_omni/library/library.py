@@ -382,7 +382,7 @@ class VideoLibrary:
     # --- Contents ---
 
     def check(self) -> None:
-        """Check that the library can be searched with this embedding and this service; an empty one can.
+        """Check that the library can be searched with this embedding and this service. An empty library always passes.
 
         Raises:
             ConfigurationError: it was made with another embedding or by another service, or belongs to another program.
@@ -505,8 +505,8 @@ def check_stamp(place: str, found: Stamp, wanted: Stamp) -> None:
         )
     if found.origin != wanted.origin:
         raise ConfigurationError(
-            f"The videos in the library {place} were described by {found.origin or 'an unknown service'}, not by "
-            f"{wanted.origin}. Use another library for each."
+            f"The videos in the library {place} were described by {found.origin or 'an unknown service'}, and the "
+            f"current service is {wanted.origin}. Use a separate library for each service."
         )
 
 

@@ -454,7 +454,7 @@ def is_folder(place: Path) -> bool:
 
 
 def quoted(text: str) -> str:
-    """Return a text as a literal of SQL.
+    """Return a text as an SQL literal.
 
     Example:
         >>> quoted("it's")

@@ -134,5 +134,5 @@ PRICES: dict[str, PriceRows] = {
 
 USUAL_RATE = ExchangeRate(
     cny_per_usd=7.29,
-    source="what the newest rows of Model Studio's price list of 2026-10-10 convert at (older rows: 7.494)",
+    source="the rate implied by the newest rows of Model Studio's price list of 2026-10-10 (older rows: 7.494)",
 )

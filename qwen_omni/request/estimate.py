@@ -116,7 +116,7 @@ class Estimate:
 
     @property
     def known(self) -> bool:
-        """Whether everything about the input is known."""
+        """Whether the facts of every piece of media are known."""
         return not any(piece.unknown for piece in self.media)
 
     @property

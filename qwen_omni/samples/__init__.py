@@ -84,7 +84,7 @@ def sample(folder: str | os.PathLike[str] = ".") -> Sample:
             arriving.write_bytes(clip)
             arriving.replace(path)
         elif path.read_bytes() != clip:
-            raise ConfigurationError(f"{path} is another file; choose another place for the sample clip.")
+            raise ConfigurationError(f"{path} already exists and is not the sample clip; choose another place.")
     except OSError as error:
         fault = machine_fault(error, f"write {path}", path=path, writing=True)
         reason = f"{path.parent} is not a folder" if isinstance(error, FileExistsError) else error.strerror or error

@@ -111,8 +111,8 @@ def counts_milliseconds(values: Iterable[object], *, duration: float) -> bool:
     if last <= furthest * 1000 and (last >= _SURELY or (whole and last >= latest * _FAR)):
         return True
     raise UnreadableTimeError(
-        f"The times go up to {float(min(last, Fraction(_MOST_SECONDS))):,g}, but this lasts {float(latest):g} s. "
-        "Count in seconds from its beginning."
+        f"The times go up to {float(min(last, Fraction(_MOST_SECONDS))):,g}, but the recording lasts "
+        f"{float(latest):g} s. Give times in seconds from the start of the recording."
     )
 
 

@@ -213,7 +213,7 @@ class MediaTools:
         definition = next((one for one in self.definitions if one.name == wanted), None)
         if definition is None:
             raise UnsupportedContentError(
-                f"There is no tool {name!r}; there are {', '.join(one.name for one in self.definitions)}."
+                f"Unknown tool {name!r}; available: {', '.join(one.name for one in self.definitions)}."
             )
         return definition.steps(self._context, definition.arguments.model_validate(dict(arguments)))
 

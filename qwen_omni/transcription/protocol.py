@@ -199,7 +199,7 @@ def decode_native(body: bytes) -> tuple[Transcript, float | None, Usage | None]:
     have times and words.
 
     Raises:
-        ServerError: it holds neither a text nor a sentence.
+        ServerError: it holds neither text nor sentences.
     """
     value = as_mapping(_json(body))
     output = as_mapping(value.get("output"))
@@ -207,7 +207,7 @@ def decode_native(body: bytes) -> tuple[Transcript, float | None, Usage | None]:
     held = [one for place in (output, inner) for name in ("sentences", "sentence") for one in _several(place.get(name))]
     text = next((place["text"] for place in (output, inner, value) if isinstance(place.get("text"), str)), None)
     if text is None and not held:
-        raise ServerError("The service accepted a transcription but returned neither a text nor a sentence.")
+        raise ServerError("The service accepted a transcription but returned neither text nor sentences.")
     timed = [one for one in held if as_number(one.get("end_time")) is not None]
     sentences = tuple(_sentences({"sentences": timed}, several=False))
     joined = text if text is not None else " ".join(as_words(one.get("text")) for one in held)

@@ -56,7 +56,7 @@ _RANGES = {
 
 
 class TextModel(Protocol):
-    """Any model that answers text with text: joins the notes if it is not a model of the service.
+    """Any model that answers text with text: combines the notes if it is not a model of the service.
 
     Attributes:
         name: identifies the model; a checkpoint keeps the answers of different models apart.
@@ -80,7 +80,7 @@ class SummaryOptions:
 
     Attributes:
         model: the model that sees the segments of the video.
-        text_model: joins the notes: the name of a model of the service, or any `TextModel`.
+        text_model: combines the notes: the name of a model of the service, or any `TextModel`.
         tier: `"batch"` sends the steps without media (joining notes, chapters, the answer to a question) to Batch Chat,
             at half price; each may wait for an hour. Segments are always asked about in real time.
         language: of the texts in the answer, as you would write it ("French", "中文"); `None` leaves it to the model.
@@ -178,11 +178,11 @@ class SummaryOptions:
 
     @property
     def text_model_name(self) -> str:
-        """Name of the model that joins."""
+        """Name of the model that combines notes."""
         return self.text_model if isinstance(self.text_model, str) else self.text_model.name
 
     def chat_options(self, *, joins: bool, json_mode: bool) -> ChatOptions:
-        """Return the options of a request: about a segment, or to the model that joins."""
+        """Return the options of a request: about a segment, or one that combines notes."""
         chosen = {name: getattr(self.chat, name) for name in _CHAT_FIELDS}
         if not joins and chosen["max_tokens"] is None:
             chosen["max_tokens"] = self.note_tokens
@@ -191,7 +191,7 @@ class SummaryOptions:
 
     @property
     def chat_key(self) -> dict[str, Any]:
-        """What `chat` sets, for the keys of stored answers; empty by default, and headers do not count."""
+        """The non-default fields of `chat`, used in the keys of stored answers; headers excluded."""
         set_here = {name: getattr(self.chat, name) for name in _CHAT_FIELDS if name != "extra_headers"}
         changed = {name: value for name, value in set_here.items() if value != getattr(DEFAULT_CHAT, name)}
         return {"chat": changed} if changed else {}
@@ -305,7 +305,7 @@ Texts = list[tuple[Role, str]]
 
 
 class ForeignTextModel(abc.ABC):
-    """A model of another library as the model that joins notes: a `TextModel`.
+    """A model of another library as the model that combines notes: a `TextModel`.
 
     Raises:
         QwenOmniError: the model failed, whatever it raised; its own error is the cause.
@@ -339,7 +339,7 @@ class ForeignTextModel(abc.ABC):
         except QwenOmniError:
             raise
         except Exception as error:
-            raise QwenOmniError(f"The model that joins notes failed: {type(error).__name__}: {error}") from error
+            raise QwenOmniError(f"The model that combines notes failed: {type(error).__name__}: {error}") from error
 
 
 def _texts_of(request: ChatRequest) -> Texts:

@@ -174,7 +174,7 @@ def to_bill(paid: Iterable[Paid], settings: Settings) -> Bill:
 
 
 def pricing_of(model: str, settings: Settings, tier: Tier | None = None) -> Pricing:
-    """Return the prices of a model; the model that joins notes may be any model of the caller's."""
+    """Return the prices of a model; the model that combines notes may be any model of the caller's."""
     prices, rate = settings.prices, settings.exchange_rate
     if settings.server_of(model).dialect != "dashscope":
         return pricing_for(settings.profile(model), prices=prices, rate=rate)
@@ -220,7 +220,7 @@ def summary_fields(
         if one.truncated
     ]
     if summary_cut:
-        notices.append("The answer that joins the notes was truncated; the last chapters may be missing.")
+        notices.append("The answer that combines the notes was truncated; the last chapters may be missing.")
     moved = sum(one.moved_times for one in notes)
     if moved:
         notices.append(f"{moved} times were outside their segment and were moved to its start or end.")

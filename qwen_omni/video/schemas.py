@@ -162,7 +162,7 @@ def _with_words(entries: object) -> object:
 
 
 def _says_nothing(entry: object) -> bool:
-    """Whether an entry has a field for its text and that is empty."""
+    """Whether the text of an entry is present but empty."""
     if not isinstance(entry, Mapping):
         return entry is None
     texts = [entry[name] for name in TEXTS if name in entry]
@@ -325,7 +325,7 @@ class Joined(Frozen):
 
 
 def notes_text(notes: SegmentNotes) -> str:
-    """Return the notes of a segment as text for the model that joins.
+    """Return the notes of a segment as text for the request that combines notes.
 
     Example:
         >>> print(notes_text(SegmentNotes(index=1, start=90, end=180, summary="A door.")))

@@ -72,13 +72,13 @@ class Task(Protocol[T]):
         """Parse a value from the checkpoint."""
 
     def text(self, answer: T) -> str:
-        """Return a value as text for the model that joins."""
+        """Return a value as text for the request that combines answers."""
 
     joined: ClassVar["type[Joined | Answered]"]
-    """Type of what the model that joins returns, as it is stored."""
+    """Type of the combined answers, as stored."""
 
     def join(self, step: Reduce) -> CaptionPlan:
-        """Return the request to the model that joins."""
+        """Return the request that combines answers."""
 
 
 def plan_asking(
@@ -90,13 +90,13 @@ def plan_asking(
     duration: float,
     profile_of: Callable[[str], Profile] = profile_for,
 ) -> CaptionPlan:
-    """Build a request about a part of a video, or to the model that joins texts.
+    """Build a request about a part of a video, or one that combines texts.
 
     Args:
         schema: the schema of the answer.
         task: what to do.
         options: those of the run.
-        about: the part of the video, or the texts to join.
+        about: the part of the video, or the texts to combine.
         duration: of that part, in seconds.
         profile_of: what a model can do on the server that is asked; by default on DashScope.
     """
@@ -121,7 +121,7 @@ def plan_asking(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _VideoTask:
-    """What is asked about a video of some seconds."""
+    """What is asked about a video of known duration."""
 
     options: SummaryOptions
     duration: float
@@ -192,7 +192,7 @@ class NotesTask(_VideoTask):
         return SegmentNotes.model_validate_json(written).model_copy(update={"video": self.video, "reused": True})
 
     def text(self, answer: SegmentNotes) -> str:
-        """Return notes as text for the model that joins."""
+        """Return notes as text for the request that combines answers."""
         return notes_text(answer)
 
     def join(self, step: Reduce) -> CaptionPlan:
@@ -266,7 +266,7 @@ class Answered(Frozen):
 
     @property
     def text(self) -> str:
-        """The text that goes into the next join."""
+        """The text passed to the next combining request."""
         return "\n".join(
             [f"From some clips: {self.answer}", *(f"- {clock(one.time)} {one.text}" for one in self.evidence)]
         )

@@ -109,13 +109,13 @@ def decode_file_id(reply: bytes) -> str:
     """Return the id of an uploaded file.
 
     Raises:
-        APIError: there is none in the reply.
+        APIError: the reply contains no file id.
     """
     return _id(_decoded(reply, "the upload"), "the upload")
 
 
 def decode_batch(reply: bytes) -> BatchStatus:
-    """Read a batch; raises `APIError` if it is none."""
+    """Read a batch; raises `APIError` if the reply is not a batch."""
     return _batch(_decoded(reply, "the batch"))
 
 

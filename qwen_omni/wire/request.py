@@ -324,7 +324,7 @@ def _named(encoded: dict[str, Any], message: Message) -> dict[str, Any]:
 def _texts(parts: tuple[Part, ...], place: str) -> list[TextPart]:
     for at, part in enumerate(parts):
         if not isinstance(part, TextPart):
-            raise UnsupportedContentError(f"{place} part {at}: {_kind(part)}; only text is allowed here.")
+            raise UnsupportedContentError(f"{place} part {at}: it is {_kind(part)}, but only text is allowed here.")
     return [part for part in parts if isinstance(part, TextPart)]
 
 
@@ -381,7 +381,7 @@ def _assistant(parts: tuple[Part, ...], place: str, profile: Profile, how: _Enco
                 calls.append({"id": part.id, "type": "function", "function": function})
             case ImagePart() | AudioPart() | VideoPart() | FramesPart() | ToolResultPart():
                 raise UnsupportedContentError(
-                    f"{place} part {at}: {_kind(part)}; the service takes only text, thinking and tool calls there."
+                    f"{place} part {at}: it is {_kind(part)}, but only text, thinking and tool calls are allowed here."
                 )
             case _:
                 assert_never(part)
@@ -395,7 +395,9 @@ def _assistant(parts: tuple[Part, ...], place: str, profile: Profile, how: _Enco
 
 def _tool_result(part: Part, place: str) -> dict[str, Any]:
     if not isinstance(part, ToolResultPart):
-        raise UnsupportedContentError(f"{place}: {_kind(part)}; a tool message holds tool results as text.")
+        raise UnsupportedContentError(
+            f"{place}: it is {_kind(part)}, but only tool results, as text, are allowed here."
+        )
     return {"role": "tool", "tool_call_id": part.tool_call_id, "content": part.text}
 
 

@@ -7,7 +7,7 @@ issue 8.
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any, assert_never
 
 from qwen_omni.addresses import TRANSFORMERS, VLLM, Server
@@ -30,6 +30,7 @@ _NOT_IN_TRANSFORMERS = (
 _UNSET = ChatOptions()
 USUAL_FPS = 2  # preprocessor_config.json of Qwen/Qwen2.5-Omni-7B
 _PIXELS = ("min_pixels", "max_pixels")  # the options of Qwen's processor
+_SENT = ("fps", *_PIXELS)  # every other field of `Sampling` is refused
 _REFUSED = re.compile(r"mm_processor_kwargs|media_io_kwargs")
 _HOW = (
     "start vLLM with --trust-request-mm-kwargs and pass request_kwargs=True, or let a local file be prepared that way "
@@ -199,8 +200,10 @@ def _sampling(parts: Sequence[MediaPart], server: Server) -> Sampling:
             "The parts ask for different sampling (fps, pixels); this server takes one for the whole request. "
             "Use the same sampling, or send separate requests."
         )
-    if any(part.sampling.total_pixels is not None for part in visual):
-        raise ConfigurationError("total_pixels is available on DashScope only; use max_pixels and fps.")
+    wanted = [name for part in visual for name, value in asdict(part.sampling).items() if value is not None]
+    unsent = next((name for name in wanted if name not in _SENT), None)
+    if unsent is not None:
+        raise ConfigurationError(f"{unsent} is available on DashScope only; use max_pixels and fps.")
     least, most = next(iter(pixels), (None, None))
     sampling = Sampling(fps=next(iter(rates), None), min_pixels=least, max_pixels=most)
     refuses = server.request_kwargs is False or (server.request_kwargs is None and server.name == VLLM)

@@ -175,7 +175,7 @@ class BufferedStore(ABC):
 
     @abstractmethod
     def insist_read(self, action: Callable[[Transaction], T]) -> T:
-        """Read; raise a `QwenOmniError` where that fails."""
+        """Read, or raise a `QwenOmniError` if that fails."""
 
     @abstractmethod
     def holder(self, base: Transaction, key: StepKey) -> str | None:

@@ -201,7 +201,7 @@ class SqliteFile:
         return link.base
 
     def close(self) -> None:
-        """Close both connections; the next use opens them again. Memory stays as it is."""
+        """Close both connections; the next use opens them again. An in-memory store stays open."""
         if self.path is None:
             return
         for link in (self._writer, self._reader):
@@ -617,7 +617,7 @@ class SqliteStore(BufferedStore):
         return resource_of(error) == "lock"
 
     def unread(self, error: Exception, otherwise: T) -> T:  # noqa: ARG002
-        """Return what is known without the file: what is finished meanwhile stays in memory."""
+        """Return what is known without the file; steps finished in the meantime stay in memory."""
         return otherwise
 
     def failed(self, error: Exception) -> None:

@@ -217,7 +217,7 @@ class LoopPulse:
         return time.monotonic() - self._last < _STILL_SECONDS
 
     def stop(self) -> None:
-        """Cancel the timer; call this on the loop."""
+        """Cancel the timer; call this in the event loop."""
         if self._timer is not None:
             self._timer.cancel()
 

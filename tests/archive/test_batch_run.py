@@ -171,8 +171,8 @@ def test_links_that_expire_too_soon(tmp_path, settings: Settings, links):
 @pytest.mark.parametrize(
     ("step", "words"),
     [
-        (Summarize(), "it is for Caption"),
-        (FunctionStep("f", len, "d"), "it is for Caption"),
+        (Summarize(), "it supports Caption but not"),
+        (FunctionStep("f", len, "d"), "it supports Caption but not"),
         (Caption(), "3.8-omni-flash is not offered in Batch File"),
     ],
 )

@@ -295,7 +295,7 @@ def test_run_again_on_two_logical_cpus(standin, session, tmp_path):
 @pytest.mark.timeout(300)
 def test_one_logical_cpu_is_refused_at_once(standin, session, tmp_path):
     driver = run(standin, session, tmp_path / "archive.db", make_images(tmp_path / "images", 2), cpus=1)
-    assert "Ray has 1 logical CPU:" in driver.lines[1]["error"]
+    assert "Ray has 1 logical CPU. 1 worker at 0.5 CPU could leave none" in driver.lines[1]["error"]
     assert not standin.billed()
 
 

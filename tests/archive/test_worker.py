@@ -467,7 +467,7 @@ def test_a_worker_that_is_closed_begins_nothing(path, tmp_path):
 def test_names_of_steps(path, name):
     with pytest.raises(ConfigurationError, match="lower-case letters"):
         open_worker(FunctionStep(name, lambda *_: 1, "d"), path)
-    with pytest.raises(ConfigurationError, match="a non-empty text without spaces"):
+    with pytest.raises(ConfigurationError, match="a non-empty string without spaces"):
         open_worker(FunctionStep("ask", lambda *_: 1, "d 1"), path)
 
 

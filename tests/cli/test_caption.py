@@ -325,7 +325,7 @@ def test_results_are_in_the_cache(caption, videos: list[TruthMedia], standin: St
 
     shutil.move(cache, tmp_path / "qwen-omni-captions.sqlite3")
     _, _, err = caption(path, "--json")
-    assert "Using qwen-omni-captions.sqlite3 of an older version" in err
+    assert "Using qwen-omni-captions.sqlite3 from an older version" in err
     assert len(standin.requests) == 2  # the first, and the fresh one
 
 

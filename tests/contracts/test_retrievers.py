@@ -319,7 +319,7 @@ def test_hybrid_search_is_refused_where_the_store_has_none():
     """Chroma, a store in memory, an ensemble: nothing is compared by vectors alone in silence."""
     for face in FACES:
         for store, says in (
-            (face.index(BOTH), "for Qdrant and LanceDB"),
+            (face.index(BOTH), "supports Qdrant and LanceDB, not "),
             (face.fixed(BOTH), "its own search|own hybrid"),
         ):
             with pytest.raises(ValueError, match=says):

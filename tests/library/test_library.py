@@ -330,7 +330,9 @@ def test_a_library_belongs_to_its_embedding_and_its_service(store, library, clie
         replace(client.settings, base_url="http://127.0.0.1:9/v1", api_key=type(client.settings.api_key)("sk-x"))
     )
     mine = VideoLibrary(store, client=stranger, embedding=library._embedding)
-    with pytest.raises(ConfigurationError, match=r"described by standin, not by http://127\.0\.0\.1:9"):
+    with pytest.raises(
+        ConfigurationError, match=r"described by standin, and the current service is http://127\.0\.0\.1:9\."
+    ):
         mine.add(shelf.films[1].path)
 
 

@@ -159,7 +159,7 @@ async def test_a_model_of_ones_own_fails(
 ) -> None:
     """Its error ends the run and says which model failed and why; the notes are kept for a better one."""
     told = {**choices, "step_retries": 0}
-    with pytest.raises(Exception, match="joins notes failed: ValueError: out of words"):
+    with pytest.raises(Exception, match="combines notes failed: ValueError: out of words"):
         await LongVideoWorkflow(llm, text_model=Own(fails=True), **told).run(video=film.path)
     asked = len(standin.requests)
     await LongVideoWorkflow(llm, text_model=Own(), **told).run(video=film.path)

@@ -200,7 +200,7 @@ REFUSED: list[tuple[str, list[Any], str, dict[str, Any], str]] = [
      "block 0: detail cannot be set for one frame"),
     ("no frames", [TextBlock(text="x")], "user", {"frames": True}, "the message has none"),
     ("media beside frames", [ImageBlock(url=HOST + "a.png")], "user", {"frames": True, "media": {"max_pixels": 9}},
-     "media has no effect together with frames"),
+     "media cannot be combined with frames"),
     ("seconds in other words", [VideoBlock(url="file:///a.mp4#t=1:30,2:00")], "user", {},
      "block 0: #t=1:30,2:00 names no seconds"),
     ("part of frames", [ImageBlock(url=HOST + "a.png")], "user", {"frames": {"start": 1}}, "no option 'start'"),

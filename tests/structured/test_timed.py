@@ -173,7 +173,7 @@ def test_a_line_with_a_range_is_an_entry() -> None:
 def test_the_unit_is_decided_for_a_whole_answer(numbers: list[object], milliseconds: bool | None) -> None:
     """Milliseconds only if some lie behind the end and all fit after division; a little behind it is a little off."""
     if milliseconds is None:
-        with pytest.raises(UnreadableTimeError, match="this lasts 15 s"):
+        with pytest.raises(UnreadableTimeError, match="the recording lasts 15 s"):
             counts_milliseconds(numbers, duration=15)
     else:
         assert counts_milliseconds(numbers, duration=15) is milliseconds
@@ -197,7 +197,7 @@ def test_always_in_order_and_inside(entries: list[tuple[float, float, str]], dur
     try:
         made = timed(*(entry(*one) for one in entries), duration=duration)
     except ValueError as error:
-        assert "this lasts" in str(error)
+        assert "the recording lasts" in str(error)
         assert max(max(one[:2]) for one in entries) > duration * 1.5
         return
     assert [one.start for one in made.captions] == sorted(one.start for one in made.captions)

@@ -160,7 +160,7 @@ def test_wrong_arguments_are_named(tools, name, arguments, says):
 
 def test_without_a_library_there_is_no_such_tool(films, settings):
     outcome = MediaTools(films[0].path.parent, settings=settings).call("search_videos", {"query": "x"})
-    assert "There is no tool 'search_videos'" in outcome.content
+    assert "Unknown tool 'search_videos'" in outcome.content
 
 
 @pytest.mark.slow

@@ -208,7 +208,7 @@ def test_wrong_arguments_are_explained(tools: MediaTools) -> None:
     assert "fps:" in outcome.content
     assert "extra:" in outcome.content
     assert "very-high-value" not in outcome.content
-    assert "there are probe_media" in both(tools, "drop_table").content
+    assert "available: probe_media" in both(tools, "drop_table").content
 
 
 FAULTS = {

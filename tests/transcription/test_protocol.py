@@ -115,7 +115,7 @@ def test_answers_that_come_at_once(value, text, timed):
 @given(st.binary(max_size=60) | st.text(max_size=60).map(str.encode))
 def test_an_answer_without_a_transcript_is_an_error(body):
     """Anything else than a transcript is never an empty one."""
-    with pytest.raises(ServerError, match="neither a text nor a sentence"):
+    with pytest.raises(ServerError, match="neither text nor sentences"):
         decode_native(body)
 
 

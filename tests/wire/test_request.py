@@ -61,10 +61,13 @@ def test_the_shared_table(row: Row):
 VIDEO = VideoPart(source=at("a.mp4"))
 CALL = ToolCallPart(id="c", name="f", arguments="{}")
 MISPLACED = {
-    "media in a system message": (Message(role="system", parts=(VIDEO,)), "message 0 (system) part 0: a video"),
+    "media in a system message": (
+        Message(role="system", parts=(VIDEO,)),
+        "message 0 (system) part 0: it is a video, but",
+    ),
     "media in an assistant message": (
         Message(role="assistant", parts=(TextPart(text="x"), AudioPart(source=at("a.wav")))),
-        "message 0 (assistant) part 1: audio",
+        "message 0 (assistant) part 1: it is audio, but",
     ),
     "a tool call in a user message": (user("x", CALL), "message 0 (user) part 1: a tool call"),
     "a tool result in a user message": (
@@ -73,7 +76,7 @@ MISPLACED = {
     ),
     "media in a tool message": (
         Message(role="tool", parts=(ImagePart(source=at("a.png")),)),
-        "message 0 (tool) part 0: an image",
+        "message 0 (tool) part 0: it is an image, but",
     ),
 }
 

@@ -87,7 +87,7 @@ class AudioRange:
 
     @classmethod
     def of(cls, info: MediaInfo, plan: MediaPlan, duration: Fraction | None) -> "AudioRange":
-        """Return the audio that a plan wants, as far as `duration` says."""
+        """Return the audio that a plan wants, for `duration` at most."""
         begin, rate = info.origin + plan.start, plan.budget.sample_rate
         return cls(begin=begin, rate=rate, duration=duration, seek=plan.start > 0)
 

@@ -257,7 +257,7 @@ def _decode_from(
     key_frames: bool,
     breaks: tuple[ClockBreak, ...],
 ) -> Iterator["VideoFrame"]:
-    """Decode from the latest place from which the first frame shown is complete."""
+    """Decode from the latest position that yields a complete first frame."""
     grid = Grid(run.start, run.period, base_of(stream))
     hidden = bool(len(stream.index_entries)) and stream.index_entries[0].is_discard
     if key_frames and not hidden:
@@ -575,7 +575,7 @@ def make_frames(
 def _too_many(label: str, period: Fraction) -> MediaDoesNotFitError:
     seconds = float(_MOST_FRAMES * period)
     return MediaDoesNotFitError(
-        f"{label} would be more than {_MOST_FRAMES:,} frames, and a list is held in memory. Use at most "
+        f"{label} would become more than {_MOST_FRAMES:,} frames, and a list is held in memory. Use at most "
         f"{seconds:,.0f} s of it at once (start, end), or fewer frames per second.",
         limit=_MOST_FRAMES,
         actual=_MOST_FRAMES + 1,

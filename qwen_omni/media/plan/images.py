@@ -24,7 +24,7 @@ _STEPS = 40  # tries, each 1 % larger, until the service resizes a smaller image
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Piece:
-    """One of the images that an image is sent as.
+    """One of the images that an image is split into.
 
     Attributes:
         size: width and height as sent.

@@ -326,7 +326,7 @@ def check_first_frame(file: IO[bytes], *, size_bytes: int, label: str) -> None:
 
 @contextlib.contextmanager
 def _own_errors(label: str, begins_as: str | None, size_bytes: int) -> Iterator[None]:
-    """Raise this package's errors for what goes wrong inside."""
+    """Translate whatever is raised inside to the errors of this package."""
     try:
         yield
     except UnsupportedMediaError as error:

@@ -256,7 +256,7 @@ def _animation(image: Image.Image, shape: _Shape, size_bytes: int, label: str) -
         if delay > _LONGEST_DELAY:
             raise MediaDoesNotFitError(
                 f"{label} is an animation that shows frame {number} for {float(delay):,.0f} s; at most "
-                f"{_LONGEST_DELAY:,} s are accepted. Correct that delay, or choose one frame with frame=0.",
+                f"{_LONGEST_DELAY:,} s per frame is accepted. Shorten that delay, or choose one frame with frame=0.",
                 limit=_LONGEST_DELAY,
                 actual=float(delay),
             )

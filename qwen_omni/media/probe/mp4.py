@@ -144,9 +144,9 @@ def is_upright(file: IO[bytes], size_bytes: int) -> bool:
 
 
 def second_edit(file: IO[bytes], size_bytes: int) -> Fraction | None:
-    """Return where the second edit of a track is shown, in seconds: a part was cut out, moved or repeated.
+    """Return the second at which the second edit of a track is shown: a part was cut out, moved or repeated.
 
-    FFmpeg follows such edits when it reads from the start, but it seeks to wrong places.
+    FFmpeg follows such edits when it reads from the start, but seeks to wrong positions.
     """
     first = None
     with contextlib.suppress(UnusualIndexError):

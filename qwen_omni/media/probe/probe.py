@@ -250,7 +250,7 @@ class TimedFile:
         """Read more.
 
         Raises:
-            UnreadableMediaError: the time is up.
+            UnreadableMediaError: the time limit is exceeded.
         """
         if time.monotonic() > self._until:
             raise UnreadableMediaError(

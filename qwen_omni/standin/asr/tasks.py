@@ -32,7 +32,7 @@ Operation = Literal["submit", "poll", "result", "call"]
 
 @dataclass(slots=True, kw_only=True)
 class HttpFault:
-    """A faulty answer to a request; status 0 cuts the connection, and `after` does so once the work is done."""
+    """A faulty answer to a request. Status 0 cuts the connection; with `after`, the work is done before the fault."""
 
     operation: Operation
     status: int = 500

@@ -1,4 +1,4 @@
-"""Turn media parts into facts: fetch, decode, measure, count tokens, and enforce the model's limits.
+"""Turn media parts into facts: fetch, decode, measure and count tokens. `rules.media_limits` checks them.
 
 Decoding is done by `video_decode`, `audio_decode` and `image_decode` and cached by content, so that the same media in
 the next turn of a conversation costs nothing.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections import Counter, defaultdict
+from collections import defaultdict
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -18,17 +18,17 @@ from qwen_omni.standin.media.image_decode import with_image
 from qwen_omni.standin.media.open import AUDIO_CONTAINERS, VIDEO_CONTAINERS, UnreadableMediaError, open_media
 from qwen_omni.standin.media.video_decode import MarkLog, with_frames
 from qwen_omni.standin.rules import refusal
-from qwen_omni.standin.rules.limits import SHORTEST_VIDEO, SMALLEST_SIDE, WIDEST_ASPECT, MediaLimits
+from qwen_omni.standin.rules.media_limits import check_counts, check_facts, check_frame_count, check_size
 from qwen_omni.standin.rules.refusal import algo
 from qwen_omni.standin.rules.tokens import audio_tokens, frame_tokens, image_tokens, video_tokens
 
 if TYPE_CHECKING:
+    from qwen_omni.standin.rules.limits import MediaLimits
     from qwen_omni.standin.rules.messages import MediaPart
     from qwen_omni.standin.rules.tokens import Sampling, TokenRule
     from qwen_omni.standin.stores.intake import Intake, Visitor
 
 _FRAME_LIST_FPS = 2.0
-_PADDING = 0.1  # seconds that a codec may add to a clip cut at a limit
 
 
 @dataclass(slots=True)
@@ -69,32 +69,27 @@ class Perception:
         Raises:
             Refusal: The model does not accept this media.
         """
-        _check_counts(self.limits, parts)
+        check_counts(self.limits, parts)
         return [self._one(part) for part in parts]
 
     def _one(self, part: MediaPart) -> MediaFacts:
         if part.kind != "frames":
             facts = self._file(part.kind, part.urls[0])
         else:
-            low, high = self.limits.frames
-            if not low <= len(part.urls) <= high:
-                raise algo(refusal.FRAME_RANGE.format(low=low, high=high))
+            check_frame_count(self.limits, len(part.urls))
             images = [self._file("image", url) for url in part.urls]
             facts = _joined(images, part.sampling.fps or _FRAME_LIST_FPS)
         return _counted(self.limits.tokens, facts, part.sampling)
 
     def _file(self, kind: Kind, url: str) -> MediaFacts:
         data = self.intake.fetch(url, visitor=self.visitor)
-        limits = self.limits
-        most = {"image": limits.image_bytes, "audio": limits.audio_bytes, "video": limits.video_bytes}[kind]
-        if len(data) > most:
-            raise algo(refusal.TOO_LARGE_FILE)
+        check_size(self.limits, kind, len(data))
         try:
             facts = self.memory.recall(kind, data)
         except UnreadableMediaError as error:
             bad_audio = refusal.BAD_AUDIO if data else refusal.EMPTY_AUDIO
             raise algo({"image": refusal.BAD_IMAGE, "audio": bad_audio, "video": refusal.BAD_VIDEO}[kind]) from error
-        _check_facts(limits, facts)
+        check_facts(self.limits, facts)
         return facts
 
 
@@ -174,41 +169,3 @@ def _counted(rule: TokenRule, facts: MediaFacts, sampling: Sampling) -> MediaFac
     elif facts.kind == "frames":
         frames = frame_tokens(rule, size, facts.frames, sampling)
     return replace(facts, picture_tokens=frames, sound_tokens=audio_tokens(rule, facts.sound_duration))
-
-
-def _check_counts(limits: MediaLimits, parts: list[MediaPart]) -> None:
-    """Check the number of parts: in the request, and those in base64 separately; on older models in each message.
-
-    Older models get text and one other kind per message, and at most one audio or video.
-    """
-    if not limits.mixed:
-        for message in {part.message for part in parts}:
-            kinds = Counter(part.kind for part in parts if part.message == message)
-            if len(kinds) > 1 or any(count > 1 for kind, count in kinds.items() if kind != "image"):
-                raise algo(refusal.MIXED)
-        return
-    allowed = {"image": limits.images, "audio": limits.audios, "video": limits.videos, "frames": limits.videos}
-    for kind, (by_url, as_base64) in allowed.items():
-        inline = [bool(part.urls) and part.urls[0].startswith("data:") for part in parts if part.kind == kind]
-        if len(inline) > by_url:
-            raise algo(f"The number of {kind} inputs exceeds the limit of {by_url}.")
-        if sum(inline) > as_base64:
-            raise algo(f"The number of base64 {kind} inputs exceeds the limit of {as_base64}.")
-
-
-def _check_facts(limits: MediaLimits, facts: MediaFacts) -> None:
-    """Check the limits that require decoding: duration, dimensions and aspect ratio."""
-    if facts.kind == "image":
-        sides = (facts.width, facts.height)
-        if min(sides) < SMALLEST_SIDE:
-            raise algo(refusal.IMAGE_SIDES.format(height=facts.height, width=facts.width))
-        if max(sides) > WIDEST_ASPECT * min(sides):
-            raise algo(refusal.IMAGE_ASPECT.format(height=facts.height, width=facts.width))
-    if facts.kind == "video" and facts.duration < SHORTEST_VIDEO:
-        raise algo(refusal.VIDEO_LENGTH.format(word="short"))
-    if facts.kind == "video" and facts.duration > limits.video_seconds + _PADDING:
-        raise algo(refusal.VIDEO_LENGTH.format(word="long"))
-    if facts.kind == "audio" and facts.duration <= 0:
-        raise algo(refusal.EMPTY_AUDIO)
-    if facts.kind == "audio" and facts.duration > limits.audio_seconds + _PADDING:
-        raise algo(refusal.LONG_AUDIO)

@@ -49,7 +49,7 @@ _FEWEST = 4
 
 @dataclass(frozen=True, slots=True)
 class _Look:
-    """The numbers kept of one frame, and how it differs from the look before."""
+    """The numbers kept of one frame, and its difference from the previous look."""
 
     time: float
     frame: int
@@ -163,7 +163,7 @@ class SceneLog:
         return [min(self._looks[first : last + 1], key=lambda look: look.brightness).time]
 
     def _is_cut(self, place: int) -> bool:
-        """Whether the image is another one, the change is sudden, and it is not taken back at once."""
+        """Whether the image changes suddenly to another one, and does not change back at once."""
         look = self._looks[place]
         if look.moved < _CUT_IMAGE and (look.moved < _CUT_IMAGE / 2 or look.recoloured < _CUT_COLOURS):
             return False

@@ -191,7 +191,8 @@ _MODELS = (
 class TaskModel:
     """A model that transcribes on native routes: the form of its input, its code for a failed download, its usage.
 
-    `at_once` ones answer a single call, the others run as a task. `by_token` ones report tokens instead of seconds.
+    With `at_once` it answers a single call, otherwise it runs as a task. With `by_token` it reports tokens instead
+    of seconds.
     """
 
     name: str

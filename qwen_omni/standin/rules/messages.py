@@ -1,7 +1,7 @@
 """Read the messages of a request: their roles, their texts, and where their media parts are.
 
-Checks shapes only. The media that a part refers to are fetched by `standin.stores.intake` and checked by
-`standin.media.perceive`.
+Checks shapes only. The media that a part refers to are fetched by `standin.stores.intake`, decoded by
+`standin.media.perceive` and checked by `media_limits`.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Check the fields of a request against the model it names.
 
 Each check is one function of the body and the model's limits; `check_fields` runs them in order, and the
-first refusal wins. Messages and media are checked elsewhere.
+first refusal wins. `messages` checks messages, `media_limits` media, and `standin.stores.intake` links.
 """
 
 from __future__ import annotations

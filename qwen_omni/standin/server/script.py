@@ -160,7 +160,7 @@ class Script:
         return self._add(self._replies, answer, when, times)
 
     def fault(self, fault: Fault, *, times: int | None = None, when: When | None = None) -> Script:
-        """Add a fault."""
+        """Make matching requests fail with this fault."""
         return self._add(self._faults, fault, when, times)
 
     def clear(self) -> None:

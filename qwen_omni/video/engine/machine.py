@@ -1,8 +1,8 @@
-"""A run over a long video as a state machine: segments are cut, prepared, uploaded, asked about and joined. Pure.
+"""A run over a long video as a state machine: segments are cut, prepared, uploaded, asked about and combined. Pure.
 
 It decides what starts next and what a failure means; `run` carries out its actions and reports the results. It knows
-no clock, no thread, no file and no model: the current time is passed in. Notes are joined in a tree when they are too
-many for one step, as flat as the token budget allows.
+no clock, no thread, no file and no model: the current time is passed in. Notes are combined in a tree if there are too
+many for one request, as flat as the token budget allows.
 """
 
 import math
@@ -371,7 +371,7 @@ class Machine(Generic[T]):
         step.state, step.not_before = ("cut" if isinstance(action, Prepare) else "ready"), now + BUSY_SECONDS
         if holder not in self._waited_for:
             self._waited_for.add(holder)
-            what = "joins notes" if isinstance(action, Reduce) else f"asks about segment {action.segment.index}"
+            what = "combines notes" if isinstance(action, Reduce) else f"asks about segment {action.segment.index}"
             self.notices.append(
                 f"Waiting for {holder}, which {what} of the same video; its answer will be used here too."
             )

@@ -233,7 +233,7 @@ def over_source(source: Anything, settings: Settings, options: SummaryOptions) -
     Raises:
         MediaError: it cannot be used (see `look_over`), or does not fit the single call that was requested.
         ConfigurationError: the segment length and overlap leave no room to advance, or Batch Chat does not take the
-            model that joins notes.
+            model that combines notes.
         NotFoundError: the service has retired a model.
     """
     for model in (options.model, *([options.text_model] if isinstance(options.text_model, str) else [])):
@@ -261,7 +261,7 @@ def notes_run(source: Anything, settings: Settings, options: SummaryOptions, *, 
     Raises:
         MediaError: the source cannot be used.
         ConfigurationError: the checkpoint cannot be opened, the segment length and overlap leave no room to advance,
-            or money is limited and the price of the model that joins is not known.
+            or money is limited and the price of the model that combines notes is not known.
     """
     options = on_server(options, settings.server_of(options.model))
     video, whole = over_source(source, settings, options)
@@ -278,7 +278,7 @@ def check_joining(settings: Settings, options: SummaryOptions) -> None:
     """Check that the answers, once paid for, can be joined: a price is needed wherever money is limited.
 
     Raises:
-        ConfigurationError: money is limited, and the price of the model that joins is not known.
+        ConfigurationError: money is limited, and the price of the model that combines notes is not known.
     """
     if settings.spend_limit is not None and isinstance(options.text_model, str):
         settings.spend_limit.check_priced(pricing_of(options.text_model, settings))
@@ -316,7 +316,7 @@ def make_run(
 
 
 def joining_run(before: Run[T], task: Task[T], answers: Mapping[int, T]) -> Run[T]:
-    """Build a run that joins existing answers, in the checkpoint of `before`."""
+    """Build a run that combines existing answers, in the checkpoint of `before`."""
     checkpoint, count = before.checkpoint.again(), len(answers)
     video = replace(before.video, deadline=Deadline())  # that of the other run has been stopped
     worker = Worker(video, task, checkpoint)
@@ -387,7 +387,7 @@ def drive_run(
         machine: decides what starts next.
         worker: does the work that needs no service.
         asker: uploads media and asks the model that sees them.
-        text_asker: asks the model that joins notes.
+        text_asker: asks the model that combines notes.
         speed: machine seconds per real second; a simulation uses more than 1.
         tracing: observes every request.
 
@@ -553,7 +553,7 @@ async def _aask(question: Question, sender: AsyncOmniClient, joiner: AsyncAsker)
 
 
 class Job(ABC, Generic[T]):
-    """The runs of one use of a source, and what is reported to its caller. `runs` and `ended` may block."""
+    """The runs of one summary or question, and what is reported to the caller. `runs` and `ended` may block."""
 
     options: SummaryOptions
 
@@ -563,7 +563,7 @@ class Job(ABC, Generic[T]):
 
     @abstractmethod
     def runs(self, settings: Settings) -> Iterator[Run[T]]:
-        """Yield the runs; each has ended when the next is built."""
+        """Yield the runs, each built after the previous one has ended."""
 
     def begun(self, run: Run[T]) -> Iterable[Any]:
         """Return what to yield before a run."""
@@ -576,7 +576,7 @@ class Job(ABC, Generic[T]):
 
     @abstractmethod
     def ended(self, run: Run[T]) -> Iterator[Any]:
-        """Yield what follows a run; raise the error that stopped it."""
+        """Yield what follows a run, or raise the error that stopped it."""
 
 
 def stream(

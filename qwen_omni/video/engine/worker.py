@@ -70,7 +70,7 @@ class Question:
     Attributes:
         request: the chat request.
         outgoing: the same with its media uploaded, where they are.
-        joins: ask the model that joins texts, not the one that sees media.
+        joins: ask the model that combines texts, not the one that sees media.
         once: it has failed before, after all retries of the client; make a single attempt this time.
     """
 
@@ -81,7 +81,7 @@ class Question:
 
 
 class Worker(Generic[T]):
-    """Works on one source for one run."""
+    """Carries out the steps of one run: prepares segments, builds requests, and stores the answers."""
 
     def __init__(self, video: SourceVideo, task: Task[T], checkpoint: "Checkpoint") -> None:
         self.video = video
