@@ -26,13 +26,19 @@ from qwen_omni import (
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """One conversation. `body` is the JSON without `model`, `stream` and `stream_options`."""
+    """One conversation, the messages that are sent, and the other fields of the request."""
 
     name: str
-    messages: tuple[Message, ...]
-    body: dict[str, Any]
+    messages: tuple[Message, ...] = (user("What?"),)
+    sent: list[dict[str, Any]] = field(default_factory=lambda: says("What?"))
+    fields: dict[str, Any] = field(default_factory=dict)
     options: ChatOptions = field(default_factory=ChatOptions)
     model: str = "qwen3.8-omni-flash"
+
+    @property
+    def body(self) -> dict[str, Any]:
+        """The JSON of the request, without `model`, `stream` and `stream_options`."""
+        return {"messages": self.sent, **self.fields}
 
 
 HOST = "https://media.example.com/"
@@ -64,6 +70,8 @@ TIME_JSON = {
 }
 TIME = Tool(name="time", description="Tell the time.", parameters={"type": "object", "properties": {}})
 TEXT = {"type": "text", "text": "What?"}
+IMAGE = {"type": "image_url", "image_url": {"url": HOST + "a.png"}}
+VIDEO = {"type": "video_url", "video_url": {"url": HOST + "a.mp4"}}
 MUST_CALL = "Answer by calling one of these tools: weather, time. Do not answer in words."
 SHOWN = "this\n(What the tool returned follows in the next message.)"
 IN_PROMPT = (
@@ -71,62 +79,42 @@ IN_PROMPT = (
 )
 
 CONVERSATIONS = [
-    Row(name="text", messages=(user("What?"),), body={"messages": says("What?")}),
+    Row(name="text"),
     Row(
         name="two texts keep their order",
         messages=(user("a", "b"),),
-        body={"messages": says({"type": "text", "text": "a"}, {"type": "text", "text": "b"})},
+        sent=says({"type": "text", "text": "a"}, {"type": "text", "text": "b"}),
     ),
     Row(
         name="image with sampling",
         messages=(user(ImagePart(source=at("a.png"), sampling=Sampling(min_pixels=4096, max_pixels=9999)), "What?"),),
-        body={
-            "messages": says(
-                {
-                    "type": "image_url",
-                    "image_url": {"url": HOST + "a.png"},
-                    "min_pixels": 4096,
-                    "max_pixels": 9999,
-                },
-                TEXT,
-            )
-        },
+        sent=says(
+            {"type": "image_url", "image_url": {"url": HOST + "a.png"}, "min_pixels": 4096, "max_pixels": 9999}, TEXT
+        ),
     ),
     Row(
         name="audio",
         messages=(user(AudioPart(source=at("a.mp3")), "What?"),),
-        body={
-            "messages": says({"type": "input_audio", "input_audio": {"data": HOST + "a.mp3", "format": "mp3"}}, TEXT)
-        },
+        sent=says({"type": "input_audio", "input_audio": {"data": HOST + "a.mp3", "format": "mp3"}}, TEXT),
     ),
     Row(
         name="video with sampling",
         messages=(user("What?", VideoPart(source=at("a.mp4"), sampling=Sampling(fps=0.5, total_pixels=10**6))),),
-        body={
-            "messages": says(
-                TEXT,
-                {"type": "video_url", "video_url": {"url": HOST + "a.mp4"}, "fps": 0.5, "total_pixels": 10**6},
-            )
-        },
+        sent=says(TEXT, {"type": "video_url", "video_url": {"url": HOST + "a.mp4"}, "fps": 0.5, "total_pixels": 10**6}),
     ),
     Row(
         name="frame list",
         messages=(user(FramesPart(frames=(at("1.jpg"), at("2.jpg")), sampling=Sampling(fps=2)), "What?"),),
-        body={"messages": says({"type": "video", "video": [HOST + "1.jpg", HOST + "2.jpg"], "fps": 2}, TEXT)},
+        sent=says({"type": "video", "video": [HOST + "1.jpg", HOST + "2.jpg"], "fps": 2}, TEXT),
     ),
     Row(
         name="mixed media keep their order",
         messages=(
             user(VideoPart(source=at("a.mp4")), ImagePart(source=at("a.png")), "What?", AudioPart(source=at("a.wav"))),
         ),
-        body={
-            "messages": says(
-                {"type": "video_url", "video_url": {"url": HOST + "a.mp4"}},
-                {"type": "image_url", "image_url": {"url": HOST + "a.png"}},
-                TEXT,
-                {"type": "input_audio", "input_audio": {"data": HOST + "a.wav", "format": "wav"}},
-            )
-        },
+        sent=says(
+            VIDEO, IMAGE, TEXT, {"type": "input_audio", "input_audio": {"data": HOST + "a.wav", "format": "wav"}}
+        ),
     ),
     Row(
         name="system, history and thinking",
@@ -136,14 +124,12 @@ CONVERSATIONS = [
             Message(role="assistant", parts=(ThinkingPart(text="hm"), TextPart(text="Hello"))),
             user("What?"),
         ),
-        body={
-            "messages": [
-                {"role": "system", "content": "Be brief."},
-                {"role": "user", "content": "Hi"},
-                {"role": "assistant", "content": "Hello", "reasoning_content": "hm"},
-                {"role": "user", "content": "What?"},
-            ]
-        },
+        sent=[
+            {"role": "system", "content": "Be brief."},
+            {"role": "user", "content": "Hi"},
+            {"role": "assistant", "content": "Hello", "reasoning_content": "hm"},
+            {"role": "user", "content": "What?"},
+        ],
     ),
     Row(
         name="thinking in history only where the model uses it",
@@ -153,13 +139,11 @@ CONVERSATIONS = [
             Message(role="assistant", parts=(ThinkingPart(text="hm"), TextPart(text="a"))),
             user("b"),
         ),
-        body={
-            "messages": [
-                {"role": "user", "content": "Hi"},
-                {"role": "assistant", "content": "a"},
-                {"role": "user", "content": "b"},
-            ]
-        },
+        sent=[
+            {"role": "user", "content": "Hi"},
+            {"role": "assistant", "content": "a"},
+            {"role": "user", "content": "b"},
+        ],
     ),
     Row(
         name="tool calls and results",
@@ -169,29 +153,25 @@ CONVERSATIONS = [
             Message(role="tool", parts=(ToolResultPart(tool_call_id="c1", text="rain"),)),
         ),
         options=ChatOptions(tools=(WEATHER,), tool_choice="auto", parallel_tool_calls=True),
-        body={
-            "messages": [
-                {"role": "user", "content": "Weather?"},
-                {
-                    "role": "assistant",
-                    "content": "",
-                    "tool_calls": [
-                        {"id": "c1", "type": "function", "function": {"name": "weather", "arguments": '{"x": 1}'}}
-                    ],
-                },
-                {"role": "tool", "tool_call_id": "c1", "content": "rain"},
-            ],
-            "tools": [WEATHER_JSON],
-            "tool_choice": "auto",
-            "parallel_tool_calls": True,
-        },
+        sent=[
+            {"role": "user", "content": "Weather?"},
+            {
+                "role": "assistant",
+                "content": "",
+                "tool_calls": [
+                    {"id": "c1", "type": "function", "function": {"name": "weather", "arguments": '{"x": 1}'}}
+                ],
+            },
+            {"role": "tool", "tool_call_id": "c1", "content": "rain"},
+        ],
+        fields={"tools": [WEATHER_JSON], "tool_choice": "auto", "parallel_tool_calls": True},
     ),
     Row(
         name="a forced tool switches thinking off",
         messages=(user("Weather?"),),
         options=ChatOptions(tools=(WEATHER,), tool_choice="weather"),
-        body={
-            "messages": says("Weather?"),
+        sent=says("Weather?"),
+        fields={
             "tools": [WEATHER_JSON],
             "tool_choice": {"type": "function", "function": {"name": "weather"}},
             "reasoning_effort": "none",
@@ -199,7 +179,6 @@ CONVERSATIONS = [
     ),
     Row(
         name="every plain option",
-        messages=(user("What?"),),
         options=ChatOptions(
             temperature=0.0,
             top_p=0.5,
@@ -213,8 +192,7 @@ CONVERSATIONS = [
             multichannel=False,
             extra_body={"new_field": 1},
         ),
-        body={
-            "messages": says("What?"),
+        fields={
             "temperature": 0.0,
             "top_p": 0.5,
             "top_k": 3,
@@ -231,73 +209,44 @@ CONVERSATIONS = [
     Row(
         name="speech",
         model="qwen3.5-omni-flash",
-        messages=(user("What?"),),
         options=ChatOptions(modalities=("text", "audio"), voice="Ethan"),
-        body={
-            "messages": says("What?"),
-            "modalities": ["text", "audio"],
-            "audio": {"voice": "Ethan", "format": "wav"},
-        },
+        fields={"modalities": ["text", "audio"], "audio": {"voice": "Ethan", "format": "wav"}},
     ),
     Row(
         name="JSON mode without thinking",
         messages=(user("Give json."),),
         options=ChatOptions(json_mode=True, thinking=False),
-        body={
-            "messages": says("Give json."),
-            "response_format": {"type": "json_object"},
-            "reasoning_effort": "none",
-        },
+        sent=says("Give json."),
+        fields={"response_format": {"type": "json_object"}, "reasoning_effort": "none"},
     ),
     Row(
         name="a schema where the model takes one",
         model="qwen3.8-flash",
-        messages=(user("What?"),),
         options=ChatOptions(json_schema={"title": "Answer", "type": "object"}),
-        body={
-            "messages": says("What?"),
+        fields={
             "response_format": {
                 "type": "json_schema",
                 "json_schema": {"name": "Answer", "strict": True, "schema": {"title": "Answer", "type": "object"}},
-            },
+            }
         },
     ),
-    Row(
-        name="thinking by effort",
-        messages=(user("What?"),),
-        options=ChatOptions(thinking="low"),
-        body={"messages": says("What?"), "reasoning_effort": "low"},
-    ),
+    Row(name="thinking by effort", options=ChatOptions(thinking="low"), fields={"reasoning_effort": "low"}),
     Row(
         name="thinking by switch",
         model="qwen3-omni-flash",
-        messages=(user("What?"),),
         options=ChatOptions(thinking="high"),
-        body={"messages": says("What?"), "enable_thinking": True},
+        fields={"enable_thinking": True},
     ),
-    Row(
-        name="no switch where there is none",
-        model="qwen3.5-omni-flash",
-        messages=(user("What?"),),
-        options=ChatOptions(thinking=False),
-        body={"messages": says("What?")},
-    ),
+    Row(name="no switch where there is none", model="qwen3.5-omni-flash", options=ChatOptions(thinking=False)),
     Row(
         name="a signed address keeps its query",
         messages=(user(VideoPart(source=MediaSource.from_url(SIGNED)), "What?"),),
-        body={"messages": says({"type": "video_url", "video_url": {"url": SIGNED}}, TEXT)},
+        sent=says({"type": "video_url", "video_url": {"url": SIGNED}}, TEXT),
     ),
     Row(
         name="the same medium twice, and an empty text",
         messages=(user("hello", ImagePart(source=at("a.png")), "", ImagePart(source=at("a.png"))),),
-        body={
-            "messages": says(
-                {"type": "text", "text": "hello"},
-                {"type": "image_url", "image_url": {"url": HOST + "a.png"}},
-                {"type": "text", "text": ""},
-                {"type": "image_url", "image_url": {"url": HOST + "a.png"}},
-            )
-        },
+        sent=says({"type": "text", "text": "hello"}, IMAGE, {"type": "text", "text": ""}, IMAGE),
     ),
     Row(
         name="what a tool showed follows its result",
@@ -307,51 +256,35 @@ CONVERSATIONS = [
             Message(role="tool", parts=(ToolResultPart(tool_call_id="c1", text=SHOWN),)),
             user(ImagePart(source=at("a.png"))),
         ),
-        body={
-            "messages": [
-                {"role": "user", "content": "Look."},
-                {
-                    "role": "assistant",
-                    "content": "",
-                    "tool_calls": [{"id": "c1", "type": "function", "function": {"name": "look", "arguments": "{}"}}],
-                },
-                {"role": "tool", "tool_call_id": "c1", "content": SHOWN},
-                {
-                    "role": "user",
-                    "content": [{"type": "image_url", "image_url": {"url": HOST + "a.png"}}],
-                },
-            ]
-        },
+        sent=[
+            {"role": "user", "content": "Look."},
+            {
+                "role": "assistant",
+                "content": "",
+                "tool_calls": [{"id": "c1", "type": "function", "function": {"name": "look", "arguments": "{}"}}],
+            },
+            {"role": "tool", "tool_call_id": "c1", "content": SHOWN},
+            {"role": "user", "content": [IMAGE]},
+        ],
     ),
     Row(
         name="any tool of several",
         messages=(Message(role="system", parts=(TextPart(text=MUST_CALL),)), user("Weather?")),
         options=ChatOptions(tools=(WEATHER, TIME), tool_choice="auto"),
-        body={
-            "messages": [{"role": "system", "content": MUST_CALL}, {"role": "user", "content": "Weather?"}],
-            "tools": [WEATHER_JSON, TIME_JSON],
-            "tool_choice": "auto",
-        },
+        sent=[{"role": "system", "content": MUST_CALL}, {"role": "user", "content": "Weather?"}],
+        fields={"tools": [WEATHER_JSON, TIME_JSON], "tool_choice": "auto"},
     ),
     Row(
         name="a schema in the prompt",
         messages=(Message(role="system", parts=(TextPart(text=IN_PROMPT),)), user("What?")),
         options=ChatOptions(json_mode=True, thinking=False),
-        body={
-            "messages": [{"role": "system", "content": IN_PROMPT}, {"role": "user", "content": "What?"}],
-            "response_format": {"type": "json_object"},
-            "reasoning_effort": "none",
-        },
+        sent=[{"role": "system", "content": IN_PROMPT}, {"role": "user", "content": "What?"}],
+        fields={"response_format": {"type": "json_object"}, "reasoning_effort": "none"},
     ),
     Row(
         name="web search",
-        messages=(user("What?"),),
         options=ChatOptions(enable_search=True),
-        body={
-            "messages": says("What?"),
-            "enable_search": True,
-            "search_options": {"search_strategy": "agent"},
-        },
+        fields={"enable_search": True, "search_options": {"search_strategy": "agent"}},
     ),
 ]
 
@@ -375,3 +308,11 @@ CALLS: dict[str, dict[str, Any]] = {
     "any tool of several": {"tools": [WEATHER_JSON, TIME_JSON], "tool_choice": "required"},
 }  # fmt: skip
 """The options of a call, which both frameworks spell alike, by the name of the row."""
+
+TEXTS = {
+    **dict.fromkeys(["text", *CALLS], "What?"),
+    "a forced tool switches thinking off": "Weather?",
+    "JSON mode without thinking": "Give json.",
+    "any tool of several": "Weather?",
+}
+"""Rows with one message that is only text, which both frameworks spell alike."""

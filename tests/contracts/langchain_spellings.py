@@ -4,7 +4,7 @@ from typing import Any
 
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage, ToolMessage
 
-from tests.contracts.conversations import HOST, SIGNED
+from tests.contracts.conversations import HOST, SIGNED, TEXTS
 
 
 def says(*blocks: Any) -> list[BaseMessage]:
@@ -20,7 +20,7 @@ VIDEO = {"type": "video", "url": HOST + "a.mp4"}
 IMAGE = {"type": "image", "url": HOST + "a.png"}
 
 SPELLINGS: dict[str, list[BaseMessage]] = {
-    "text": says("What?"),
+    **{name: says(text) for name, text in TEXTS.items()},
     "two texts keep their order": says("a", "b"),
     "image with sampling": says({**IMAGE, "extras": {"min_pixels": 4096, "max_pixels": 9999}}, WHAT),
     "audio": says({"type": "audio", "url": HOST + "a.mp3"}, WHAT),
@@ -43,15 +43,6 @@ SPELLINGS: dict[str, list[BaseMessage]] = {
         call("weather", "c1", x=1),
         ToolMessage("rain", tool_call_id="c1"),
     ],
-    "a forced tool switches thinking off": says("Weather?"),
-    "every plain option": says("What?"),
-    "speech": says("What?"),
-    "JSON mode without thinking": says("Give json."),
-    "a schema where the model takes one": says("What?"),
-    "thinking by effort": says("What?"),
-    "thinking by switch": says("What?"),
-    "no switch where there is none": says("What?"),
-    "web search": says("What?"),
     "a signed address keeps its query": says({**VIDEO, "url": SIGNED}, WHAT),
     "the same medium twice, and an empty text": says("hello", IMAGE, "", IMAGE),
     "what a tool showed follows its result": [
@@ -59,6 +50,4 @@ SPELLINGS: dict[str, list[BaseMessage]] = {
         call("look", "c1"),
         ToolMessage([{"type": "text", "text": "this"}, IMAGE], tool_call_id="c1"),
     ],
-    "any tool of several": says("Weather?"),
-    "a schema in the prompt": says("What?"),
 }

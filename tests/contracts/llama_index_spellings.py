@@ -13,7 +13,7 @@ from llama_index.core.base.llms.types import (
     VideoBlock,
 )
 
-from tests.contracts.conversations import HOST, SIGNED
+from tests.contracts.conversations import HOST, SIGNED, TEXTS
 
 USER, ASSISTANT = MessageRole.USER, MessageRole.ASSISTANT
 
@@ -32,7 +32,7 @@ VIDEO = VideoBlock(url=HOST + "a.mp4")
 IMAGE = ImageBlock(url=HOST + "a.png")
 
 SPELLINGS: dict[str, list[ChatMessage]] = {
-    "text": says("What?"),
+    **{name: says(text) for name, text in TEXTS.items()},
     "two texts keep their order": says("a", "b"),
     "image with sampling": says(IMAGE, "What?", min_pixels=4096, max_pixels=9999),
     "audio": says(AudioBlock(url=HOST + "a.mp3"), "What?"),
@@ -55,15 +55,6 @@ SPELLINGS: dict[str, list[ChatMessage]] = {
         turn(ASSISTANT, ToolCallBlock(tool_call_id="c1", tool_name="weather", tool_kwargs={"x": 1})),
         ChatMessage(role=MessageRole.TOOL, content="rain", additional_kwargs={"tool_call_id": "c1"}),
     ],
-    "a forced tool switches thinking off": says("Weather?"),
-    "every plain option": says("What?"),
-    "speech": says("What?"),
-    "JSON mode without thinking": says("Give json."),
-    "a schema where the model takes one": says("What?"),
-    "thinking by effort": says("What?"),
-    "thinking by switch": says("What?"),
-    "no switch where there is none": says("What?"),
-    "web search": says("What?"),
     "a signed address keeps its query": says(VideoBlock(url=SIGNED), "What?"),
     "the same medium twice, and an empty text": says("hello", IMAGE, "", IMAGE),
     "what a tool showed follows its result": [
@@ -71,6 +62,4 @@ SPELLINGS: dict[str, list[ChatMessage]] = {
         turn(ASSISTANT, ToolCallBlock(tool_call_id="c1", tool_name="look", tool_kwargs={})),
         ChatMessage(role="tool", blocks=[TextBlock(text="this"), IMAGE], additional_kwargs={"tool_call_id": "c1"}),
     ],
-    "any tool of several": says("Weather?"),
-    "a schema in the prompt": says("What?"),
 }
