@@ -95,7 +95,8 @@ def _arguments(function: dict[str, Any], text: str, evidence: Evidence) -> dict[
     parameters = function.get("parameters") or {}
     properties = parameters.get("properties") or {}
     required = parameters.get("required") or []
-    filled = fill(parameters, evidence) if properties else {}
+    made = fill(parameters, evidence) if properties else {}
+    filled = made if isinstance(made, dict) else {}  # its type may be anything
     numbers = _NUMBER.findall(text)
     quoted = [next(piece for piece in match.groups() if piece) for match in _QUOTED.finditer(text)]
     arguments: dict[str, Any] = {}
