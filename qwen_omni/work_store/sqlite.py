@@ -157,7 +157,7 @@ class SqliteFile:
             self._writer.file = self._ready = _identity(self.path)
 
     def read(self, action: Callable[[Transaction], T]) -> T:
-        """Read; raises as `make_ready`."""
+        """Read. Raises what `make_ready` raises."""
         self.make_ready()
         with self._reader.lock:
             return action(FileTransaction(self._connection(self._reader)))
@@ -169,7 +169,7 @@ class SqliteFile:
 
     @contextlib.contextmanager
     def writing(self, *, durable: bool = True) -> Generator[Transaction]:
-        """Write in one transaction; raises as `make_ready`, within a bounded time.
+        """Write in one transaction, within a bounded time. Raises what `make_ready` raises.
 
         What is not `durable` survives the end of every process, but not a power failure; it costs no wait for the disk.
         """

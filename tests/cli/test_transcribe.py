@@ -84,7 +84,7 @@ def test_speakers(transcribe, calls: list[TruthMedia], standin: Standin) -> None
 
 
 def test_a_failed_task(transcribe, calls: list[TruthMedia], standin: Standin) -> None:
-    """It is told in a line."""
+    """One line says so."""
     standin.tasks.fail(Outcome(kind="subtask"))
     status, _, err = transcribe(calls[0].path)
     assert status == 1

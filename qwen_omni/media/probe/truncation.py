@@ -38,7 +38,7 @@ _LEAST_MATCH = Fraction(98, 100)  # of a file, that a Xing header must cover for
 
 # A packet of a transport stream that begins with a program map, from its length on.
 _PROGRAM_MAP = re.compile(rb"\x47[\x40-\x5f][\x00-\xff][\x10-\x1f]\x00\x02(?=([\xb0-\xb3][\x00-\xff]))")
-_MAP_EVERY, _MAP_BEFORE = 2**20, 2**16  # bytes within which a program map comes again, and in which one precedes a join
+_MAP_WITHIN, _MAP_BEFORE = 2**20, 2**16  # bytes after and before a join in which a program map is looked for
 _REGISTRATION = 0x05
 _NAMES_CODEC = frozenset({_REGISTRATION, 0x56, 0x59, 0x6A, 0x7A, 0x7B, 0x7C, 0x7F})  # ISO/IEC 13818-1; ETSI EN 300 468
 
@@ -107,35 +107,43 @@ def refuse_second(end: int, size_bytes: int) -> NoReturn:
 
 
 def codec_changes(file: IO[bytes], positions: Sequence[int]) -> int:
-    """Return at which of these positions a transport stream goes on with another codec under the same PID; 0 if none.
+    """Return where a transport stream begins to state another codec for the same PID; 0 if it never does.
 
-    Demuxers name the codec that the first program map states, and decoders fail on the rest.
+    Demuxers use the codec that the first program map states, and decoders fail on the rest. Maps are repeated several
+    times a second, so only the beginning and the bytes around the given positions are read, none twice.
 
     Args:
         file: a transport stream.
-        positions: where its clock breaks, which is where recordings are joined.
+        positions: where its clock breaks, in ascending order: recordings are joined there.
     """
     known: dict[int, tuple[int, bytes]] = {}
-    for at in positions:
-        for begin in (0, max(0, at - _MAP_BEFORE)):
-            file.seek(begin)
-            for pid, codec in _mapped(file.read(_MAP_BEFORE + _MAP_EVERY)):
-                if known.setdefault(pid, codec) != codec:
-                    return at
+    read = 0
+    for position in (0, *positions) if positions else ():
+        begin, end = max(read, position - _MAP_BEFORE), position + _MAP_WITHIN
+        if begin >= end:
+            continue
+        file.seek(begin)
+        for at, pid, codec in _mapped(file.read(end - begin)):
+            if known.setdefault(pid, codec) != codec:
+                return begin + at
+        read = end
     return 0
 
 
-def _mapped(block: bytes) -> Iterator[tuple[int, tuple[int, bytes]]]:
-    """Yield what program maps in a piece of a transport stream say of each PID (ISO/IEC 13818-1, 2.4.4.8)."""
+def _mapped(block: bytes) -> Iterator[tuple[int, int, tuple[int, bytes]]]:
+    """Yield what program maps in a piece of a transport stream state: their place, a PID and its codec.
+
+    Source: ISO/IEC 13818-1, 2.4.4.8.
+    """
     for match in _PROGRAM_MAP.finditer(block):
         begin = match.start(1)
         end = begin + 2 + _twelve_bits(block, begin) - 4  # without its checksum
         at = begin + 11 + _twelve_bits(block, begin + 9)
-        listed: list[tuple[int, tuple[int, bytes]]] = []
-        while at + 5 <= end:
+        listed: list[tuple[int, int, tuple[int, bytes]]] = []
+        while at + 5 <= end <= len(block):
             size = _twelve_bits(block, at + 3)
-            codec = block[at], _codec_descriptors(block[at + 5 : at + 5 + size])
-            listed.append((_twelve_bits(block, at + 1) | (block[at + 1] & 0x10) << 8, codec))
+            pid = int.from_bytes(block[at + 1 : at + 3], "big") & 0x1FFF
+            listed.append((match.start(), pid, (block[at], _codec_descriptors(block[at + 5 : at + 5 + size]))))
             at += 5 + size
         if at == end:  # otherwise these bytes only look like a map
             yield from listed

@@ -81,7 +81,7 @@ class Reply:
     model: str = ""
 
     def cut(self, after: int, *, reset: bool) -> Reply:
-        """Return this answer with a body that ends after so many bytes, with the connection."""
+        """Return this answer cut off: the connection is closed after that many bytes of the body."""
         kept: list[bytes] = []
         for piece in self.pieces:
             kept.append(piece[:after])

@@ -12,7 +12,7 @@ from hypothesis import given, strategies as st
 
 from qwen_omni.errors import UnreadableMediaError
 from qwen_omni.media.prepare import PrepareOptions, prepare
-from qwen_omni.media.probe.truncation import check_whole
+from qwen_omni.media.probe.truncation import check_whole, codec_changes
 from tests.support import making
 from tests.support.boxing import box, fragment, numbers, track
 from tests.support.odd import copy
@@ -203,3 +203,51 @@ def test_any_damage_ends_in_a_typed_error_or_none(data, noise, at, cut):
     except UnreadableMediaError as error:
         assert "missing" in str(error)
     assert file.tell() == 0
+
+
+def program_map(*streams: tuple[int, int, bytes]) -> bytes:
+    """Return a packet of a transport stream with a program map: type, PID and descriptors of each stream."""
+    listed = b"".join(struct.pack(">BHH", kind, 0xE000 | pid, 0xF000 | len(more)) + more for kind, pid, more in streams)
+    section = struct.pack(">HBBBHH", 1, 0xC1, 0, 0, 0xE100, 0xF000) + listed + bytes(4)
+    return (b"\x47\x50\x00\x10\x00\x02" + struct.pack(">H", 0xB000 | len(section)) + section).ljust(188, b"\xff")
+
+
+H264, HEVC, AAC = (0x1B, 256, b""), (0x24, 256, b""), (0x0F, 257, b"\x0a\x04eng\0")
+FRENCH, PRIVATE, AC3 = (0x0F, 257, b"\x0a\x04fra\0"), (0x06, 257, b""), (0x06, 257, b"\x6a\x01\0")
+JOINS = {
+    "the same codecs": ([H264, AAC], [H264, AAC], False),
+    "another language": ([H264, AAC], [H264, FRENCH], False),
+    "another PID": ([H264], [H264, AAC], False),
+    "another video codec": ([H264, AAC], [HEVC, AAC], True),
+    "another audio codec": ([H264, AAC], [H264, AC3], True),
+    "named by a descriptor alone": ([H264, PRIVATE], [H264, AC3], True),
+}
+
+
+@pytest.mark.parametrize("case", JOINS)
+@pytest.mark.parametrize("apart", [0, 3_000_000])
+def test_a_codec_that_changes_under_its_pid_is_found(case, apart):
+    """At the place of its map; a map that is cut off at the end of what is read states nothing."""
+    first, second, changes = JOINS[case]
+    rest = b"\x47\x01\x00\x10".ljust(188, b"\0") * (apart // 188)
+    start = program_map(*first) + rest
+    data = start + program_map(*second) + rest + program_map(*second)[:20]
+    assert codec_changes(io.BytesIO(data), [len(start) + 400]) == (len(start) if changes else 0)
+    assert codec_changes(io.BytesIO(data), []) == 0
+
+
+def test_a_stream_of_many_breaks_is_read_once():
+    """The clock of a dashcam's or a damaged recording may break thousands of times."""
+
+    class Counted(io.BytesIO):
+        total = 0
+
+        def read(self, size: int | None = -1) -> bytes:
+            block = super().read(size)
+            self.total += len(block)
+            return block
+
+    data = program_map(H264) * 20_000
+    file = Counted(data)
+    assert codec_changes(file, range(188, len(data), 188)) == 0
+    assert file.total <= len(data)
