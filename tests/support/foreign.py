@@ -108,6 +108,8 @@ _FRAGMENTS = f"{FF} -i a.mp4 {X264} -g 20 -c:a copy -movflags frag_keyframe+empt
 VIDEO = (
     film("MP4 of fragments (OBS, streaming)", "dash.mp4", f"{_FRAGMENTS}+default_base_moof dash.mp4"),
     broken("MP4 of fragments, cut (a recorder that crashed)", "crash.mp4", f"{_FRAGMENTS} 1.mp4; head -c 30000 1.mp4 > crash.mp4", r"describe a file of [\d,]+ bytes, so [\d,]+ are missing; .* or keep what is there"),
+    broken("MP4 whose middle has not been downloaded", "hole.mp4", "cp a.mp4 hole.mp4; s=$(wc -c < a.mp4); dd if=/dev/zero of=hole.mp4 bs=1 seek=$((s / 3)) count=$((s / 3)) conv=notrunc status=none", r"s of its (video|audio) are zeros"),
+    broken("MP4 whose download ended before its index", "cut.mp4", "head -c $(($(wc -c < a.mp4) / 2)) a.mp4 > cut.mp4", r"it has no index \(moov\)"),
     film("MP4 of fragments, the second piece of a stream", "piece.mp4", f"{_PIECES} cat init.mp4 fs1.m4s > piece.mp4", first=2, last=4),
     broken("Matroska whose clock begins before zero", "neg.mkv", f"{FF} -ss 2.33 -i a.mp4 -c copy -avoid_negative_ts disabled neg.mkv", "its clock begins at -2.33 s"),
     film("MPEG-TS, one key frame", "a.ts", f"{FF} -i a.mp4 -c copy a.ts"),

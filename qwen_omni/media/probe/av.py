@@ -28,6 +28,7 @@ from qwen_omni.media.probe.container import (
     MOST_PIXELS,
     UNTIMED,
     audio_streams,
+    base_of,
     frames_of,
     has_decoder,
     levels_of,
@@ -42,6 +43,7 @@ from qwen_omni.media.probe.truncation import (
     check_whole,
     codec_changes,
     ends_as_stated,
+    has_zeros,
     refuse_second,
 )
 from qwen_omni.media.work import Deadline
@@ -85,6 +87,13 @@ _UNREAD = 0.02  # of a file, after the last packet
 _BEGINNINGS = {"flv": b"FLV\x01", "tta": b"TTA1", "voc": b"Creative Voice File"}  # of files that state where they end
 _STREAMED = frozenset({"mpegts", "mpeg"})  # what is joined to them may have other stream numbers
 _FEW_BYTES = 4_096  # of bare audio that may belong to no frame
+# Codecs of which no packet begins with many zeros.
+_NEVER_ZEROS = frozenset({
+    "h264", "hevc", "av1", "libdav1d", "vp8", "vp9", "mpeg4", "mpeg2video", "aac", "mp3", "mp3float", "ac3", "eac3",
+    "opus", "vorbis", "flac", "alac",
+})  # fmt: skip
+_LEAST_PACKET, _PACKET_BEGINS = 16, 64  # bytes
+_MOST_ZEROS = Fraction(1)  # seconds
 _NEAR = 65_536  # bytes around a join in which the head of the second file is searched for
 _BARE_NAMES = "h261 h263 h264 hevc vvc av1 obu mpegvideo m4v avs2 avs3 cavsvideo dirac vc1 dnxhd mjpeg mjpeg_2000 ipu"
 _BARE = frozenset(_BARE_NAMES.split())  # video streams without a container: their packets have no times
@@ -149,6 +158,9 @@ def probe_stream(
         elif _must_walk(file, format_name, facts, size_bytes):
             with open_container(file, size_bytes, deadline=deadline) as container:
                 facts |= _walked(file, container, facts, deadline, size_bytes)
+        if facts["kind"] != "image" and has_zeros(file, size_bytes):
+            with open_container(file, size_bytes, deadline=deadline) as container:
+                _check_holes(container, track, deadline)
         if _must_decode(format_name, facts):
             with open_container(file, size_bytes, deadline=deadline) as container:
                 length = _decoded_length(container, audio_streams(container, track)[0], deadline)
@@ -222,6 +234,23 @@ def _walked(
             )
     earliest = origin if video is None else None  # decoders skip a recording's priming samples
     return corrected | _walked_video(video, found, facts, origin) | _walked_audio(audio, found, origin, earliest)
+
+
+def _check_holes(container: "InputContainer", track: int | Literal["mix"], deadline: Deadline) -> None:
+    """Refuse a file in which a second or more of the chosen streams is zeros: decoders skip it, or show gray."""
+    video, audio = video_stream(container), audio_streams(container, track)
+    chosen = [stream for stream in (video, *audio) if stream and stream.codec_context.name in _NEVER_ZEROS]
+    lost = dict.fromkeys((stream.index for stream in chosen), Fraction(0))
+    for packet in packets_of(container, *chosen) if chosen else ():
+        deadline.check()
+        if packet.size > _LEAST_PACKET and not any(memoryview(packet)[:_PACKET_BEGINS]):
+            lost[packet.stream.index] += (packet.duration or 0) * base_of(packet.stream)
+    for stream in chosen:
+        if lost[stream.index] >= _MOST_ZEROS:
+            raise BrokenPromiseError(
+                f"{float(lost[stream.index]):,.2f} s of its {stream.type} are zeros, as in a download that was "
+                "interrupted after room for the whole file had been made; copy or download the whole file again"
+            )
 
 
 def _check_joined(file: IO[bytes], format_name: str, found: Walk, size_bytes: int) -> None:

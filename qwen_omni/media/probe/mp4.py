@@ -128,6 +128,12 @@ def payload_end(file: IO[bytes], size_bytes: int) -> tuple[int, bool, int | None
     return 0, False, None
 
 
+def lacks_index(file: IO[bytes], size_bytes: int) -> bool:
+    """Whether a file is an MP4 with a payload and nothing that says what is in it: no movie, fragment or image."""
+    kinds = {kind for kind, _, _ in itertools.islice(boxes_in(file, 0, size_bytes), MOST_SKIPPED)}
+    return {b"ftyp", b"mdat"} <= kinds and not kinds & {b"moov", b"moof", b"meta"}
+
+
 def _is_needed(file: IO[bytes], kind: bytes, begin: int, size_bytes: int, *, indexed: bool) -> bool:
     """Whether a box that the file cuts off holds video or audio, or lists some: only titles and covers follow those."""
     if kind != b"moov":

@@ -17,7 +17,7 @@ from fractions import Fraction
 from typing import IO, Literal, NoReturn
 
 from qwen_omni.errors import UnreadableMediaError
-from qwen_omni.media.probe.mp4 import ENDLESS, MOST_SKIPPED, payload_end
+from qwen_omni.media.probe.mp4 import ENDLESS, MOST_SKIPPED, lacks_index, payload_end
 
 _EBML = b"\x1a\x45\xdf\xa3"
 _SEGMENT = 0x18538067  # the element that holds all of a video
@@ -41,6 +41,8 @@ _PROGRAM_MAP = re.compile(rb"\x47[\x40-\x5f][\x00-\xff][\x10-\x1f]\x00\x02(?=([\
 _MAP_WITHIN, _MAP_BEFORE = 2**20, 2**16  # bytes after and before a join in which a program map is looked for
 _REGISTRATION = 0x05
 _NAMES_CODEC = frozenset({_REGISTRATION, 0x56, 0x59, 0x6A, 0x7A, 0x7B, 0x7C, 0x7F})  # ISO/IEC 13818-1; ETSI EN 300 468
+
+_PLACES, _PLACE_BYTES = 128, 512
 
 _ASF = bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c")
 _ASF_DATA = bytes.fromhex("3626b2758e66cf11a6d900aa0062ce6c")
@@ -75,6 +77,11 @@ def check_whole(file: IO[bytes], size_bytes: int) -> None:
         end, in_fragments, second = payload_end(file, size_bytes)
         if second is not None:
             refuse_second(second, size_bytes)
+        if lacks_index(file, size_bytes):
+            raise BrokenPromiseError(
+                "it has no index (moov), which recorders write last: the recording, copy or download was interrupted. "
+                "Copy or download the whole file again, or restore a recording with its recorder"
+            )
     file.seek(0)
     if end > size_bytes + slack:
         rest = ", or keep what is there with `ffmpeg -i FILE -c copy whole.mp4`" if in_fragments else ""
@@ -104,6 +111,17 @@ def refuse_second(end: int, size_bytes: int) -> NoReturn:
         "the rest. Send them one by one, or join them with a program that knows the format, such as "
         "`ffmpeg -f concat`"
     )
+
+
+def has_zeros(file: IO[bytes], size_bytes: int) -> bool:
+    """Whether one of many places in a file, evenly spread, holds only zeros, as where a download has not arrived."""
+    step = size_bytes // (_PLACES + 1)
+    for place in range(1, _PLACES + 1):
+        file.seek(place * step)
+        block = file.read(_PLACE_BYTES)
+        if block and not any(block):
+            return True
+    return False
 
 
 def codec_changes(file: IO[bytes], positions: Sequence[int]) -> int:
