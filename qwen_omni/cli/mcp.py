@@ -1,10 +1,14 @@
 """`qwen-omni mcp`: the tools of one folder for any client of the Model Context Protocol."""
 
 import asyncio
+import contextlib
 import os
-from collections.abc import Callable, Coroutine
+import signal
+import threading
+from collections.abc import Callable, Coroutine, Iterator
 from importlib.util import find_spec
 from pathlib import Path
+from types import FrameType
 from typing import Annotated, Any
 
 import typer
@@ -79,12 +83,49 @@ def _serve(serving: Coroutine[Any, Any, None]) -> None:
 
     A thread waits for the next line of standard input, and Python would wait for that thread before it exits.
     """
-    try:
-        asyncio.run(serving)
-    except KeyboardInterrupt:
+    if asyncio.run(_interrupted(serving)):
         show_stopped("")
         scratch.remove()
         os._exit(STOPPED)
+
+
+async def _interrupted(serving: Coroutine[Any, Any, None]) -> bool:
+    """Serve until the client disconnects or Ctrl-C is pressed; return whether it was Ctrl-C.
+
+    The signal's handler raises wherever the process happens to be. Inside a task of the SDK the exception would end up
+    in a task group, and the user would see a traceback; so here it only sets an event.
+    """
+    loop, interrupt = asyncio.get_running_loop(), asyncio.Event()
+    server, pressed = asyncio.ensure_future(serving), asyncio.ensure_future(interrupt.wait())
+    with _signals_caught(lambda: loop.call_soon_threadsafe(interrupt.set)):
+        await asyncio.wait([server, pressed], return_when=asyncio.FIRST_COMPLETED)
+    if interrupt.is_set():
+        loop.set_exception_handler(lambda *_: None)  # what the SDK raises as its tasks end is not for the user
+        return True
+    server.result()
+    return False
+
+
+@contextlib.contextmanager
+def _signals_caught(on_interrupt: Callable[[], object]) -> Iterator[None]:
+    """Call `on_interrupt` where the handler of Ctrl-C would raise `KeyboardInterrupt`."""
+    handler = signal.getsignal(signal.SIGINT)
+    if not callable(handler) or threading.current_thread() is not threading.main_thread():
+        yield  # Ctrl-C is ignored, or arrives elsewhere
+        return
+
+    def on_signal(number: int, frame: FrameType | None) -> None:
+        try:
+            handler(number, frame)
+        except KeyboardInterrupt:
+            on_interrupt()
+
+    signal.signal(signal.SIGINT, on_signal)
+    try:
+        yield
+    finally:
+        if signal.getsignal(signal.SIGINT) is on_signal:  # the first Ctrl-C installs another handler for the second
+            signal.signal(signal.SIGINT, handler)
 
 
 def _limit(max_cny: float | None, max_tokens: int | None, *, no_limit: bool) -> SpendLimit | None:

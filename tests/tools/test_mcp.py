@@ -1,9 +1,11 @@
 """The MCP server, over standard input and output, with the SDK's own client."""
 
+import asyncio
 import contextlib
 import importlib.util
 import json
 import os
+import signal
 import subprocess
 import threading
 from dataclasses import replace
@@ -246,6 +248,38 @@ def test_a_limit_is_kept(options, variables, refused, started, standin: Standin)
     assert tools.call("probe_media", {"path": "."}).error is None
     assert not standin.requests
     tools.close()
+
+
+@pytest.mark.parametrize("place_of_it", ["in a task of the SDK", "between tasks", "after a task failed"])
+def test_ctrl_c_ends_it_in_one_line(place_of_it, place: Place, monkeypatch, capsys, caplog) -> None:
+    """Wherever the signal arrives: nothing is wrapped in a group of exceptions, and the status is 130."""
+    from qwen_omni.cli import mcp as command  # noqa: PLC0415
+    from qwen_omni.tools import mcp_server  # noqa: PLC0415
+
+    async def press() -> None:
+        if place_of_it == "between tasks":
+            asyncio.get_running_loop().call_soon(signal.raise_signal, signal.SIGINT)
+        else:
+            signal.raise_signal(signal.SIGINT)
+        if place_of_it == "after a task failed":
+            raise ConnectionResetError
+
+    async def serve(tools: MediaTools) -> None:
+        async with anyio.create_task_group() as group:
+            group.start_soon(press)
+            await anyio.sleep_forever()
+
+    statuses: list[int] = []
+    monkeypatch.setattr(mcp_server, "serve_stdio", serve)
+    monkeypatch.setattr(command.os, "_exit", statuses.append)
+    monkeypatch.setenv("DASHSCOPE_API_KEY", "sk-test")
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(SystemExit):
+        run(["mcp", "--root", str(place.root), "--max-tokens", "9"])
+    assert statuses == [130]
+    assert capsys.readouterr().err.splitlines()[1:] == ["Stopped."]
+    assert not caplog.text
+    assert signal.getsignal(signal.SIGINT) is before
 
 
 TOLD = [
