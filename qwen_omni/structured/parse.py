@@ -7,7 +7,6 @@ A wrapper around it (`{"result": {…}}`) is removed. A text that ends inside an
 before it. Where nothing of that is the answer, and its schema reads them, the text forms of `forms` are.
 """
 
-import functools
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -148,6 +147,7 @@ class CaptionStream:
         self._schema = schema
         self._facts = facts or {}
         self._shows = shows
+        self._reader = JsonReader(arrays=schema.arrays)
         self._pieces: list[str] = []
         self._taken = 0  # how many of them the reader has consumed
         self._seen = 0
@@ -157,10 +157,6 @@ class CaptionStream:
         self._rejected = 0  # number of the reader's values that are not the answer
         self._complete = False  # the whole answer has been shown
         self._form_shown: dict[str, Any] | None = None
-
-    @functools.cached_property
-    def _reader(self) -> JsonReader:
-        return JsonReader(arrays=self._schema.arrays)  # not needed for a whole answer that is correct JSON
 
     @property
     def text(self) -> str:

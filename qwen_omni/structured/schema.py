@@ -47,6 +47,7 @@ _FOREIGN = (ArithmeticError, AssertionError, AttributeError, LookupError, Recurs
 # Possessive: two adjacent repeats of digits would otherwise try every way to split them.
 _ENDLESS = re.compile(r"\s*+[+-]?(?:inf(?:inity)?|nan|[\d._]*+e\+?[\d_]{3,}+|\d{300,}+[\d._]*+)\s*+", re.IGNORECASE)
 _LARGEST = 2**1023
+_SCALAR = (str, int, float, type(None))
 _MOST_REFERENCES = 50
 
 
@@ -242,10 +243,10 @@ def _leaves(value: object) -> Iterator[object]:
     waiting = [value]
     while waiting:
         one = waiting.pop()
-        if isinstance(one, Mapping | list):
-            waiting += one.values() if isinstance(one, Mapping) else one
-        else:
+        if isinstance(one, _SCALAR) or not isinstance(one, Mapping | list):  # the quick check first
             yield one
+        else:
+            waiting += one.values() if isinstance(one, Mapping) else one
 
 
 class _Nulls:
