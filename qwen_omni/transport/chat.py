@@ -17,7 +17,6 @@ import time
 import weakref
 from collections.abc import (
     AsyncGenerator,
-    AsyncIterable,
     AsyncIterator,
     Awaitable,
     Callable,
@@ -72,13 +71,14 @@ def read_up_to(pieces: Iterable[bytes], limit: int) -> bytes:
     return bytes(kept)
 
 
-async def aread_up_to(pieces: AsyncIterable[bytes], limit: int) -> bytes:
-    """Read at most `limit` bytes; see `read_up_to`."""
+async def aread_up_to(pieces: AsyncGenerator[bytes, None], limit: int) -> bytes:
+    """Read at most `limit` bytes, and close the generator; see `read_up_to`."""
     kept = bytearray()
-    async for piece in pieces:
-        kept += piece[: limit - len(kept)]
-        if len(kept) >= limit:
-            break
+    async with contextlib.aclosing(pieces):
+        async for piece in pieces:
+            kept += piece[: limit - len(kept)]
+            if len(kept) >= limit:
+                break
     return bytes(kept)
 
 
@@ -620,7 +620,9 @@ class AsyncConnection:
             failure = _translate(error, self._settings)
         else:
             try:
-                yield AsyncAnswer(raw.http_response, self._settings, deadline)
+                # Closed here: where the garbage collector finds it, possibly in another thread, it may be too late.
+                async with contextlib.aclosing(raw.http_response.aiter_bytes()) as pieces:
+                    yield AsyncAnswer(pieces, self._settings, deadline)
             finally:
                 await raw.close()
             return
@@ -649,9 +651,8 @@ class AsyncConnection:
 class AsyncAnswer:
     """The bytes of one answer, as they come."""
 
-    def __init__(self, response: Any, settings: Settings, deadline: Deadline) -> None:  # noqa: ANN401  (of httpx or httpx2)
-        self._settings, self._deadline = settings, deadline
-        self._pieces = response.aiter_bytes()
+    def __init__(self, pieces: AsyncGenerator[bytes, None], settings: Settings, deadline: Deadline) -> None:
+        self._settings, self._deadline, self._pieces = settings, deadline, pieces
 
     async def pieces(self) -> AsyncGenerator[bytes, None]:
         """Yield the bytes; close the generator if they are not read to the end."""

@@ -1,6 +1,7 @@
 """Connections end with their event loop and are not shared with forks; the host program's logging stays as it is."""
 
 import asyncio
+import contextlib
 import gc
 import logging
 import os
@@ -9,6 +10,7 @@ import sys
 import time
 import warnings
 import weakref
+from collections.abc import AsyncGenerator
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,6 +18,7 @@ import pytest
 
 from langchain_qwen_omni import ChatQwenOmni
 from qwen_omni import AsyncOmniClient, ChatRequest, OmniClient, errors, user
+from qwen_omni.standin import Fault
 from qwen_omni.transport.api import arun, run
 from qwen_omni.transport.flow import Request, ask
 from tests.support.rawserver import RawServer, answer
@@ -93,6 +96,57 @@ async def test_a_dropped_client_leaves_nothing(settings):
         gc.collect()
         await asyncio.sleep(0.05)
     assert await asyncio.to_thread(sockets, before) <= before
+
+
+async def _read_once(client: AsyncOmniClient) -> None:
+    async with contextlib.aclosing(client.stream(HELLO)) as deltas:
+        async for _ in deltas:
+            return
+
+
+async def _native(client: AsyncOmniClient) -> None:
+    url = client.settings.base_url.replace("/compatible-mode/v1", "/api/v1/tasks/none")
+    with contextlib.suppress(errors.QwenOmniError):
+        await arun(ask(Request(method="GET", url=url)), client.settings)
+
+
+ENDS = {
+    "the answer is whole": ((), AsyncOmniClient.complete),
+    "its reader stops": ((Fault.slow(bytes_per_second=2_000),), _read_once),
+    "the service refuses": ((Fault.refuse(400, "invalid_parameter", "no " * 9_000),), AsyncOmniClient.complete),
+    "the stream tells an error": ((Fault.error_in_stream(),), AsyncOmniClient.complete),
+    "the stream breaks": ((Fault.cut(after_bytes=300),), AsyncOmniClient.complete),
+    "a native route": ((), _native),
+}
+
+
+@pytest.mark.parametrize(("faults", "use_it"), ENDS.values(), ids=ENDS)
+def test_generators_of_an_answer_are_closed_not_left_to_the_collector(faults, use_it, settings, standin):
+    """Whatever ends an answer: the collector may run in another thread while the loop closes the same generators."""
+    for fault in faults:
+        standin.script.fault(fault)
+    left: list[str] = []
+
+    async def main() -> None:
+        kept = sys.get_asyncgen_hooks()
+        seen: list[str] = []
+
+        def leave(one: AsyncGenerator[object, None]) -> None:
+            if "httpcore" not in one.ag_code.co_filename:  # its own, below what its users can close
+                left.append(one.__qualname__)
+
+        sys.set_asyncgen_hooks(lambda one: seen.append(one.__qualname__), leave)
+        try:
+            async with AsyncOmniClient(settings) as client:
+                with contextlib.suppress(errors.QwenOmniError):
+                    await use_it(client) if use_it in (_read_once, _native) else await use_it(client, HELLO)
+            gc.collect()
+        finally:
+            sys.set_asyncgen_hooks(*kept)
+        assert "Response.aiter_bytes" in seen
+
+    asyncio.run(main())
+    assert not left
 
 
 def test_loops_side_by_side_have_connections_of_their_own(settings, standin):
