@@ -13,8 +13,8 @@ export PYTHONDONTWRITEBYTECODE :=
 # copied: NLTK, a LlamaIndex dependency, rejects linked ones.
 install = UV_LINK_MODE=copy $(BIN)/python -m uv pip install --quiet --python $(BIN)/python $(1) \
   || $(BIN)/python -m pip install --quiet $(1)
-# One worker more than cores: some tests wait for a process or a connection.
-SPREAD = -n $(shell $(PYTHON) -c 'import os; print(1 + (os.cpu_count() or 1))') --dist worksteal
+# Two workers more than cores: many tests wait for a process or a connection.
+SPREAD = -n $(shell $(PYTHON) -c 'import os; print(2 + (os.cpu_count() or 1))') --dist worksteal
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-slow test-long test-servers test-stores test-library test-newest test-lowest check lint types contracts mutants docs docs-made facts plots wheels bench bench-stream bench-llama-index bench-media fuzz live live-caption record fix clean

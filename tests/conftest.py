@@ -4,6 +4,7 @@
 import functools
 import gc
 import os
+import shutil
 import signal
 import tempfile
 from collections.abc import Iterator
@@ -41,6 +42,12 @@ profiles.register_profile(
     "suite", deadline=None, derandomize="QWEN_OMNI_FUZZ" not in os.environ, suppress_health_check=[HealthCheck.too_slow]
 )
 profiles.load_profile("suite")
+
+# Stores commit each answer to disk. In memory that takes no time; without room there, files are where they always are.
+_MEMORY = Path("/dev/shm")  # noqa: S108  (tempfile creates private folders in it)
+if "TMPDIR" not in os.environ and _MEMORY.is_dir() and shutil.disk_usage(_MEMORY).free > 4 * 2**30:
+    os.environ["TMPDIR"] = str(_MEMORY)
+    tempfile.tempdir = None
 
 # A shell starts what runs in the background with SIGINT ignored, and children inherit that: those of the tests that are
 # sent a SIGINT would never end. Any handler is reset in children; this one keeps ignoring it here.

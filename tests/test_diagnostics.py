@@ -122,7 +122,7 @@ async def test_one_byte_is_read_over_a_real_connection(mode):
     """Both drivers carry the flow; a host without ranges is not read to its end, and no key is sent."""
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Host)
     server.hung_up = threading.Event()
-    thread = threading.Thread(target=server.serve_forever)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     settings = Settings.load(api_key="sk-nobody", read_timeout=10.0)
     flow = examine_link(f"http://127.0.0.1:{server.server_port}/a.mp4", now=NOW, allow_private=True)

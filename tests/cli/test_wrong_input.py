@@ -22,6 +22,7 @@ from PIL import Image
 from qwen_omni.archive.worker import open_store
 from qwen_omni.cli.main import build_app
 from qwen_omni.standin.marked_media import make_audio, make_video
+from qwen_omni.work_store import postgres
 
 FAILED, WRONG_USE = 1, 2
 KEY, URL = "DASHSCOPE_API_KEY", "DASHSCOPE_BASE_URL"
@@ -537,6 +538,7 @@ def around(place: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setenv(KEY, "sk-x")
     monkeypatch.setenv(URL, NOTHING_LISTENS)
     monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.setattr(postgres, "_FIRST_PATIENCE", 0.1)
     with open(os.devnull, encoding="utf-8") as nothing:  # noqa: PTH123
         monkeypatch.setattr(sys, "stdin", nothing)
         yield
