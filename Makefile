@@ -13,8 +13,8 @@ export PYTHONDONTWRITEBYTECODE :=
 # copied: NLTK, a LlamaIndex dependency, rejects linked ones.
 install = UV_LINK_MODE=copy $(BIN)/python -m uv pip install --quiet --python $(BIN)/python $(1) \
   || $(BIN)/python -m pip install --quiet $(1)
-# Two workers more than cores: many tests wait for a process or a connection.
-SPREAD = -n $(shell $(PYTHON) -c 'import os; print(2 + (os.cpu_count() or 1))') --dist worksteal
+# One worker more than cores: some tests wait for a process or a connection.
+SPREAD = -n $(shell $(PYTHON) -c 'import os; print(1 + (os.cpu_count() or 1))') --dist worksteal
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-slow test-long test-servers test-stores test-library test-newest test-lowest check lint types contracts mutants docs docs-made facts plots wheels bench bench-stream bench-llama-index bench-media fuzz live live-caption record fix clean
@@ -88,7 +88,8 @@ test-library: $(VENV)/.test  ## install LanceDB, and test a library stored in it
 
 check: $(VENV)/.docs  ## everything that CI runs
 	$(MAKE) --jobs 2 lint types contracts docs
-	$(MAKE) test test-newest test-lowest test-slow mutants wheels
+	$(MAKE) test test-newest test-lowest test-slow
+	$(MAKE) --jobs 2 mutants wheels
 
 lint: $(VENV)/.check
 	$(BIN)/ruff check
