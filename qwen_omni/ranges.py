@@ -152,8 +152,8 @@ def check_numbers(options: Any, ranges: Mapping[str, Range]) -> None:
             object.__setattr__(options, name, plain)
 
 
-def check_options(options: Any, kind: type[Any]) -> None:
-    """Check that what a caller passes as `options` is of the class that the function takes.
+def check_options(options: Any, kind: type[Any], name: str = "options") -> None:
+    """Check that what a caller passes as `options`, or under another name, is of the class that the function takes.
 
     Raises:
         ConfigurationError: it is something else, such as a dictionary.
@@ -164,7 +164,7 @@ def check_options(options: Any, kind: type[Any]) -> None:
         qwen_omni.errors.ConfigurationError: options must be Range(...), got dict.
     """
     if not isinstance(options, kind):
-        raise ConfigurationError(f"options must be {kind.__name__}(...), got {type(options).__name__}.")
+        raise ConfigurationError(f"{name} must be {kind.__name__}(...), got {type(options).__name__}.")
 
 
 def check_given(given: Mapping[str, Any], ranges: Mapping[str, Range]) -> dict[str, Any]:

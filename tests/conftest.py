@@ -44,8 +44,8 @@ profiles.register_profile(
 profiles.load_profile("suite")
 
 # Stores commit each answer to disk. In memory that takes no time; without room there, files are where they always are.
-_MEMORY = Path("/dev/shm")  # noqa: S108  (tempfile creates private folders in it)
-if "TMPDIR" not in os.environ and _MEMORY.is_dir() and shutil.disk_usage(_MEMORY).free > 4 * 2**30:
+_MEMORY = Path("/dev/shm")
+if "TMPDIR" not in os.environ and os.access(_MEMORY, os.W_OK) and shutil.disk_usage(_MEMORY).free > 4 * 2**30:
     os.environ["TMPDIR"] = str(_MEMORY)
     tempfile.tempdir = None
 

@@ -38,6 +38,13 @@ def test_a_key_is_needed(monkeypatch):
     assert "secret" not in repr(Settings.load())
 
 
+def test_a_key_may_be_plain_text_and_is_not_shown():
+    """As in `Settings.load`."""
+    settings = Settings(api_key="sk-very-secret", base_url="https://example.com/v1")
+    assert settings.api_key.get_secret_value() == "sk-very-secret"
+    assert "very-secret" not in repr(settings)
+
+
 def test_a_response_shows_no_sound():
     """A repr tells how much sound there is, not the sound."""
     builder = ResponseBuilder()

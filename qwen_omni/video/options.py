@@ -17,7 +17,18 @@ from qwen_omni.messages import AudioPart, FramesPart, ImagePart, Part, Role, Tex
 from qwen_omni.options import OPTION_RANGES, ChatOptions, ChatRequest, Effort, Tier, check_tier
 from qwen_omni.profiles import DEFAULT_MODEL, DEFAULT_TEXT_MODEL, Profile
 from qwen_omni.profiles.rate_limits import RateLimits
-from qwen_omni.ranges import COUNT, END, PARALLEL, POSITIVE_COUNT, START, WAIT, Range, check_numbers, check_span
+from qwen_omni.ranges import (
+    COUNT,
+    END,
+    PARALLEL,
+    POSITIVE_COUNT,
+    START,
+    WAIT,
+    Range,
+    check_numbers,
+    check_options,
+    check_span,
+)
 from qwen_omni.responses import Response
 
 Detail = Literal["low", "medium", "high"]
@@ -150,6 +161,13 @@ class SummaryOptions:
     workers: int | None = None
 
     def __post_init__(self) -> None:
+        check_options(self.chat, ChatOptions, "chat")
+        if self.budget is not None:
+            check_options(self.budget, MediaBudget, "budget")
+        for name in ("model", "language", "focus"):
+            value = getattr(self, name)
+            if not isinstance(value, str) and (value is not None or name == "model"):
+                raise ConfigurationError(f"{name} must be text, got {type(value).__name__}.")
         for name, known in (("detail", tuple(DETAIL_FPS)), ("strategy", _STRATEGIES)):
             if getattr(self, name) not in known:
                 raise ConfigurationError(

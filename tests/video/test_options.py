@@ -46,6 +46,22 @@ BOUNDS = [
 ]
 
 
+WRONG_KINDS = [
+    ({"budget": "static"}, r"budget must be MediaBudget\(\.\.\.\), got str"),
+    ({"chat": {"seed": 1}}, r"chat must be ChatOptions\(\.\.\.\), got dict"),
+    ({"model": None}, "model must be text, got NoneType"),
+    ({"language": 5}, "language must be text, got int"),
+    ({"focus": ["goals"]}, "focus must be text, got list"),
+]
+
+
+@pytest.mark.parametrize(("given", "words"), WRONG_KINDS, ids=[words for _, words in WRONG_KINDS])
+def test_a_value_of_another_kind_is_refused_by_name(given, words):
+    """Where it is given, not where it is first used."""
+    with pytest.raises(ConfigurationError, match=words):
+        SummaryOptions(**given)
+
+
 @pytest.mark.parametrize(("name", "wrong", "advice", "right"), BOUNDS, ids=[name for name, *_ in BOUNDS])
 def test_each_bound_names_its_option_and_its_range(name, wrong, advice, right):
     """The error names what was chosen and what may be; the ends of the range themselves are taken."""
