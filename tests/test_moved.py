@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 import tomllib
+import warnings
 from fractions import Fraction
 from pathlib import Path
 
@@ -41,6 +42,8 @@ ROOT = Path(__file__).parents[1]
 
 @pytest.mark.parametrize("old", MOVED)
 def test_an_old_path_leads_to_the_new_module(old, monkeypatch):
+    with warnings.catch_warnings(action="ignore"):
+        importlib.import_module(old.rpartition(".")[0])  # it may have moved as well
     monkeypatch.delitem(sys.modules, old, raising=False)
     with pytest.warns(DeprecationWarning, match=f"{old} is now {MOVED[old]}; qwen-omni 0.3 removes the old name"):
         assert importlib.import_module(old) is importlib.import_module(MOVED[old])
