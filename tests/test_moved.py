@@ -61,6 +61,7 @@ def test_an_old_path_serves_from_imports():
     subprocess.run([sys.executable, "-W", "error", "-W", "ignore::DeprecationWarning", "-c", program], check=True)
 
 
+@pytest.mark.filterwarnings("ignore:qwen_omni.captions is now")
 def test_what_never_was_is_not_found():
     with pytest.raises(ModuleNotFoundError):
         importlib.import_module("qwen_omni.captions.nothing")

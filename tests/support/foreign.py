@@ -283,6 +283,8 @@ AUDIO = (
     Row(what="M4A trimmed without re-encoding", file="trim.m4a", recipe=f"{FF} -i a.wav 1.m4a; {FF} -ss 1 -i 1.m4a -t 2 -c copy trim.m4a", sound=("a1", "a2"), slack=0.3, seconds=2),
     broken("Half an M4A", "half.m4a", f"{FF} -i a.wav -movflags +faststart 1.m4a; head -c 15000 1.m4a > half.m4a", _MISSING),
     voice("Opus of opusenc", "a.opus", "opusenc --quiet a.wav a.opus"),
+    broken("Opus whose end has not been downloaded", "end.opus", "opusenc --quiet a.wav end.opus; s=$(wc -c < end.opus); dd if=/dev/zero of=end.opus bs=1 seek=$((s / 3)) count=$((s - s / 3)) conv=notrunc status=none", "bytes are zeros"),
+    broken("Opus whose middle has not been downloaded", "mid.opus", "opusenc --quiet a.wav mid.opus; s=$(wc -c < mid.opus); dd if=/dev/zero of=mid.opus bs=1 seek=$((s / 3)) count=$((s / 3)) conv=notrunc status=none", "bytes are zeros"),
     voice("Two Opus voice notes joined (chained Ogg)", "two.opus", "opusenc --quiet a.wav 1.opus; opusenc --quiet b.wav 2.opus; cat 1.opus 2.opus > two.opus", "a", "b"),
     voice("Three Opus joined", "three.opus", "opusenc --quiet a.wav 1.opus; opusenc --quiet b.wav 2.opus; cat 1.opus 2.opus 1.opus > three.opus", "a", "b", "a"),
     voice("Vorbis", "a.ogg", f"{FF} -i a.wav -c:a libvorbis a.ogg"),

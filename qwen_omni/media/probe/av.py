@@ -42,6 +42,7 @@ from qwen_omni.media.probe.truncation import (
     BrokenPromiseError,
     check_whole,
     codec_changes,
+    count_zeros,
     ends_as_stated,
     has_zeros,
     refuse_second,
@@ -94,6 +95,10 @@ _NEVER_ZEROS = frozenset({
 })  # fmt: skip
 _LEAST_PACKET, _PACKET_BEGINS = 16, 64  # bytes
 _MOST_ZEROS = Fraction(1)  # seconds
+_INTERRUPTED = (
+    "as in a download that was interrupted after room for the whole file had been made; copy or download the whole "
+    "file again"
+)
 _NEAR = 65_536  # bytes around a join in which the head of the second file is searched for
 _BARE_NAMES = "h261 h263 h264 hevc vvc av1 obu mpegvideo m4v avs2 avs3 cavsvideo dirac vc1 dnxhd mjpeg mjpeg_2000 ipu"
 _BARE = frozenset(_BARE_NAMES.split())  # video streams without a container: their packets have no times
@@ -161,6 +166,9 @@ def probe_stream(
         if facts["kind"] != "image" and has_zeros(file, size_bytes):
             with open_container(file, size_bytes, deadline=deadline) as container:
                 _check_holes(container, track, deadline)
+            if format_name == "ogg":
+                with open_container(file, size_bytes, deadline=deadline) as container:
+                    _check_pages(file, container, size_bytes, facts["duration"])
         if _must_decode(format_name, facts):
             with open_container(file, size_bytes, deadline=deadline) as container:
                 length = _decoded_length(container, audio_streams(container, track)[0], deadline)
@@ -248,9 +256,19 @@ def _check_holes(container: "InputContainer", track: int | Literal["mix"], deadl
     for stream in chosen:
         if lost[stream.index] >= _MOST_ZEROS:
             raise BrokenPromiseError(
-                f"{float(lost[stream.index]):,.2f} s of its {stream.type} are zeros, as in a download that was "
-                "interrupted after room for the whole file had been made; copy or download the whole file again"
+                f"{float(lost[stream.index]):,.2f} s of its {stream.type} are zeros, {_INTERRUPTED}"
             )
+
+
+def _check_pages(file: IO[bytes], container: "InputContainer", size_bytes: int, duration: Fraction | None) -> None:
+    """Refuse an Ogg file in which zeros replace a second or more: FFmpeg skips them to the next page.
+
+    Headers may be padded with zeros, as those of FLAC are.
+    """
+    headers = next((packet.pos or 0 for packet in packets_of(container, *container.streams)), 0)
+    zeros = count_zeros(file, headers)
+    if duration and zeros * duration >= _MOST_ZEROS * (size_bytes - zeros):
+        raise BrokenPromiseError(f"{zeros:,} of its {size_bytes:,} bytes are zeros, {_INTERRUPTED}")
 
 
 def _check_joined(file: IO[bytes], format_name: str, found: Walk, size_bytes: int) -> None:

@@ -124,6 +124,13 @@ def has_zeros(file: IO[bytes], size_bytes: int) -> bool:
     return False
 
 
+def count_zeros(file: IO[bytes], start: int) -> int:
+    """Return how many bytes from `start` on are in whole blocks of zeros."""
+    file.seek(start)
+    zeros = bytes(_PLACE_BYTES)
+    return sum(_PLACE_BYTES for block in iter(lambda: file.read(_PLACE_BYTES), b"") if block == zeros)
+
+
 def codec_changes(file: IO[bytes], positions: Sequence[int]) -> int:
     """Return where a transport stream begins to state another codec for the same PID; 0 if it never does.
 
