@@ -164,11 +164,7 @@ def probe_stream(
             with open_container(file, size_bytes, deadline=deadline) as container:
                 facts |= _walked(file, container, facts, deadline, size_bytes)
         if facts["kind"] != "image" and has_zeros(file, size_bytes):
-            with open_container(file, size_bytes, deadline=deadline) as container:
-                _check_holes(container, track, deadline)
-            if format_name == "ogg":
-                with open_container(file, size_bytes, deadline=deadline) as container:
-                    _check_pages(file, container, size_bytes, facts["duration"])
+            _check_zeros(file, size_bytes, facts, deadline)
         if _must_decode(format_name, facts):
             with open_container(file, size_bytes, deadline=deadline) as container:
                 length = _decoded_length(container, audio_streams(container, track)[0], deadline)
@@ -242,6 +238,15 @@ def _walked(
             )
     earliest = origin if video is None else None  # decoders skip a recording's priming samples
     return corrected | _walked_video(video, found, facts, origin) | _walked_audio(audio, found, origin, earliest)
+
+
+def _check_zeros(file: IO[bytes], size_bytes: int, facts: dict[str, Any], deadline: Deadline) -> None:
+    with open_container(file, size_bytes, deadline=deadline) as container:
+        format_name = container.format.name
+        _check_holes(container, facts["audio_track"], deadline)
+    if format_name == "ogg":
+        with open_container(file, size_bytes, deadline=deadline) as container:
+            _check_pages(file, container, size_bytes, facts["duration"])
 
 
 def _check_holes(container: "InputContainer", track: int | Literal["mix"], deadline: Deadline) -> None:
