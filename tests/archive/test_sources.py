@@ -88,9 +88,10 @@ def test_a_version_is_trusted_when_another_write_would_show(videos, monkeypatch)
 
 def test_nothing_is_opened(videos, monkeypatch):
     refuse = Mock(side_effect=AssertionError("it was opened"))
-    monkeypatch.setattr(builtins, "open", refuse)
-    monkeypatch.setattr(os, "open", refuse)
-    assert len(names(videos)) == 3
+    with monkeypatch.context() as patched:
+        patched.setattr(builtins, "open", refuse)
+        patched.setattr(os, "open", refuse)
+        assert len(names(videos)) == 3
 
 
 def test_inputs_come_one_by_one(tmp_path):
