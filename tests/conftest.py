@@ -79,9 +79,14 @@ def pytest_itemcollected(item: pytest.Item) -> None:
         item.add_marker("slow")
 
 
-def pytest_sessionfinish() -> None:
-    """Let the end of the process find all that there is; extensions report what is left as leaks."""
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    """Let the end of the process find all that there is; extensions report what is left as leaks.
+
+    Files of tests that passed leave the memory. While tests run they stay: none gets a path that another one had.
+    """
     gc.unfreeze()
+    if exitstatus == 0 and os.environ.get("TMPDIR") == str(_MEMORY) and not hasattr(session.config, "workerinput"):
+        shutil.rmtree(session.config._tmp_path_factory.getbasetemp(), ignore_errors=True)  # type: ignore[attr-defined]
 
 
 # All stand-ins of a process remember together what they have decoded: the same clips are sent by hundreds of tests.
