@@ -147,7 +147,7 @@ class CaptionStream:
         self._schema = schema
         self._facts = facts or {}
         self._shows = shows
-        self._reader = JsonReader(arrays=schema.arrays)
+        self._started: JsonReader | None = None
         self._pieces: list[str] = []
         self._taken = 0  # how many of them the reader has consumed
         self._seen = 0
@@ -157,6 +157,13 @@ class CaptionStream:
         self._rejected = 0  # number of the reader's values that are not the answer
         self._complete = False  # the whole answer has been shown
         self._form_shown: dict[str, Any] | None = None
+
+    @property
+    def _reader(self) -> JsonReader:
+        # Not needed for a whole answer that is correct JSON. A cached property would slow down all other attributes.
+        if self._started is None:
+            self._started = JsonReader(arrays=self._schema.arrays)
+        return self._started
 
     @property
     def text(self) -> str:
