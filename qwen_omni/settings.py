@@ -400,7 +400,7 @@ class Settings(OwnCopy):
         object.__setattr__(self, "headers", HiddenHeaders(self.headers))
         if self.store is not None:
             object.__setattr__(self, "store", _store_address(self.store))
-        if isinstance(self.api_key, str):  # as `load` takes it; it must not be shown either
+        if isinstance(self.api_key, str):  # accepted as in `load`, and hidden as well
             object.__setattr__(self, "api_key", SecretStr(self.api_key))
         check_header_value(self.api_key.get_secret_value(), "The API key")
         check_headers(self.headers, "headers=")

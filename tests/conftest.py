@@ -43,7 +43,7 @@ profiles.register_profile(
 )
 profiles.load_profile("suite")
 
-# Stores commit each answer to disk. In memory that takes no time; without room there, files are where they always are.
+# Stores commit every answer to disk; in memory, that costs nothing. Without enough room, the usual folder is used.
 _MEMORY = Path("/dev/shm")
 if "TMPDIR" not in os.environ and os.access(_MEMORY, os.W_OK) and shutil.disk_usage(_MEMORY).free > 4 * 2**30:
     os.environ["TMPDIR"] = str(_MEMORY)
@@ -82,7 +82,7 @@ def pytest_itemcollected(item: pytest.Item) -> None:
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     """Let the end of the process find all that there is; extensions report what is left as leaks.
 
-    Files of tests that passed leave the memory. While tests run they stay: none gets a path that another one had.
+    Temporary files are removed from memory after a successful run. Not earlier: a later test would get the same path.
     """
     gc.unfreeze()
     if exitstatus == 0 and os.environ.get("TMPDIR") == str(_MEMORY) and not hasattr(session.config, "workerinput"):

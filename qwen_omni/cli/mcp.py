@@ -83,24 +83,24 @@ def _serve(serving: Coroutine[Any, Any, None]) -> None:
 
     A thread waits for the next line of standard input, and Python would wait for that thread before it exits.
     """
-    if asyncio.run(_interrupted(serving)):
+    if asyncio.run(_serve_until_interrupted(serving)):
         show_stopped("")
         scratch.remove()
         os._exit(STOPPED)
 
 
-async def _interrupted(serving: Coroutine[Any, Any, None]) -> bool:
+async def _serve_until_interrupted(serving: Coroutine[Any, Any, None]) -> bool:
     """Serve until the client disconnects or Ctrl-C is pressed; return whether it was Ctrl-C.
 
-    The signal's handler raises wherever the process happens to be. Inside a task of the SDK the exception would end up
-    in a task group, and the user would see a traceback; so here it only sets an event.
+    The signal handler raises `KeyboardInterrupt` wherever the process happens to be. Inside an SDK task, it would be
+    wrapped in an exception group and shown as a traceback, so here the signal only sets an event.
     """
     loop, interrupt = asyncio.get_running_loop(), asyncio.Event()
     server, pressed = asyncio.ensure_future(serving), asyncio.ensure_future(interrupt.wait())
     with _signals_caught(lambda: loop.call_soon_threadsafe(interrupt.set)):
         await asyncio.wait([server, pressed], return_when=asyncio.FIRST_COMPLETED)
     if interrupt.is_set():
-        loop.set_exception_handler(lambda *_: None)  # what the SDK raises as its tasks end is not for the user
+        loop.set_exception_handler(lambda *_: None)  # errors of cancelled SDK tasks do not help the user
         return True
     server.result()
     return False

@@ -243,7 +243,7 @@ def _leaves(value: object) -> Iterator[object]:
     waiting = [value]
     while waiting:
         one = waiting.pop()
-        if isinstance(one, _SCALAR) or not isinstance(one, Mapping | list):  # the quick check first
+        if isinstance(one, _SCALAR) or not isinstance(one, Mapping | list):  # scalars first: it is the cheaper check
             yield one
         else:
             waiting += one.values() if isinstance(one, Mapping) else one

@@ -620,7 +620,7 @@ class AsyncConnection:
             failure = _translate(error, self._settings)
         else:
             try:
-                # Closed here: where the garbage collector finds it, possibly in another thread, it may be too late.
+                # Closed explicitly: a garbage collection in another thread would race with the loop closing it.
                 async with contextlib.aclosing(raw.http_response.aiter_bytes()) as pieces:
                     yield AsyncAnswer(pieces, self._settings, deadline)
             finally:

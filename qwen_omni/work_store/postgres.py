@@ -181,7 +181,7 @@ class PostgresServer:
         return self.patiently(lambda: self._once(action, transaction=False), _PATIENCE)
 
     def write(self, action: Callable[[Transaction], T]) -> T:
-        """Write in one transaction, and retry once: an idle connection may have died."""
+        """Run `action` in one transaction; retry once if an idle connection turns out to be dead."""
         with self._lock:
             had_idle = bool(self._idle)
         try:

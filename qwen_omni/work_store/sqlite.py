@@ -169,7 +169,7 @@ class SqliteFile:
 
     @contextlib.contextmanager
     def writing(self, *, durable: bool = True) -> Generator[Transaction]:
-        """Write in one transaction, within a bounded time. Raises what `make_ready` raises.
+        """Open a transaction for writing, waiting a bounded time for the lock. Raises the errors of `make_ready`.
 
         What is not `durable` survives the end of every process, but not a power failure; it costs no wait for the disk.
         """

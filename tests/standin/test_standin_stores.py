@@ -1,5 +1,7 @@
 """The stand-in's stores, judged by clients that share nothing with it or with the product."""
 
+import asyncio
+import contextlib
 import io
 import re
 import warnings
@@ -7,9 +9,12 @@ import warnings
 import oss2
 import pytest
 import requests
+from starlette.requests import Request
 
 from qwen_omni.standin import OssKey, Standin
 from qwen_omni.standin.server.spool import combine_crc, crc64
+from qwen_omni.standin.server.store_door import serve_store
+from qwen_omni.standin.stores.stores import Stores
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
@@ -191,3 +196,23 @@ def test_what_is_kept_is_found_by_its_owner_for_two_days(place):
     assert place.stores.find(url, "qwen3.8-omni-flash", "sk-other") is None
     place.stores.clock_offset = 48 * 3600 + 1
     assert place.stores.find(url, "qwen3.8-omni-flash", place.api_key) is None
+
+
+async def test_an_upload_that_is_cancelled_leaves_no_file():
+    """As when the stand-in stops while it receives a body."""
+    messages = iter([{"type": "http.request", "body": b"abc", "more_body": True}])
+
+    async def receive():
+        for message in messages:
+            return message
+        raise asyncio.CancelledError
+
+    scope = {
+        "type": "http", "method": "PUT", "scheme": "http", "path": "/bucket/a.mp4", "raw_path": b"/bucket/a.mp4",
+        "query_string": b"", "headers": [(b"host", b"127.0.0.1")], "server": ("127.0.0.1", 80),
+    }  # fmt: skip
+    stores = Stores(("bucket",), {}, "cn-standin")
+    with contextlib.closing(stores):
+        with pytest.raises(asyncio.CancelledError):
+            await serve_store(Request(scope, receive), stores, (), None)
+        assert list(stores.objects.folder.iterdir()) == []

@@ -39,7 +39,7 @@ async def serve_store(
             return StoreSending(None if unanswered else reply, transport)
     except ClientDisconnect:
         pass  # the client aborted, as it should if its file changes
-    except BaseException:  # the stand-in stops
+    except BaseException:  # such as the cancellation when the stand-in stops
         body.drop()
         raise
     stores.cut(asked, operation, body)
